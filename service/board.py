@@ -1,0 +1,267 @@
+"""What each process shows to the others.
+
+One memory page range, mapped by every process of the service: a row for the service and a row for each worker slot.
+A row has one writer at a time, and every number in it is one aligned eight-byte store, so nobody needs a lock.
+"""
+
+import mmap
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+SLOTS: Final = 256
+_WORDS: Final = 8  # numbers in a row
+_TEXT: Final = 192  # bytes of text in a row
+_ROW: Final = _WORDS * 8 + _TEXT
+
+
+class State(IntEnum):
+    """Where a worker is in its life."""
+
+    FREE = 0
+    STARTING = 1
+    READY = 2
+    DRAINING = 3
+    STOPPED = 4
+
+
+# What may follow what; FREE is written by the master alone, when the process is gone.
+MOVES: Final = {
+    State.FREE: {State.STARTING},
+    State.STARTING: {State.READY, State.STOPPED},
+    State.READY: {State.DRAINING, State.STOPPED},
+    State.DRAINING: {State.STOPPED},
+    State.STOPPED: set[State](),
+}
+
+
+class _Row:
+    """Numbers by position, and a short text."""
+
+    def __init__(self, memory: memoryview, index: int) -> None:
+        start = index * _ROW
+        self._words = memory[start : start + _WORDS * 8].cast("Q")
+        self._bytes = memory[start + _WORDS * 8 : start + _ROW]
+
+    @property
+    def text(self) -> str:
+        """For people; a reader that meets a writer may see a torn one."""
+        return bytes(self._bytes[1 : 1 + self._bytes[0]]).decode(errors="replace")
+
+    @text.setter
+    def text(self, text: str) -> None:
+        data = text.encode()[: min(_TEXT - 1, 255)]
+        self._bytes[1 : 1 + len(data)] = data
+        self._bytes[0] = len(data)
+
+    def clear(self) -> None:
+        for position in range(_WORDS):
+            self._words[position] = 0
+        self.text = ""
+
+
+class WorkerRow(_Row):
+    """One worker slot: pid, state, generation, heartbeat."""
+
+    @property
+    def pid(self) -> int:
+        return self._words[0]
+
+    @property
+    def state(self) -> State:
+        return State(self._words[1])
+
+    @property
+    def generation(self) -> int:
+        return self._words[2]
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the worker's event loop last beat."""
+        return max(0.0, (time.monotonic_ns() - self._words[3]) / 1e9)
+
+    def occupy(self) -> None:
+        """The master, before the fork."""
+        self.clear()
+        self.move(State.STARTING)
+        self.beat()
+
+    def adopt(self) -> None:
+        """The worker, after the fork."""
+        self._words[0] = os.getpid()
+
+    def move(self, to: State) -> None:
+        """Raises ValueError for a move that is not in MOVES."""
+        if to not in MOVES[self.state]:
+            raise ValueError(f"a worker cannot go from {self.state.name} to {to.name}")
+        self._words[1] = to
+
+    def serve(self, generation: int) -> None:
+        self._words[2] = generation
+
+    def beat(self) -> None:
+        self._words[3] = time.monotonic_ns()
+
+
+class ServiceRow(_Row):
+    """The service as a whole: how many workers are wanted, what is committed, whether it is ending."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers the master means to have."""
+        return self._words[0]
+
+    @workers.setter
+    def workers(self, count: int) -> None:
+        self._words[0] = count
+
+    @property
+    def generation(self) -> int:
+        """The committed generation; 0 before the first one is prepared."""
+        return self._words[1]
+
+    @property
+    def models(self) -> int:
+        """How many model versions the committed generation has."""
+        return self._words[2]
+
+    def commit(self, generation: int, models: int) -> None:
+        self._words[2] = models
+        self._words[1] = generation
+
+    @property
+    def started(self) -> bool:
+        """True from the moment when every worker had become ready for the first time."""
+        return bool(self._words[3])
+
+    @started.setter
+    def started(self, started: bool) -> None:
+        self._words[3] = int(started)
+
+    @property
+    def terminating(self) -> bool:
+        return bool(self._words[4])
+
+    @terminating.setter
+    def terminating(self, terminating: bool) -> None:
+        self._words[4] = int(terminating)
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One worker as the others see it."""
+
+    slot: int
+    pid: int
+    state: str
+    generation: int
+    silent_seconds: float
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An answer to a probe: yes or no, and the reasons for a no."""
+
+    yes: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Board:
+    """The shared rows. Made before the first fork; its memory belongs to all processes after it."""
+
+    def __init__(self, slots: int = SLOTS) -> None:
+        self._memory = memoryview(mmap.mmap(-1, (slots + 1) * _ROW))
+        self.service = ServiceRow(self._memory, 0)
+        self.rows = [WorkerRow(self._memory, index + 1) for index in range(slots)]
+
+    def occupy(self) -> int:
+        """Take the lowest free slot, so that slots (and the files named by them) stay few."""
+        slot = next(slot for slot, row in enumerate(self.rows) if row.state is State.FREE)
+        self.rows[slot].occupy()
+        return slot
+
+    def workers(self) -> list[Worker]:
+        return list(self._workers())
+
+    def _workers(self) -> Iterator[Worker]:
+        for slot, row in enumerate(self.rows):
+            if (state := row.state) is not State.FREE:
+                yield Worker(slot, row.pid, state.name, row.generation, round(row.silent_seconds, 3), row.text)
+
+    def note_start(self) -> bool:
+        """Called by a worker that became ready: True for the one that completes the start."""
+        ready = sum(row.state is State.READY for row in self.rows)
+        if self.service.started or ready < self.service.workers:
+            return False
+        self.service.started = True
+        return True
+
+    def started(self) -> Verdict:
+        """Has every worker been ready? Once yes, always yes."""
+        service = self.service
+        if service.started:
+            return Verdict(True)
+        if not service.generation:
+            return Verdict(False, (service.text or "the models are not prepared yet",))
+        ready = sum(worker.state == State.READY.name for worker in self._workers())
+        return Verdict(False, (f"{ready} of {service.workers} workers are ready", *self._unready()))
+
+    def ready(self) -> Verdict:
+        """May requests be sent here?"""
+        started = self.started()
+        if not started.yes:
+            return started
+        if self.service.terminating:
+            return Verdict(False, ("the service is draining",))
+        if not self.service.models:
+            return Verdict(False, ("the repository has no model",))
+        if not any(worker.state == State.READY.name for worker in self._workers()):
+            return Verdict(False, ("no worker is ready", *self._unready()))
+        return Verdict(True)
+
+    def live(self, heartbeat_seconds: float) -> Verdict:
+        """Is there any hope? No only when every worker's event loop has been silent for too long."""
+        silent = [worker.silent_seconds for worker in self._workers() if worker.state != State.STARTING.name]
+        if not silent or min(silent) <= heartbeat_seconds:
+            return Verdict(True)
+        return Verdict(False, (f"every worker's event loop has been silent for {min(silent):.0f} s or more",))
+
+    def _unready(self) -> Iterator[str]:
+        for worker in self._workers():
+            if worker.state != State.READY.name:
+                yield f"worker {worker.slot} is {worker.state}" + (f": {worker.note}" if worker.note else "")
+
+
+class Seat:
+    """Where this process sits: the board it sees, its own row if it is a worker, and the files it shares.
+
+    Without Gunicorn there is one process, and it sits alone: a board of its own with one row, and no files.
+    """
+
+    def __init__(self, board: Board, slot: int | None = None, directory: str | None = None) -> None:
+        self.board = board
+        self.slot = slot
+        self.directory = directory
+
+    @classmethod
+    def alone(cls) -> "Seat":
+        board = Board(slots=1)
+        board.service.workers = 1
+        seat = cls(board, board.occupy())
+        seat.row.adopt()
+        return seat
+
+    @property
+    def row(self) -> WorkerRow:
+        """Only a worker has one."""
+        assert self.slot is not None
+        return self.board.rows[self.slot]
+
+    @property
+    def manifest(self) -> str | None:
+        """The file that says what the committed generation is made of."""
+        return self.directory and os.path.join(self.directory, f"generation-{self.board.service.generation}.json")

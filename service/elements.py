@@ -1,0 +1,127 @@
+"""A tensor's elements as JSON has them: numbers, booleans and strings, flat or nested, row-major.
+
+Open Inference Protocol v2, "Tensor Data". Nothing is wrapped, truncated or guessed: an integer out of range, a float for
+an integer, `true` for a number, a number that overflows its datatype, a ragged nesting are all refused.
+"""
+
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+
+from service.errors import MalformedRequest
+from service.tensors import MAX_RANK, Array, Datatype, describe
+
+# The C types of the `array` module convert a list in one pass, refuse other types and check the range. FP16 has none.
+_TYPECODES: Final = {
+    Datatype.BOOL: "B",
+    Datatype.UINT8: "B",
+    Datatype.UINT16: "H",
+    Datatype.UINT32: "I",
+    Datatype.UINT64: "Q",
+    Datatype.INT8: "b",
+    Datatype.INT16: "h",
+    Datatype.INT32: "i",
+    Datatype.INT64: "q",
+    Datatype.FP16: "d",
+    Datatype.FP32: "f",
+    Datatype.FP64: "d",
+}
+
+
+def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, booleans: bool = True) -> Array:
+    """Elements as an array of `datatype` and `shape`. `what` names the tensor in messages, as in `input 'x'`.
+
+    `booleans=False` promises that `data` holds no `True` or `False` (JSON text without those words holds none), which
+    saves a look at every element. Raises MalformedRequest.
+    """
+    if not isinstance(data, list):
+        raise MalformedRequest(f"{what}: expected an array of elements in 'data', got {_kind(data)}")
+    flat = _flatten(what, data)
+    if len(flat) != prod(shape):
+        wanted = f"{describe(datatype, tuple(shape))} has {prod(shape)} elements"
+        raise MalformedRequest(f"{what}: {wanted}, 'data' has {len(flat)}")
+    if datatype is Datatype.BYTES:
+        return _decode_strings(what, flat).reshape(shape)
+    if booleans and datatype is not Datatype.BOOL and bool in set(map(type, flat)):
+        raise _wrong_element(what, datatype, flat)
+    return _decode_numbers(what, datatype, flat).reshape(shape)
+
+
+def encode(tensor: Array) -> tuple[Any, bool]:
+    """The elements, flat and row-major, in a form that the JSON codec writes; and whether some are not finite.
+
+    JSON has no NaN and no infinities; the codec writes `null` for them.
+    """
+    flat = np.ascontiguousarray(tensor).reshape(-1)
+    if flat.dtype.hasobject:
+        return flat.tolist(), False
+    return flat, flat.dtype.kind == "f" and not bool(np.isfinite(flat).all())
+
+
+def _flatten(what: str, data: list[Any]) -> list[Any]:
+    """One level at a time; each level's lists must have one length."""
+    for _ in range(MAX_RANK):
+        if not data or type(data[0]) is not list:
+            return data
+        if set(map(type, data)) != {list} or len(set(map(len, data))) != 1:
+            raise MalformedRequest(f"{what}: 'data' is ragged: arrays side by side must have the same length")
+        data = list(chain.from_iterable(data))
+    raise MalformedRequest(f"{what}: 'data' is nested deeper than {MAX_RANK} arrays")
+
+
+def _decode_strings(what: str, flat: list[Any]) -> Array:
+    if not set(map(type, flat)) <= {str}:
+        raise _wrong_element(what, Datatype.BYTES, flat)
+    strings = np.empty(len(flat), dtype=np.object_)
+    strings[:] = flat
+    return strings
+
+
+def _decode_numbers(what: str, datatype: Datatype, flat: list[Any]) -> Array:
+    try:
+        numbers = np.frombuffer(memoryview(array(_TYPECODES[datatype], flat)), dtype=_TYPECODES[datatype])
+    except (TypeError, OverflowError):
+        raise _wrong_element(what, datatype, flat) from None
+    if datatype is Datatype.BOOL:
+        if numbers.size and numbers.max() > 1:
+            raise _wrong_element(what, datatype, flat)
+        return numbers.view(np.bool_)
+    if not datatype.is_float:
+        return numbers
+    with np.errstate(over="ignore"):
+        numbers = numbers.astype(datatype.numpy, copy=False)
+    if not np.isfinite(numbers).all():  # JSON has only finite numbers, so these have overflowed
+        raise _wrong_element(what, datatype, flat)
+    return numbers
+
+
+def _wrong_element(what: str, datatype: Datatype, flat: list[Any]) -> MalformedRequest:
+    """Find the first element that is at fault. Only ever run for a request that is refused."""
+    index, value = next((index, value) for index, value in enumerate(flat) if not _fits(datatype, value))
+    expected = {"O": "a string", "b": "true, false, 0 or 1", "f": "a number"}.get(datatype.numpy.kind, "an integer")
+    got = repr(value) if isinstance(value, int | float) and len(repr(value)) <= 40 else _kind(value)
+    got = got.lower() if isinstance(value, bool) else got
+    in_range = f" in the range of {datatype.name}" if datatype.is_integer or datatype.is_float else ""
+    return MalformedRequest(f"{what}: element {index} of 'data': expected {expected}{in_range}, got {got}")
+
+
+def _fits(datatype: Datatype, value: Any) -> bool:
+    if datatype is Datatype.BYTES:
+        return type(value) is str
+    if datatype is Datatype.BOOL:
+        return isinstance(value, int) and value in (0, 1)
+    if datatype.is_integer:
+        limits = np.iinfo(datatype.numpy)
+        return type(value) is int and int(limits.min) <= value <= int(limits.max)
+    with np.errstate(over="ignore"):
+        return type(value) in (int, float) and bool(np.isfinite(np.float64(value).astype(datatype.numpy)))
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in JSON's words."""
+    kinds = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "nothing"}
+    return kinds.get(type(value), "a number")

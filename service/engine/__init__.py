@@ -1,0 +1,1 @@
+"""Files become something callable: repositories, models, sessions."""

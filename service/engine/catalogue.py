@@ -1,0 +1,68 @@
+"""The models that a worker has loaded: immutable, one per generation."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from service.engine.manifest import Manifest
+from service.engine.model import Model
+from service.engine.repository import Refusal
+from service.engine.session import Compute
+from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
+
+
+class Catalogue:
+    """Models by name and version. A reload builds another catalogue; this one never changes."""
+
+    def __init__(self, generation: int, models: Iterable[Model], refusals: Iterable[Refusal] = ()) -> None:
+        versions: dict[str, dict[int, Model]] = {}
+        for model in models:
+            versions.setdefault(model.name, {})[model.version] = model
+        self.generation = generation
+        self.refusals = tuple(refusals)
+        self._versions: Mapping[str, Mapping[int, Model]] = MappingProxyType(versions)
+        self._defaults = {name: _default(known) for name, known in versions.items()}
+
+    @classmethod
+    def load(cls, manifest: Manifest, compute: Compute) -> "Catalogue":
+        """Load, warm up and check every entry. Blocks; raises RepositoryError at the first that fails."""
+        models = []
+        for entry in manifest.entries:
+            model = Model(entry, compute)
+            model.warm_up()
+            models.append(model)
+        return cls(manifest.generation, models, manifest.refusals)
+
+    @property
+    def models(self) -> list[Model]:
+        """Every version, sorted by name and number."""
+        return [
+            model for _, versions in sorted(self._versions.items()) for _, model in sorted(versions.items())
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(self._versions)
+
+    def versions(self, name: str) -> list[int]:
+        return sorted(self._versions.get(name, ()))
+
+    def resolve(self, name: str, version: str | None = None) -> Model:
+        """The version asked for, or the default one. Raises ModelNotFound, VersionNotFound, ModelNotReady."""
+        if version is None and (model := self._defaults.get(name)):
+            return model
+        versions = self._versions.get(name, {})
+        number = int(version) if version is not None and version.isascii() and version.isdecimal() else None
+        if number in versions:
+            return versions[number]
+        for refusal in self.refusals:
+            if refusal.name == name and refusal.version in (number, None):
+                raise ModelNotReady(name, "it could not be loaded; POST /v2/repository/index has the reason")
+        if name not in self._versions:
+            raise ModelNotFound(name)
+        raise VersionNotFound(name, str(version), self.versions(name))
+
+
+def _default(versions: Mapping[int, Model]) -> Model:
+    """The declared default, else the highest."""
+    highest = versions[max(versions)]
+    return versions.get(highest.declaration.default_version or 0, highest)

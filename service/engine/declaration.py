@@ -1,0 +1,102 @@
+"""What `model.toml` declares of a model, all of it optional."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from service.errors import RepositoryError
+from service.tensors import DATATYPES, FREE, Signature, TensorSpec
+
+FILE: Final = "model.toml"
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PinnedTensor(_Table):
+    """One input or output that every version must have."""
+
+    name: str
+    datatype: str = Field(json_schema_extra={"enum": list(DATATYPES)})
+    shape: tuple[Annotated[int, Field(ge=FREE)], ...]
+
+    def matches(self, spec: TensorSpec) -> bool:
+        return (self.name, self.datatype, self.shape) == (spec.name, spec.datatype.name, spec.shape)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.datatype}[{','.join(map(str, self.shape))}]"
+
+
+class PinnedSignature(_Table):
+    """A version whose signature differs is refused."""
+
+    inputs: tuple[PinnedTensor, ...]
+    outputs: tuple[PinnedTensor, ...]
+
+    def difference(self, signature: Signature) -> str | None:
+        """A sentence about the first tensor that is not as pinned; None where all are."""
+        for kind, pinned, specs in (
+            ("input", self.inputs, signature.inputs),
+            ("output", self.outputs, signature.outputs),
+        ):
+            if len(pinned) == len(specs) and all(p.matches(s) for p, s in zip(pinned, specs, strict=True)):
+                continue
+            has = "; ".join(f"{spec.name}: {spec}" for spec in specs)
+            return f"{FILE} pins the {kind}s {'; '.join(map(str, pinned))}, the model has {has}"
+        return None
+
+
+class SessionOptions(_Table):
+    """Passed on to ONNX Runtime."""
+
+    intra_op_threads: PositiveInt | None = None
+    graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
+    config: dict[str, str] = {}
+
+
+class Limits(_Table):
+    max_rows: PositiveInt | None = None
+
+
+class WarmUpInput(_Table):
+    """One input of a warm-up run; all ones where no data are given."""
+
+    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    data: list[Any] | None = None
+
+
+class Declaration(_Table):
+    """`model.toml`. Every field has a default, so that a model needs no such file."""
+
+    versions: Literal["latest", "all"] | tuple[PositiveInt, ...] = "latest"
+    default_version: PositiveInt | None = None
+    batch: bool = True
+    limits: Limits = Limits()
+    labels: dict[str, tuple[str, ...]] = {}
+    tolerance: float = Field(1e-5, ge=0)
+    providers: tuple[str, ...] = ()
+    session: SessionOptions = SessionOptions()
+    warm_up: tuple[dict[str, WarmUpInput], ...] = ()
+    signature: PinnedSignature | None = None
+
+    @classmethod
+    def read(cls, directory: Path) -> "Declaration":
+        """The directory's `model.toml`, or the defaults where there is none. Raises RepositoryError."""
+        file = directory / FILE
+        if not file.exists():
+            return cls()
+        try:
+            return cls.model_validate(tomllib.loads(file.read_text()))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RepositoryError(f"{file} cannot be read: {error}") from None
+        except ValidationError as error:
+            raise RepositoryError(f"{file}: {_sentences(error)}") from None
+
+
+def _sentences(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}, got {detail['input']!r}" for detail in error.errors()
+    )

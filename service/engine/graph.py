@@ -1,0 +1,163 @@
+"""What a model file says of itself, read and edited without loading it.
+
+ONNX Runtime tells a model's inputs and outputs, but not whether a rank is open, which files the weights lie in, or what
+a ZipMap's keys are. Those stand in the file, which is a protobuf message (https://github.com/onnx/onnx,
+onnx/onnx.proto3). Below is the part of that schema that we need; protobuf keeps the fields that are not in it, so a
+model that was read and edited is written whole.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from service.errors import RepositoryError
+
+# message -> (field, number, type), where a trailing * means repeated.
+_SCHEMA: Final = {
+    "Model": (("graph", 7, "Graph"), ("opset_import", 8, "Opset*")),
+    "Opset": (("domain", 1, "string"), ("version", 2, "int64")),
+    "Graph": (
+        ("node", 1, "Node*"),
+        ("initializer", 5, "Tensor*"),
+        ("input", 11, "ValueInfo*"),
+        ("output", 12, "ValueInfo*"),
+    ),
+    "Node": (
+        ("input", 1, "string*"),
+        ("output", 2, "string*"),
+        ("op_type", 4, "string"),
+        ("attribute", 5, "Attribute*"),
+        ("domain", 7, "string"),
+    ),
+    "Attribute": (
+        ("name", 1, "string"),
+        ("tensor", 5, "Tensor"),
+        ("graph", 6, "Graph"),
+        ("ints", 8, "int64*"),
+        ("strings", 9, "bytes*"),
+        ("graphs", 11, "Graph*"),
+    ),
+    "Tensor": (("name", 8, "string"), ("external_data", 13, "Entry*")),
+    "Entry": (("key", 1, "string"), ("value", 2, "string")),
+    "ValueInfo": (("name", 1, "string"), ("type", 2, "Type")),
+    "Type": (("tensor_type", 1, "TensorType"), ("sequence_type", 4, "SequenceType")),
+    "TensorType": (("elem_type", 1, "int32"), ("shape", 2, "Shape")),
+    "SequenceType": (("elem_type", 1, "Type"),),
+    "Shape": (("dim", 1, "Dimension*"),),
+    "Dimension": (("dim_value", 1, "int64"), ("dim_param", 2, "string")),
+}
+_FLOAT: Final = 1  # TensorProto.DataType.FLOAT
+_SCALARS: Final = {"string": 9, "int64": 3, "int32": 5, "bytes": 12}  # FieldDescriptorProto.Type
+
+
+@cache
+def _model_class() -> Any:
+    file = descriptor_pb2.FileDescriptorProto(name="service/engine/graph", package="onnx_part", syntax="proto2")
+    for name, fields in _SCHEMA.items():
+        message = file.message_type.add(name=name)
+        for field, number, kind in fields:
+            scalar = _SCALARS.get(kind.rstrip("*"))
+            message.field.add(
+                name=field,
+                number=number,
+                label=3 if kind.endswith("*") else 1,  # repeated, optional
+                type=scalar or 11,  # 11 is a message
+                type_name=None if scalar else f".onnx_part.{kind.rstrip('*')}",
+            )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)  # type: ignore[no-untyped-call]
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx_part.Model"))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMap:
+    """An output that scikit-learn's exporter made a list of maps: its name, and the maps' keys."""
+
+    output: str
+    keys: tuple[str, ...]
+
+
+class Graph:
+    """One parsed model file."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises RepositoryError for a file that is not an ONNX model."""
+        self.path = path
+        self._model = _model_class()()
+        try:
+            self._model.ParseFromString(path.read_bytes())
+        except DecodeError:
+            raise RepositoryError(f"{path} is not an ONNX model: it cannot be parsed; export it again") from None
+        except OSError as error:
+            raise RepositoryError(f"{path} cannot be read: {error.strerror}") from None
+        if not self._model.HasField("graph"):
+            raise RepositoryError(f"{path} is not an ONNX model: it has no graph; export it again")
+
+    def external_files(self) -> list[Path]:
+        """The files that hold weights outside the model file. Raises RepositoryError for one that is missing."""
+        names = {
+            entry.value
+            for tensor in _tensors(self._model.graph)
+            for entry in tensor.external_data
+            if entry.key == "location"
+        }
+        return [self._external_file(name) for name in sorted(names)]
+
+    def _external_file(self, name: str) -> Path:
+        location = PurePosixPath(name)
+        if location.is_absolute() or ".." in location.parts:
+            raise RepositoryError(f"{self.path} keeps weights in {name!r}: expected a file beside the model")
+        file = self.path.parent / location
+        if not file.is_file():
+            raise RepositoryError(f"{self.path} keeps weights in {name!r}, which is missing: copy it beside the model")
+        return file
+
+    def has_open_rank(self, name: str) -> bool:
+        """True where the file gives the input or output a type but no shape at all."""
+        for value in (*self._model.graph.input, *self._model.graph.output):
+            if value.name == name:
+                return not value.type.tensor_type.HasField("shape")
+        return True
+
+    def replace_zipmaps(self) -> tuple[ZipMap, ...]:
+        """Turn each ZipMap into an Identity, so that its output is the tensor FP32 [-1, keys] that went into it."""
+        return tuple(
+            _replace_zipmap(node, output)
+            for node in self._model.graph.node
+            if node.op_type == "ZipMap"
+            for output in self._model.graph.output
+            if output.name in node.output
+        )
+
+    def serialized(self) -> bytes:
+        return bytes(self._model.SerializeToString())
+
+
+def _replace_zipmap(node: Any, output: Any) -> ZipMap:
+    keys = tuple(
+        key.decode() if isinstance(key, bytes) else str(key)
+        for attribute in node.attribute
+        for key in (*attribute.strings, *attribute.ints)
+    )
+    node.op_type, node.domain = "Identity", ""
+    del node.attribute[:]
+    # The element type changes from a sequence of maps to a plain tensor.
+    output.type.Clear()
+    output.type.tensor_type.elem_type = _FLOAT
+    output.type.tensor_type.shape.dim.add()
+    output.type.tensor_type.shape.dim.add(dim_value=len(keys))
+    return ZipMap(output.name, keys)
+
+
+def _tensors(graph: Any) -> Any:
+    """Every constant of a graph, those in attributes and inner graphs included."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield attribute.tensor
+            for inner in (attribute.graph, *attribute.graphs):
+                yield from _tensors(inner)

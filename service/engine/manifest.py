@@ -1,0 +1,67 @@
+"""One generation: which versions it is made of, where they lie, and what their bytes were when they were checked.
+
+Workers load from a manifest only. So one that is started anew serves what was validated, whatever has happened to the
+repository since.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from service.engine.declaration import Declaration
+from service.engine.graph import Graph
+from service.engine.repository import Refusal
+
+
+class Entry(BaseModel):
+    """One version that was checked. `digest` is that of `file` and the external files, see `digest`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: int
+    file: Path
+    golden: Path
+    external_files: tuple[Path, ...]
+    digest: str
+    declaration: Declaration
+
+    def is_unchanged(self) -> bool:
+        return digest((self.file, *self.external_files)) == self.digest
+
+
+class Manifest(BaseModel):
+    """A numbered, validated set of model versions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    generation: int
+    entries: tuple[Entry, ...]
+    refusals: tuple[Refusal, ...] = ()
+
+    @classmethod
+    def read(cls, file: Path) -> "Manifest":
+        return cls.model_validate_json(file.read_bytes())
+
+    def write(self, file: Path) -> None:
+        """Appears whole or not at all."""
+        draft = file.with_suffix(".draft")
+        draft.write_text(self.model_dump_json())
+        draft.rename(file)
+
+
+def external_files(file: Path) -> tuple[Path, ...]:
+    """The files beside a model that hold its weights. Raises RepositoryError for a missing one."""
+    return tuple(Graph(file).external_files())
+
+
+def digest(files: tuple[Path, ...]) -> str:
+    """SHA-256 in hexadecimal: of one file its own (what `sha256sum` prints), of several that of their digests."""
+    digests = [_file_digest(file) for file in files]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _file_digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,177 @@
+"""One version of one model, ready to run: session, limits, warm-up, golden check."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import structlog
+
+from service import elements
+from service.engine.declaration import Declaration, WarmUpInput
+from service.engine.manifest import Entry
+from service.engine.samples import made_up, ones, read_golden
+from service.engine.session import Compute, Session
+from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
+from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
+
+log = structlog.get_logger()
+
+
+class Model:
+    """A loaded version. Its session may be used from any thread, by one caller at a time or several.
+
+    `example` is an input that the model has run with: what the documentation and the start-up line show.
+    """
+
+    def __init__(self, entry: Entry, compute: Compute) -> None:
+        """Load and verify: the digest, the pinned signature, the labels. Raises RepositoryError."""
+        if not entry.is_unchanged():
+            raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
+        declaration = entry.declaration
+        if declaration.providers:
+            compute = replace(compute, providers=declaration.providers)
+        self.name = entry.name
+        self.version = entry.version
+        self.digest = entry.digest
+        self.declaration = declaration
+        self.example: Tensors = {}
+        self._entry = entry
+        self._session = Session(entry.file, declaration.session, compute)
+        self.signature = _declared(self._session.signature, declaration)
+        self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
+
+    def check(self, tensors: Tensors) -> int:
+        """Would the model take these? Returns their rows. Raises SignatureMismatch."""
+        rows = self.signature.check(tensors)
+        limit = self.declaration.limits.max_rows
+        if limit is not None and rows > limit:
+            raise SignatureMismatch(f"model {self.name!r} takes at most {limit} rows in one request, got {rows}")
+        return rows
+
+    def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
+        """Blocks while the model runs. Raises InferenceFailed from ONNX Runtime's exception."""
+        if self.signature.batch and not next(iter(tensors.values())).shape[0]:
+            if (empty := self._empty_outputs(tensors, outputs)) is not None:
+                return empty
+        try:
+            return self._session.run(tensors, outputs)
+        # The binding has no common root for its errors below Exception.
+        except Exception as error:
+            raise InferenceFailed(self.name, self.version) from error
+
+    def warm_up(self) -> None:
+        """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError."""
+        started = time.perf_counter()
+        golden = self._replay_golden()
+        declared = [self._run_declared(inputs) for inputs in self.declaration.warm_up]
+        if not golden and not declared:
+            self._run_made_up()
+        log.debug(
+            "warmed_up",
+            model=self.name,
+            version=self.version,
+            golden=golden,
+            declared=len(declared),
+            seconds=round(time.perf_counter() - started, 3),
+        )
+
+    def _replay_golden(self) -> int:
+        samples = read_golden(self._entry.golden, self.declaration.tolerance)
+        for sample in samples:
+            names = [spec.name for spec in self._select(sample.file, list(sample.outputs))]
+            got = self._try(f"golden sample {sample.file}", sample.inputs, names)
+            if difference := sample.difference(dict(zip(names, got, strict=True))):
+                raise RepositoryError(f"model {self.name!r} version {self.version}: {difference}")
+            self.example = self.example or sample.inputs
+        return len(samples)
+
+    def _select(self, file: object, names: list[str]) -> list[TensorSpec]:
+        try:
+            return self.signature.select(names)
+        except SignatureMismatch as error:
+            raise RepositoryError(f"golden sample {file}: {error}") from None
+
+    def _run_declared(self, inputs: dict[str, WarmUpInput]) -> None:
+        specs = {spec.name: spec for spec in self.signature.inputs}
+        unknown = inputs.keys() - specs.keys()
+        if unknown:
+            raise RepositoryError(f"model {self.name!r}: warm_up names unknown inputs {', '.join(sorted(unknown))}")
+        try:
+            tensors = {name: _warm_up_tensor(specs[name], given) for name, given in inputs.items()}
+        except MalformedRequest as error:
+            raise RepositoryError(f"model {self.name!r}: warm_up: {error}") from None
+        self._try("warm_up in model.toml", tensors, self.signature.output_names)
+        self.example = self.example or tensors
+
+    def _run_made_up(self) -> None:
+        """Not every model takes made-up numbers; one that does not is served cold, with a word about it."""
+        refusal: OnnicornError | None = None
+        for tensors in made_up(self.signature):
+            try:
+                self.run(tensors, self.signature.output_names)
+            except InferenceFailed as error:
+                refusal = error
+            else:
+                self.example = tensors
+                return
+        log.warning(
+            "warm_up_skipped",
+            model=self.name,
+            version=self.version,
+            reason=" ".join(str(refusal.__cause__).split()) if refusal else "",
+            hint="the model does not run on made-up inputs: give it warm_up inputs in model.toml, or a golden sample",
+        )
+
+    def _try(self, what: str, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
+        try:
+            self.check(tensors)
+            return self.run(tensors, outputs)
+        except OnnicornError as error:
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise RepositoryError(f"model {self.name!r} version {self.version}: {what}: {reason}") from None
+
+    def _empty_outputs(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array] | None:
+        """No rows in, no rows out: many graphs cannot run on nothing. None where an output's shape is not known."""
+        sizes = {
+            name: size
+            for spec in self.signature.inputs
+            for name, size in zip(spec.names, tensors[spec.name].shape, strict=True)
+            if name
+        }
+        shapes = [_resolved(self._fixed_outputs[name], sizes) for name in outputs]
+        if any(FREE in shape for shape in shapes):
+            return None
+        return [
+            np.empty(shape, dtype=self._fixed_outputs[name].datatype.numpy)
+            for name, shape in zip(outputs, shapes, strict=True)
+        ]
+
+
+def _declared(signature: Signature, declaration: Declaration) -> Signature:
+    """The session's signature with what `model.toml` adds to it. Raises RepositoryError where the two disagree."""
+    if declaration.signature and (difference := declaration.signature.difference(signature)):
+        raise RepositoryError(difference)
+    outputs = {spec.name: spec for spec in signature.outputs}
+    for name, labels in declaration.labels.items():
+        spec = outputs.get(name)
+        if spec is None:
+            raise RepositoryError(f"labels in model.toml: there is no output {name!r}; expected one of {list(outputs)}")
+        if not spec.shape or spec.shape[-1] not in (FREE, len(labels)):
+            raise RepositoryError(f"labels in model.toml: output {name!r} is {spec}, got {len(labels)} labels")
+        outputs[name] = replace(spec, labels=labels)
+    signature = replace(signature, outputs=tuple(outputs.values()))
+    return signature.with_batch_axis() if declaration.batch else signature
+
+
+def _warm_up_tensor(spec: TensorSpec, given: WarmUpInput) -> Array:
+    if given.data is None:
+        return ones(spec.datatype, given.shape)
+    return elements.decode(f"input {spec.name!r}", spec.datatype, given.shape, given.data)
+
+
+def _resolved(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:
+    assert spec.shape is not None  # a model with a batch axis has no open rank
+    return tuple(
+        sizes.get(name, FREE) if size == FREE else size for size, name in zip(spec.shape, spec.names, strict=True)
+    )

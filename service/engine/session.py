@@ -1,0 +1,156 @@
+"""An ONNX Runtime session with its signature; `run(tensors) -> tensors`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+import structlog
+
+from service.engine.declaration import SessionOptions
+from service.engine.graph import Graph, ZipMap
+from service.errors import RepositoryError
+from service.tensors import FREE, Array, Datatype, Signature, Tensors, TensorSpec
+
+log = structlog.get_logger()
+
+# ONNX Runtime prints to standard error past every formatter, and raises the same text as an exception. 4 is "fatal".
+_SILENT: Final = 4
+ort.set_default_logger_severity(_SILENT)
+
+_DATATYPES: Final = {
+    "bool": Datatype.BOOL,
+    "uint8": Datatype.UINT8,
+    "uint16": Datatype.UINT16,
+    "uint32": Datatype.UINT32,
+    "uint64": Datatype.UINT64,
+    "int8": Datatype.INT8,
+    "int16": Datatype.INT16,
+    "int32": Datatype.INT32,
+    "int64": Datatype.INT64,
+    "float16": Datatype.FP16,
+    "float": Datatype.FP32,
+    "double": Datatype.FP64,
+    "string": Datatype.BYTES,
+}
+_LEVELS: Final = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "disabled": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """What a session may use of the machine: threads inside one operator, whether they may spin, providers."""
+
+    intra_op_threads: int = 1
+    spinning: bool = False
+    providers: tuple[str, ...] = ("CPUExecutionProvider",)
+
+
+class Session:
+    """One loaded model file. Created after the fork only: its threads would not survive one."""
+
+    def __init__(self, path: Path, options: SessionOptions, compute: Compute) -> None:
+        """Raises RepositoryError with what is wrong and how to fix it."""
+        _check_providers(compute.providers)
+        self._path = path
+        self._create = lambda model: ort.InferenceSession(
+            model, _session_options(path, options, compute), providers=list(compute.providers)
+        )
+        self._session = self._load(str(path))
+        zipmaps = self._unzip() if any(_is_list_of_maps(output) for output in self._session.get_outputs()) else ()
+        self.signature = self._read_signature({zipmap.output: zipmap.keys for zipmap in zipmaps})
+
+    def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
+        """One inference; the outputs in the order asked for. ONNX Runtime's own exceptions pass through."""
+        return self._session.run(outputs, tensors)  # type: ignore[no-any-return]
+
+    def _load(self, model: str | bytes) -> Any:
+        try:
+            return self._create(model)
+        # The binding has no common root for its errors below Exception.
+        except Exception as error:
+            raise RepositoryError(f"{self._path} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error
+
+    def _unzip(self) -> tuple[ZipMap, ...]:
+        """Load once more with the ZipMaps taken out: a list of maps is no tensor, what went into it is."""
+        graph = Graph(self._path)
+        zipmaps = graph.replace_zipmaps()
+        self._session = self._load(graph.serialized())
+        for zipmap in zipmaps:
+            log.info(
+                "zipmap_replaced",
+                file=str(self._path),
+                output=zipmap.output,
+                served_as=f"FP32[-1,{len(zipmap.keys)}]",
+                labels=zipmap.keys,
+            )
+        return zipmaps
+
+    def _read_signature(self, labels: dict[str, tuple[str, ...]]) -> Signature:
+        arguments = (*self._session.get_inputs(), *self._session.get_outputs())
+        # ONNX Runtime reports a scalar and an open rank alike; only the file tells them apart.
+        graph = None if all(argument.shape for argument in arguments) else Graph(self._path)
+
+        def spec(kind: str, argument: Any) -> TensorSpec:
+            is_open = graph is not None and not argument.shape and graph.has_open_rank(argument.name)
+            return _spec(self._path, kind, argument, is_open, labels.get(argument.name, ()))
+
+        return Signature(
+            tuple(spec("input", argument) for argument in self._session.get_inputs()),
+            tuple(spec("output", argument) for argument in self._session.get_outputs()),
+        )
+
+
+def _session_options(path: Path, options: SessionOptions, compute: Compute) -> ort.SessionOptions:
+    result = ort.SessionOptions()
+    result.intra_op_num_threads = options.intra_op_threads or compute.intra_op_threads
+    result.inter_op_num_threads = 1
+    result.log_severity_level = _SILENT
+    result.graph_optimization_level = _LEVELS[options.graph_optimization]
+    if not compute.spinning:
+        result.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # An edited model is loaded from memory; its external weights still lie beside the file.
+    result.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    for key, value in options.config.items():
+        result.add_session_config_entry(key, value)
+    return result
+
+
+def _check_providers(providers: tuple[str, ...]) -> None:
+    available = ort.get_available_providers()
+    if missing := [provider for provider in providers if provider not in available]:
+        raise RepositoryError(
+            f"execution provider {missing[0]} is not in this build of ONNX Runtime, which has {', '.join(available)}: "
+            "change ONNICORN_RUNTIME__PROVIDERS or the model's providers, or install another onnxruntime package"
+        )
+
+
+def _is_list_of_maps(output: Any) -> bool:
+    return str(output.type).startswith("seq(map(")
+
+
+def _spec(path: Path, kind: str, argument: Any, is_open: bool, labels: tuple[str, ...]) -> TensorSpec:
+    """One input or output as ONNX Runtime describes it: `tensor(float)`, [None, 'batch', 64]."""
+    element = argument.type.removeprefix("tensor(").removesuffix(")")
+    if f"tensor({element})" != argument.type or element not in _DATATYPES:
+        raise RepositoryError(
+            f"{path}: {kind} {argument.name!r} is a {argument.type}, which cannot be served: "
+            f"expected a tensor of {', '.join(_DATATYPES)}; export the model with a Cast or without that {kind}"
+        )
+    fixed = tuple(size if isinstance(size, int) and size >= 0 else FREE for size in argument.shape)
+    return TensorSpec(
+        name=argument.name,
+        datatype=_DATATYPES[element],
+        shape=None if is_open else fixed,
+        names=tuple(size if isinstance(size, str) else "" for size in argument.shape),
+        labels=labels,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,122 @@
+"""Everything that can go wrong, in the caller's terms.
+
+    OnnicornError
+      CallerError                the caller must change the request
+        MalformedRequest           the body cannot be understood
+        SignatureMismatch          the body is fine, the model wants something else
+        ModelNotFound, VersionNotFound
+        NotFound, MethodNotAllowed   no such path; the path has no such method
+        RequestTooLarge, UnsupportedMedia
+      ServiceError               the caller did nothing wrong
+        InferenceFailed            the model raised while it ran
+        InternalError              we made a mistake
+        ModelNotReady              nothing was run: the same request may be sent again
+      StartError                 an operator must change something before the service can start
+        SettingsError, RepositoryError
+
+No class knows a status number: `web/problems.py` has the one table of them. A message names the thing, what was
+expected and what came. Messages of `ServiceError` are public too, so they never carry an exception's text: that is
+logged under the same request id.
+"""
+
+from typing import ClassVar
+
+
+class OnnicornError(Exception):
+    """Root of the tree. `code` is the stable slug that clients may branch on."""
+
+    code: ClassVar[str]
+
+
+class CallerError(OnnicornError):
+    """The request is at fault; sending it again unchanged will fail again."""
+
+
+class MalformedRequest(CallerError):
+    code = "malformed_request"
+
+
+class SignatureMismatch(CallerError):
+    code = "signature_mismatch"
+
+
+class ModelNotFound(CallerError):
+    code = "model_not_found"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"model {model!r} is not served here; GET /v2/models lists the models that are")
+
+
+class VersionNotFound(CallerError):
+    code = "version_not_found"
+
+    def __init__(self, model: str, version: str, served: list[int]) -> None:
+        numbers = ", ".join(map(str, served))
+        super().__init__(f"model {model!r} has no version {version!r}; the versions served are {numbers}")
+
+
+class NotFound(CallerError):
+    code = "not_found"
+
+
+class MethodNotAllowed(CallerError):
+    """`allowed` lists the methods that the path does have."""
+
+    code = "method_not_allowed"
+
+    def __init__(self, message: str, allowed: str) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class RequestTooLarge(CallerError):
+    code = "request_too_large"
+
+
+class UnsupportedMedia(CallerError):
+    """`accept_encoding` is set when it was the content coding that is not supported (RFC 9110, 12.5.3)."""
+
+    code = "unsupported_media"
+
+    def __init__(self, message: str, accept_encoding: str | None = None) -> None:
+        super().__init__(message)
+        self.accept_encoding = accept_encoding
+
+
+class ServiceError(OnnicornError):
+    """The service or the model is at fault."""
+
+
+class InferenceFailed(ServiceError):
+    code = "inference_failed"
+
+    def __init__(self, model: str, version: int) -> None:
+        super().__init__(f"model {model!r} version {version} failed while it ran; the log has the reason")
+
+
+class InternalError(ServiceError):
+    code = "internal_error"
+
+    def __init__(self) -> None:
+        super().__init__("the service failed; the log has the reason under this request id")
+
+
+class ModelNotReady(ServiceError):
+    """`model` is served in principle, but `reason` keeps it from answering now."""
+
+    code = "model_not_ready"
+
+    def __init__(self, model: str, reason: str) -> None:
+        super().__init__(f"model {model!r} is not ready: {reason}")
+
+
+class StartError(OnnicornError):
+    """Said in one line on standard error, without a traceback; the exit code is not 0."""
+
+
+class SettingsError(StartError):
+    code = "settings_error"
+
+
+class RepositoryError(StartError):
+    code = "repository_error"

@@ -1,0 +1,1 @@
+"""Bytes become tensors and tensors become bytes: pure functions, no HTTP."""

@@ -1,0 +1,256 @@
+"""The Open Inference Protocol's inference request and answer, JSON with or without binary tensors behind it.
+
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md. Where it is silent, Triton's habit or the
+stricter reading decides; every refusal says which field, what was expected and what came.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any, Final
+
+import orjson
+
+from service import elements
+from service.errors import MalformedRequest
+from service.protocol import binary
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, quote
+
+MAX_DEPTH: Final = 100
+_MAX_SIZE: Final = 2**63  # numpy counts elements in a signed 64-bit integer
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedOutput:
+    """`binary` is None where the request does not say."""
+
+    name: str
+    binary: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a caller asks for. No outputs means all of them; `binary` is the default for those that do not say."""
+
+    inputs: dict[str, Array]
+    outputs: tuple[RequestedOutput, ...] = ()
+    id: str | None = None
+    binary: bool = False
+
+    def wants_binary(self, name: str) -> bool:
+        for output in self.outputs:
+            if output.name == name and output.binary is not None:
+                return output.binary
+        return self.binary
+
+
+@dataclass(frozen=True, slots=True)
+class OutputTensor:
+    """One output on its way out, and the form the caller wants it in."""
+
+    name: str
+    datatype: Datatype
+    tensor: Array
+    binary: bool
+
+
+def decode(body: bytes, json_length: int | None, signature: Signature) -> InferRequest:
+    """A request body as tensors.
+
+    `json_length` is the value of Inference-Header-Content-Length: None for a body that is all JSON, 0 for one that is
+    the single input itself. `signature` is needed for the latter only. Raises MalformedRequest.
+    """
+    if json_length == 0:
+        name, tensor = binary.decode_raw(signature, memoryview(body))
+        return InferRequest({name: tensor}, binary=True)
+    if json_length is None or json_length == len(body):
+        return _Decoder(body, memoryview(b"")).request()
+    if json_length > len(body):
+        raise MalformedRequest(
+            f"Inference-Header-Content-Length: expected a number in the range 0 to {len(body)}, the length of the body, "
+            f"got {json_length}"
+        )
+    return _Decoder(body[:json_length], memoryview(body)[json_length:]).request()
+
+
+def encode(model: str, version: int, request_id: str, outputs: Sequence[OutputTensor]) -> tuple[bytes, int | None]:
+    """The answer's body, and the length of its JSON where binary tensors follow it, else None."""
+    blobs: list[bytes] = []
+    document = {
+        "model_name": model,
+        "model_version": str(version),
+        "id": request_id,
+        "outputs": [_encode_output(output, blobs) for output in outputs],
+    }
+    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not any(output.binary for output in outputs):
+        return text, None
+    return b"".join((text, *blobs)), len(text)
+
+
+def tensor_document(name: str, datatype: Datatype, tensor: Array) -> dict[str, Any]:
+    """A tensor as the protocol writes it in JSON; for a codec that knows numpy arrays."""
+    data, nonfinite = elements.encode(tensor)
+    document = {"name": name, "datatype": datatype.name, "shape": tensor.shape, "data": data}
+    if nonfinite:
+        document["parameters"] = {"nonfinite": True}
+    return document
+
+
+def _encode_output(output: OutputTensor, blobs: list[bytes]) -> dict[str, Any]:
+    if not output.binary:
+        return tensor_document(output.name, output.datatype, output.tensor)
+    blob = binary.encode(output.tensor)
+    blobs.append(blob)
+    return {
+        "name": output.name,
+        "datatype": output.datatype.name,
+        "shape": output.tensor.shape,
+        "parameters": {"binary_data_size": len(blob)},
+    }
+
+
+class _Decoder:
+    """One request being read: the parsed document, and a cursor in the bytes behind it."""
+
+    def __init__(self, document: bytes, blobs: memoryview) -> None:
+        self._document = parse(document)
+        self._booleans = b"true" in document or b"false" in document
+        self._blobs = blobs
+        self._position = 0
+
+    def request(self) -> InferRequest:
+        document = self._document
+        parameters = _object("'parameters'", document.get("parameters"))
+        inputs = dict(self._inputs())
+        if left := len(self._blobs) - self._position:
+            raise MalformedRequest(f"{left} bytes are left over behind the inputs' binary data")
+        return InferRequest(
+            inputs=inputs,
+            outputs=tuple(_outputs(document.get("outputs"))),
+            id=_id(document.get("id")),
+            binary=_boolean("'parameters.binary_data_output'", parameters.get("binary_data_output")) or False,
+        )
+
+    def _inputs(self) -> Iterator[tuple[str, Array]]:
+        if "inputs" not in self._document:
+            raise MalformedRequest("'inputs' is missing: expected an array of tensors")
+        for name, tensor in _named("inputs", self._document["inputs"]):
+            yield name, self._tensor(f"input {name!r}", tensor)
+
+    def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
+        datatype = _datatype(what, tensor.get("datatype"))
+        shape = _shape(what, tensor.get("shape"))
+        parameters = _object(f"{what}: 'parameters'", tensor.get("parameters"))
+        size = parameters.get("binary_data_size")
+        has_data = tensor.get("data") is not None
+        if has_data and size is not None:
+            raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got both")
+        if size is not None:
+            return binary.decode(what, datatype, shape, self._take(what, size))
+        if not has_data and prod(shape):
+            raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got neither")
+        return elements.decode(what, datatype, shape, tensor.get("data") or [], self._booleans)
+
+    def _take(self, what: str, size: Any) -> memoryview:
+        if type(size) is not int or size < 0:
+            raise MalformedRequest(f"{what}: 'binary_data_size': expected a number of bytes, got {_said(size)}")
+        blob = self._blobs[self._position : self._position + size]
+        if len(blob) < size:
+            raise MalformedRequest(f"{what}: expected {size} bytes of binary data, {len(blob)} are left in the body")
+        self._position += size
+        return blob
+
+
+def parse(text: bytes) -> dict[str, Any]:
+    """A JSON object, nested no deeper than MAX_DEPTH. Raises MalformedRequest."""
+    try:
+        document = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        problem = "it is empty" if not text else str(error)
+        raise MalformedRequest(f"the body is not valid JSON: {problem}") from None
+    if type(document) is not dict:
+        raise MalformedRequest(f"the body: expected a JSON object, got {_said(document)}")
+    # Counting brackets is fast and says no to nearly every body; only the rest is walked.
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
+        raise MalformedRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
+    return document
+
+
+def _depth(document: Any) -> int:
+    """Level by level, so that depth costs no stack."""
+    depth, level = 0, [document]
+    while level:
+        depth += 1
+        level = [
+            child
+            for node in level
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) in (dict, list)
+        ]
+    return depth
+
+
+def _named(field: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An array of objects, each with a name that no other has."""
+    if type(value) is not list:
+        raise MalformedRequest(f"{field!r}: expected an array, got {_said(value)}")
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        what = f"{field}[{index}]"
+        if type(item) is not dict:
+            raise MalformedRequest(f"{what}: expected an object, got {_said(item)}")
+        name = item.get("name")
+        if type(name) is not str:
+            raise MalformedRequest(f"{what}: 'name': expected a string, got {_said(name)}")
+        if name in seen:
+            raise MalformedRequest(f"{what}: name {name!r} stands in {field!r} twice")
+        seen.add(name)
+        yield name, item
+
+
+def _outputs(value: Any) -> Iterator[RequestedOutput]:
+    for name, item in _named("outputs", [] if value is None else value):
+        what = f"output {name!r}: 'parameters"
+        parameters = _object(f"{what}'", item.get("parameters"))
+        yield RequestedOutput(name, _boolean(f"{what}.binary_data'", parameters.get("binary_data")))
+
+
+def _datatype(what: str, value: Any) -> Datatype:
+    if type(value) is str and value in DATATYPES:
+        return DATATYPES[value]
+    raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {_said(value)}")
+
+
+def _shape(what: str, value: Any) -> list[int]:
+    if type(value) is not list or any(type(size) is not int or size < 0 for size in value):
+        raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
+    if len(value) > MAX_RANK or prod(size for size in value if size) >= _MAX_SIZE:
+        raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
+    return value
+
+
+def _object(what: str, value: Any) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise MalformedRequest(f"{what}: expected an object, got {_said(value)}")
+    return value
+
+
+def _boolean(what: str, value: Any) -> bool | None:
+    if value is None or type(value) is bool:
+        return value
+    raise MalformedRequest(f"{what}: expected true or false, got {_said(value)}")
+
+
+def _id(value: Any) -> str | None:
+    if value is None or type(value) is str:
+        return value or None
+    raise MalformedRequest(f"'id': expected a string, got {_said(value)}")
+
+
+def _said(value: Any) -> str:
+    """A JSON value as a message may repeat it: short."""
+    text = "nothing" if value is None else orjson.dumps(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."

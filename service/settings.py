@@ -1,0 +1,225 @@
+"""Every knob of the service, read once, frozen.
+
+A setting `group.name` is the environment variable `ONNICORN_GROUP__NAME`. A variable that is unknown or mistyped stops
+the start: a knob that silently does nothing is worse than none.
+"""
+
+import difflib
+import ipaddress
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from service.errors import SettingsError
+
+PREFIX: Final = "ONNICORN_"
+_MEBIBYTE: Final = 1 << 20
+
+
+def _address(text: str) -> str:
+    """`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`, as Gunicorn reads them."""
+    if text.startswith("unix:/"):
+        return text
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("expected HOST:PORT, [IPV6]:PORT or unix:/PATH")
+    if host.startswith("["):
+        ipaddress.IPv6Address(host.strip("[]"))
+    elif ":" in host:
+        raise ValueError(f"expected an IPv6 address in brackets: [{host}]:{port}")
+    return text
+
+
+def _root_path(text: str) -> str:
+    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
+        raise ValueError("expected a path such as /models, without a slash at its end")
+    return text
+
+
+def _run_directory() -> Path:
+    """Memory-backed where there is such a place: metric files and heartbeats must never wait for a disk."""
+    shared_memory = Path("/dev/shm")
+    return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
+
+
+Address = Annotated[str, AfterValidator(_address)]
+
+
+class Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Http(Group):
+    """The API port."""
+
+    bind: Address = Field("127.0.0.1:8000", description="Where the API listens: HOST:PORT, [IPV6]:PORT or unix:/PATH.")
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "", description="The path prefix that an ingress puts before ours, whether it strips it or not."
+    )
+    metrics: bool = Field(True, description="Serve /metrics on the API port too.")
+    max_body_bytes: int = Field(
+        64 * _MEBIBYTE, ge=1024, le=2 << 30, description="The largest request body, before and after decompression."
+    )
+    compress_min_bytes: int = Field(
+        1024,
+        ge=0,
+        description="Answers below this size are compressed only for a client that names one single coding.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins that browsers may call from, separated by commas; * for all, none by default."
+    )
+    keep_alive_seconds: int = Field(
+        75, ge=1, le=3600, description="How long an idle connection stays open; longer than the balancer's own limit."
+    )
+
+
+class Ops(Group):
+    """The port for probes and metrics."""
+
+    bind: Address = Field("127.0.0.1:8002", description="Where probes and metrics listen.")
+
+
+class Repository(Group):
+    """The models."""
+
+    path: Path = Field(Path("models"), description="A model repository, a directory with a model.onnx, or one .onnx file.")
+    name: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="The name of the model where the path is one model; the file's or folder's name otherwise.",
+    )
+    tolerate_failures: bool = Field(False, description="Start with the models that load, even when others do not.")
+
+
+class Runtime(Group):
+    """Processes and threads."""
+
+    workers: int | None = Field(None, ge=1, le=128, description="Worker processes; from the plan when unset.")
+    intra_op_threads: int | None = Field(
+        None, ge=1, le=256, description="Threads inside one operator, per worker; from the plan when unset."
+    )
+    profile: Literal["throughput", "latency"] = Field(
+        "throughput", description="One worker per CPU with one thread each, or one worker with all threads."
+    )
+    providers: tuple[str, ...] = Field(
+        ("CPUExecutionProvider",),
+        min_length=1,
+        description="ONNX Runtime's execution providers, separated by commas, the preferred first.",
+    )
+
+
+class Lifecycle(Group):
+    """Start, health and end."""
+
+    drain_seconds: float = Field(
+        5, ge=0, le=600, description="How long the listeners stay open after SIGTERM while readiness says 503."
+    )
+    heartbeat_seconds: float = Field(
+        30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
+    )
+
+
+class Run(Group):
+    """Files of the running service."""
+
+    dir: Path = Field(
+        default_factory=_run_directory, description="Where metric files and the list of loaded models live."
+    )
+
+
+class Log(Group):
+    """Logs."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json, console (for people), or auto: console on a terminal, JSON elsewhere."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is written.")
+
+
+class _Environment(EnvSettingsSource):
+    """Lists may be written `a,b`, not only as JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        if value.startswith(("[", "{")):
+            return super().decode_complex_value(field_name, field, value)
+        return [part.strip() for part in value.split(",") if part.strip()]
+
+
+class Settings(BaseSettings):
+    """All of it. Build it with `Settings.from_environment`; tests may pass groups as keywords."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
+
+    http: Http = Http()  # type: ignore[call-arg]
+    ops: Ops = Ops()  # type: ignore[call-arg]
+    repository: Repository = Repository()  # type: ignore[call-arg]
+    runtime: Runtime = Runtime()  # type: ignore[call-arg]
+    lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
+    run: Run = Run()
+    log: Log = Log()  # type: ignore[call-arg]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment and keywords only: a stray .env file or secrets folder must not change a service."""
+        return init_settings, _Environment(settings_cls)
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the `ONNICORN_*` variables of the process. Raises SettingsError that names every wrong one.
+
+        `environ` is what the names are checked against; the values come from the process's own environment.
+        """
+        wrong = list(_unknown(environ))
+        try:
+            settings = cls()
+        except ValidationError as error:
+            wrong += [_sentence(detail) for detail in error.errors() if detail["type"] != "extra_forbidden"]
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return settings
+
+
+def variables() -> dict[str, tuple[str, str, Any]]:
+    """Every variable with its group, field and the field's definition, in the order of declaration."""
+    return {
+        f"{PREFIX}{group}__{name}".upper(): (group, name, field)
+        for group, outer in Settings.model_fields.items()
+        for name, field in outer.annotation.model_fields.items()  # type: ignore[union-attr]
+    }
+
+
+# Kubernetes gives every container such variables for each Service; one called `onnicorn` must not break the start.
+_SERVICE_LINK: Final = re.compile(r"ONNICORN(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z_]+)?)")
+# Where tests and benchmarks look for large models: theirs, not the service's.
+_OTHERS: Final = frozenset({"ONNICORN_TEST_MODELS"})
+
+
+def _unknown(environ: Mapping[str, str]) -> Iterable[str]:
+    known = variables()
+    for name in sorted(environ):
+        upper = name.upper()
+        if not upper.startswith(PREFIX) or upper in known or upper in _OTHERS:
+            continue
+        if "__" not in upper and _SERVICE_LINK.fullmatch(upper):
+            continue
+        nearest = difflib.get_close_matches(upper, known, n=1, cutoff=0)[0]
+        yield f"{name} is not a setting; the nearest is {nearest}"
+
+
+def _sentence(detail: Any) -> str:
+    variable = PREFIX + "__".join(str(part) for part in detail["loc"][:2]).upper()
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{variable}={detail['input']}: {reason[:1].lower()}{reason[1:]}"

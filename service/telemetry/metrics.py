@@ -1,0 +1,66 @@
+"""Every metric and nothing else.
+
+Units are base units. Label values come from the catalogue, from a route template or from a closed set, never from a
+request's own text, so the number of series is bounded.
+
+In Gunicorn each process writes files of its own, named by what the process is (`master`, `ops`, a worker's slot), and
+whoever is scraped adds them up. `use_files` must run before this module is imported for that.
+"""
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+PREFIX: Final = "onnicorn"
+REGISTRY: Final = CollectorRegistry()
+
+_DURATIONS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
+_MODEL: Final = ("model", "version")
+
+
+def _histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=REGISTRY)
+
+
+def _counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
+    return Counter(f"{PREFIX}_{name}", text, labels, registry=REGISTRY)
+
+
+HTTP_REQUESTS: Final = _counter(
+    "http_requests", "Requests answered on the API port; route is the template.", ("route", "method", "status")
+)
+HTTP_DURATION: Final = _histogram(
+    "http_request_duration_seconds", "From a request's first byte to the end of its answer.", ("route",), _DURATIONS
+)
+INFERENCE_REQUESTS: Final = _counter(
+    "inference_requests", "Inference requests of known models; outcome is ok or the error's code.", (*_MODEL, "outcome")
+)
+DECODE: Final = _histogram("inference_decode_seconds", "Bytes of the body to tensors.", _MODEL, _DURATIONS)
+QUEUE: Final = _histogram("inference_queue_seconds", "Waiting for a run thread.", _MODEL, _DURATIONS)
+RUN: Final = _histogram("inference_run_seconds", "Inside the model.", _MODEL, _DURATIONS)
+ENCODE: Final = _histogram("inference_encode_seconds", "Tensors to bytes of the answer.", _MODEL, _DURATIONS)
+BATCH_ROWS: Final = _histogram("inference_batch_rows", "Rows that ran together.", _MODEL, _ROWS)
+PENDING: Final = Gauge(
+    f"{PREFIX}_inference_pending",
+    "Inference requests that wait or run.",
+    ("model",),
+    registry=REGISTRY,
+    multiprocess_mode="sum",
+)
+LOOP_LAG: Final = _histogram(
+    "event_loop_lag_seconds", "How late a worker's event loop was, looked at once a second.", (), _LAGS
+)
+WORKER_EXITS: Final = _counter(
+    "worker_exits", "Workers that ended; reason is the exit code or the signal's name.", ("reason",)
+)
+
+# What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest and the cgroup.
+READ_AT_SCRAPE: Final = {
+    f"{PREFIX}_workers": ("gauge", "Workers by state.", ("state",)),
+    f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
+    f"{PREFIX}_build_info": ("gauge", "1; the versions that this service is made of.", ("version", "onnxruntime", "python")),
+    f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
+    f"{PREFIX}_memory_bytes": ("gauge", "The container's memory: used, and the limit where there is one.", ("kind",)),
+}

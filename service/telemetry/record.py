@@ -1,0 +1,91 @@
+"""What is known of one request: filled on its way, turned into one log line and its metrics at its end."""
+
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any, Final
+
+import structlog
+
+from service.telemetry import metrics
+from service.telemetry.trace import Trace
+
+log = structlog.get_logger()
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# nginx's number for a client that left before the answer; never sent, only recorded.
+CLIENT_LEFT: Final = 499
+
+
+@dataclass(slots=True)
+class Record:
+    """One request. Times are seconds; `rows` and the model are set for inference requests only."""
+
+    request_id: str
+    trace: Trace | None
+    method: str
+    started: float = field(default_factory=perf_counter)
+    route: str = "unmatched"
+    status: int = CLIENT_LEFT
+    code: str = ""
+    error: BaseException | None = None
+    bytes_in: int = 0
+    bytes_out: int = 0
+    model: str = ""
+    version: int = 0
+    rows: int = 0
+    decode: float | None = None
+    queue: float | None = None
+    run: float | None = None
+    encode: float | None = None
+
+    def close(self) -> None:
+        """The answer has ended: count it and log it."""
+        duration = perf_counter() - self.started
+        method = self.method if self.method in _METHODS else "OTHER"
+        metrics.HTTP_REQUESTS.labels(self.route, method, str(self.status)).inc()
+        metrics.HTTP_DURATION.labels(self.route).observe(duration)
+        if self.model:
+            self._count_inference()
+        self._log(duration)
+
+    def _count_inference(self) -> None:
+        labels = (self.model, str(self.version))
+        outcome = self.code or ("ok" if self.status < 400 else "client_left")
+        metrics.INFERENCE_REQUESTS.labels(*labels, outcome).inc()
+        for histogram, seconds in (
+            (metrics.DECODE, self.decode),
+            (metrics.QUEUE, self.queue),
+            (metrics.RUN, self.run),
+            (metrics.ENCODE, self.encode),
+        ):
+            if seconds is not None:
+                histogram.labels(*labels).observe(seconds)
+        if self.run is not None:
+            metrics.BATCH_ROWS.labels(*labels).observe(self.rows)
+
+    def _log(self, duration: float) -> None:
+        fields: dict[str, Any] = {
+            "method": self.method,
+            "route": self.route,
+            "status": self.status,
+            "request_id": self.request_id,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "duration_ms": _ms(duration),
+        }
+        if self.trace:
+            fields |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        if self.model:
+            fields |= {"model": self.model, "version": self.version, "rows": self.rows}
+            stages = {"decode": self.decode, "queue": self.queue, "run": self.run, "encode": self.encode}
+            fields |= {f"{name}_ms": _ms(seconds) for name, seconds in stages.items() if seconds is not None}
+        if self.code:
+            fields |= {"code": self.code, "reason": str(self.error)}
+        if self.status >= 500:
+            log.error("request", **fields, exc_info=self.error)
+        else:
+            log.info("request", **fields)
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

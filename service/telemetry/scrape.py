@@ -1,0 +1,68 @@
+"""What a scraper gets: the sum over all processes, and what is read from the board and the cgroup at that moment."""
+
+import os
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from service import __version__
+from service.board import Board, State
+from service.cgroup import Cgroup
+from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY
+
+# One served version: its name, number and digest.
+Served = tuple[str, int, str]
+
+_SHOWN_STATES: Final = [state for state in State if state is not State.FREE]
+
+
+class Scrape:
+    """Renders the metrics of the whole service, from whichever process it is asked in."""
+
+    def __init__(self, board: Board, served: Callable[[], Iterable[Served]]) -> None:
+        self._registry = CollectorRegistry()
+        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        else:
+            self._registry.register(REGISTRY)  # type: ignore[arg-type]
+        self._registry.register(_Moment(board, served))
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """The body and its content type: OpenMetrics where `accept` asks for it, else Prometheus text. Blocks."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+
+class _Moment(Collector):
+    """Values that nobody counts: they are looked up."""
+
+    def __init__(self, board: Board, served: Callable[[], Iterable[Served]]) -> None:
+        self._board = board
+        self._served = served
+        self._cgroup = Cgroup.of_this_process()
+        self._build = (__version__, version("onnxruntime"), platform.python_version())
+
+    def collect(self) -> Iterator[Metric]:
+        states = [worker.state for worker in self._board.workers()]
+        yield _family("workers", *(((state.name,), states.count(state.name)) for state in _SHOWN_STATES))
+        yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in self._served()))
+        yield _family("build_info", (self._build, 1))
+        yield _family("cpu_throttled_seconds", ((), self._cgroup.throttled_seconds()))
+        memory = (("used", self._cgroup.memory_used()), ("limit", self._cgroup.memory_limit()))
+        yield _family("memory_bytes", *(((kind,), value) for kind, value in memory if value is not None))
+
+
+def _family(name: str, *samples: tuple[tuple[str, ...], float]) -> Metric:
+    kind, text, labels = READ_AT_SCRAPE[f"{PREFIX}_{name}"]
+    make = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+    family = make(f"{PREFIX}_{name}", text, labels=labels)
+    for values, number in samples:
+        family.add_metric(values, number)
+    return family

@@ -1,0 +1,125 @@
+"""`create_app(settings)`: the one place where everything meets."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from service import __version__
+from service.board import Seat, State
+from service.dataplane import Dataplane
+from service.engine.catalogue import Catalogue
+from service.engine.manifest import Manifest
+from service.engine.prepare import prepare_and_load
+from service.engine.session import Compute
+from service.errors import OnnicornError
+from service.plan import plan_for_this_machine
+from service.settings import Settings
+from service.telemetry import metrics
+from service.telemetry.heartbeat import Heartbeat
+from service.telemetry.scrape import Scrape, Served
+from service.web import health, infer, metadata, problems, repository
+from service.web.answers import answer
+from service.web.middleware import Accounting, LastResort
+from service.web.openapi import Document
+
+
+def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
+    """The ASGI app of one worker. Nothing is loaded before its lifespan starts.
+
+    `seat` is where the process sits among the others; without one the app checks and loads the repository by itself.
+    """
+    seat = seat or Seat.alone()
+    dataplane = Dataplane(on_pending=lambda model, change: metrics.PENDING.labels(model).inc(change))
+    app = FastAPI(
+        title="Onnicorn",
+        version=__version__,
+        description="ONNX models over HTTP: the Open Inference Protocol v2.",
+        root_path=settings.http.root_path,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lambda app: _lifespan(settings, seat, dataplane),
+        middleware=_middleware(settings),
+        exception_handlers={
+            OnnicornError: problems.on_error,
+            HTTPException: problems.on_http_exception,
+            RequestValidationError: problems.on_http_exception,
+        },
+    )
+    app.include_router(health.health_router(seat.board))
+    app.include_router(metadata.router(dataplane))
+    app.include_router(infer.router(dataplane, settings.http))
+    app.include_router(repository.router(dataplane))
+    if settings.http.metrics:
+        app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane))))
+    _add_openapi(app, dataplane)
+    return app
+
+
+def compute_for(settings: Settings) -> Compute:
+    """What a session may use, from the plan."""
+    plan = plan_for_this_machine(settings.runtime)
+    return Compute(plan.intra_op_threads, not plan.shares_cpus, settings.runtime.providers)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """The first is the outermost."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=settings.http.cors_origins,
+        allow_methods=("GET", "POST"),
+        allow_headers=("*",),
+        expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
+    )
+    return [Middleware(Accounting), *([cors] if settings.http.cors_origins else []), Middleware(LastResort)]
+
+
+@asynccontextmanager
+async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> AsyncIterator[None]:
+    """Load, warm up, verify; ready in between; stop."""
+    row = seat.row
+    catalogue = await asyncio.to_thread(_load, settings, seat)
+    dataplane.serve(catalogue)
+    for name in catalogue.names:
+        metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
+    row.serve(catalogue.generation)
+    async with Heartbeat(row):
+        row.move(State.READY)
+        seat.board.note_start()
+        yield
+        row.move(State.STOPPED)
+    dataplane.close()
+
+
+def _load(settings: Settings, seat: Seat) -> Catalogue:
+    compute = compute_for(settings)
+    if seat.manifest:
+        return Catalogue.load(Manifest.read(Path(seat.manifest)), compute)
+    catalogue = prepare_and_load(
+        settings.repository.path,
+        settings.repository.name,
+        compute,
+        tolerate_failures=settings.repository.tolerate_failures,
+    )
+    seat.board.service.commit(catalogue.generation, len(catalogue.models))
+    return catalogue
+
+
+def _served(dataplane: Dataplane) -> list[Served]:
+    return [(model.name, model.version, model.digest) for model in dataplane.catalogue.models]
+
+
+def _add_openapi(app: FastAPI, dataplane: Dataplane) -> None:
+    document = Document(app)
+
+    @app.get("/openapi.json", include_in_schema=False)
+    async def openapi() -> Response:
+        return answer(200, await asyncio.to_thread(document.render, dataplane.catalogue))

@@ -1,0 +1,113 @@
+"""A request's body: read under a limit, decompressed under the same limit, its declared form checked first."""
+
+import re
+import zlib
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
+from service.web.records import record_of
+
+# The form type is what `curl -d '{...}'` sends.
+_MEDIA_TYPES: Final = frozenset(
+    {"", "application/json", "application/octet-stream", "application/x-www-form-urlencoded"}
+)
+_CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+ACCEPT_ENCODING: Final = "gzip, deflate"
+
+
+class ClientLeft(Exception):
+    """The connection was lost before the body had come; there is nobody left to answer."""
+
+
+async def read(request: Request, limit: int) -> bytes:
+    """The whole body, decoded. Raises UnsupportedMedia, RequestTooLarge, MalformedRequest, ClientLeft.
+
+    `limit` is in bytes, and holds before and after decompression.
+    """
+    _check_media_type(request.headers.get("content-type", ""))
+    codings = _codings(request.headers.get("content-encoding", ""))
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > limit:
+        raise _too_large(limit)
+    body = await _receive(request.receive, limit)
+    record_of(request.scope).bytes_in = len(body)
+    for coding in reversed(codings):
+        body = _decompress(coding, body, limit)
+    return body
+
+
+def json_length(request: Request) -> int | None:
+    """Inference-Header-Content-Length: the bytes of JSON in front of binary tensors. Raises MalformedRequest."""
+    text = request.headers.get("inference-header-content-length")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,18}", text):
+        raise MalformedRequest(f"Inference-Header-Content-Length: expected a number of bytes from 0 up, got {text[:60]!r}")
+    return int(text)
+
+
+async def _receive(receive: Receive, limit: int) -> bytes:
+    """Most bodies come in one piece, which is then not copied."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message: Any = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def _check_media_type(value: str) -> None:
+    media_type = value.partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES:
+        raise UnsupportedMedia(
+            f"Content-Type: expected application/json or application/octet-stream, got {media_type!r}"
+        )
+
+
+def _codings(value: str) -> list[str]:
+    """In the order in which they were applied (RFC 9110, 8.4)."""
+    codings = [coding.strip().lower() for coding in value.split(",")]
+    codings = [coding for coding in codings if coding not in ("", "identity")]
+    if unknown := [coding for coding in codings if coding not in _CODINGS]:
+        raise UnsupportedMedia(f"Content-Encoding: expected gzip or deflate, got {unknown[0]!r}", ACCEPT_ENCODING)
+    if len(codings) > 2:
+        raise UnsupportedMedia(f"Content-Encoding: expected at most two codings, got {len(codings)}", ACCEPT_ENCODING)
+    return codings
+
+
+def _decompress(coding: str, body: bytes, limit: int) -> bytes:
+    """Never inflates further than one byte past the limit. gzip may have several members (RFC 1952, 2.2)."""
+    parts: list[bytes] = []
+    left = limit + 1
+    while True:
+        # 31 reads gzip; deflate is zlib's format by the standard (15).
+        inflate = zlib.decompressobj(15 if coding == "deflate" else 31)
+        try:
+            part = inflate.decompress(body, left)
+        except zlib.error:
+            raise MalformedRequest(f"Content-Encoding: the body is not valid {coding}") from None
+        parts.append(part)
+        left -= len(part)
+        if left <= 0:
+            raise _too_large(limit)
+        if not inflate.eof:
+            raise MalformedRequest(f"Content-Encoding: the {coding} body ends too early")
+        body = inflate.unused_data
+        if not body:
+            return b"".join(parts)
+        if coding == "deflate":
+            raise MalformedRequest(f"Content-Encoding: {len(body)} bytes are left over behind the deflate body")
+
+
+def _too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the body is larger than {limit} bytes, the most that is read; send fewer rows at a time")

@@ -1,0 +1,31 @@
+"""Answers, compressed for the clients that ask for it."""
+
+import gzip
+import re
+import zlib
+from typing import Final
+
+# Tensors of floats hardly compress further at higher levels, and cost several times the CPU.
+_LEVEL: Final = 1
+_QUALITY_ZERO: Final = re.compile(r";\s*q=0(\.0*)?\s*$")
+
+
+def choose(accept: str, size: int, least: int) -> str | None:
+    """The coding for an answer of `size` bytes, None for none.
+
+    A client that names one single coding asks for it (Triton's client does); most others list whatever they could
+    read, and get a compressed answer only from `least` bytes on, where it is worth the CPU.
+    """
+    if not accept:
+        return None
+    offered = [part.strip().lower() for part in accept.split(",")]
+    codings = [part.partition(";")[0].strip() for part in offered if not _QUALITY_ZERO.search(part)]
+    if len(codings) > 1 and size < least:
+        return None
+    if "gzip" in codings:
+        return "gzip"
+    return "deflate" if "deflate" in codings else None
+
+
+def compress(coding: str, body: bytes) -> bytes:
+    return gzip.compress(body, _LEVEL, mtime=0) if coding == "gzip" else zlib.compress(body, _LEVEL)

@@ -1,0 +1,47 @@
+"""Health on the API port, and its metrics. The ops port says the same from a process that no request can block."""
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from service.board import Board
+from service.telemetry.scrape import Scrape
+from service.web.answers import answer
+
+
+class Liveness(BaseModel):
+    live: bool
+
+
+class Readiness(BaseModel):
+    """`reasons` says why not."""
+
+    ready: bool
+    reasons: list[str]
+
+
+def health_router(board: Board) -> APIRouter:
+    routes = APIRouter(prefix="/v2/health", tags=["health"])
+
+    @routes.get("/live", summary="Can a worker answer?", response_model=Liveness)
+    async def live() -> Response:
+        return answer(200, {"live": True})
+
+    @routes.get("/ready", summary="May requests be sent here?", response_model=Readiness)
+    async def ready() -> Response:
+        verdict = board.ready()
+        return answer(200 if verdict.yes else 503, {"ready": verdict.yes, "reasons": verdict.reasons})
+
+    return routes
+
+
+def metrics_router(scrape: Scrape) -> APIRouter:
+    routes = APIRouter(tags=["metrics"])
+
+    @routes.get("/metrics", summary="Prometheus or OpenMetrics text", response_class=Response)
+    async def metrics(request: Request) -> Response:
+        body, content_type = await asyncio.to_thread(scrape.render, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return routes

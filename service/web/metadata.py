@@ -1,0 +1,115 @@
+"""GET /v2...: what is served, and how it is."""
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel
+
+from service import __version__
+from service.dataplane import Dataplane
+from service.engine.model import Model
+from service.errors import ModelNotReady
+from service.tensors import TensorSpec
+from service.web.answers import answer
+
+# Only what works is listed.
+EXTENSIONS = ["binary_tensor_data"]
+
+
+class ServerMetadata(BaseModel):
+    name: str
+    version: str
+    extensions: list[str]
+
+
+class TensorMetadata(BaseModel):
+    """`shape` has -1 for a free dimension."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+
+
+class ModelMetadata(BaseModel):
+    """`versions` are those that are served."""
+
+    name: str
+    versions: list[str]
+    platform: str
+    inputs: list[TensorMetadata]
+    outputs: list[TensorMetadata]
+
+
+class ModelNames(BaseModel):
+    models: list[str]
+
+
+class ModelReadiness(BaseModel):
+    name: str
+    ready: bool
+
+
+def router(dataplane: Dataplane) -> APIRouter:
+    """Server and model metadata, and single models' readiness."""
+    routes = APIRouter(tags=["metadata"])
+
+    @routes.get("/v2", summary="Server metadata", response_model=ServerMetadata)
+    async def server() -> Response:
+        return answer(200, {"name": "onnicorn", "version": __version__, "extensions": EXTENSIONS})
+
+    @routes.get("/v2/models", summary="The models that are served", response_model=ModelNames)
+    async def models() -> Response:
+        return answer(200, {"models": dataplane.catalogue.names})
+
+    @routes.get("/v2/models/{model_name}", summary="Model metadata", response_model=ModelMetadata)
+    async def model(model_name: str) -> Response:
+        return answer(200, _metadata(dataplane, dataplane.resolve(model_name)))
+
+    @routes.get(
+        "/v2/models/{model_name}/versions/{model_version}",
+        summary="Metadata of one version",
+        response_model=ModelMetadata,
+    )
+    async def model_version(model_name: str, model_version: str) -> Response:
+        return answer(200, _metadata(dataplane, dataplane.resolve(model_name, model_version)))
+
+    @routes.get("/v2/models/{model_name}/ready", summary="Model readiness", response_model=ModelReadiness)
+    async def ready(model_name: str) -> Response:
+        return _readiness(dataplane, model_name, None)
+
+    @routes.get(
+        "/v2/models/{model_name}/versions/{model_version}/ready",
+        summary="Readiness of one version",
+        response_model=ModelReadiness,
+    )
+    async def version_ready(model_name: str, model_version: str) -> Response:
+        return _readiness(dataplane, model_name, model_version)
+
+    return routes
+
+
+def tensor_metadata(spec: TensorSpec) -> dict[str, Any]:
+    """As the protocol lists it; labels, where the model has some, are the classes along the last axis."""
+    metadata: dict[str, Any] = {"name": spec.name, "datatype": spec.datatype.name, "shape": spec.public_shape}
+    if spec.labels:
+        metadata["parameters"] = {"labels": list(spec.labels)}
+    return metadata
+
+
+def _metadata(dataplane: Dataplane, model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "versions": [str(version) for version in dataplane.catalogue.versions(model.name)],
+        "platform": "onnx_onnxv1",
+        "inputs": [tensor_metadata(spec) for spec in model.signature.inputs],
+        "outputs": [tensor_metadata(spec) for spec in model.signature.outputs],
+    }
+
+
+def _readiness(dataplane: Dataplane, name: str, version: str | None) -> Response:
+    try:
+        dataplane.resolve(name, version)
+    except ModelNotReady:
+        return answer(503, {"name": name, "ready": False})
+    return answer(200, {"name": name, "ready": True})

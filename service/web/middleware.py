@@ -1,0 +1,88 @@
+"""Pure ASGI around every request: its id and trace, its record, and the last resort for errors."""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.errors import InternalError
+from service.telemetry.record import Record
+from service.telemetry.trace import continue_trace, request_id
+from service.web import problems
+from service.web.body import ClientLeft
+from service.web.records import attach, record_of
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Accounting:
+    """Outermost. Gives the request an id and a trace, puts both on the answer, and closes the record at its end.
+
+    HEAD is answered as GET without a body: the inner app sees GET, the server drops the body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        record = _record(scope)
+        inner = {**scope, "method": "GET"} if record.method == "HEAD" else scope
+        attach(inner, record)
+        names: Headers = [(b"x-request-id", record.request_id.encode())]
+        if record.trace:
+            names.append((b"traceparent", record.trace.parent.encode()))
+
+        async def account(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                message = {**message, "headers": [*message.get("headers", ()), *names]}
+            else:
+                record.bytes_out += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(inner, receive, account)
+        finally:
+            route = inner.get("route")
+            record.route = getattr(route, "path", record.route)
+            record.close()
+
+
+class LastResort:
+    """Innermost of ours. An exception that nobody expected becomes a 500 that says nothing but the request id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except ClientLeft:
+            return
+        except Exception as error:
+            if started:
+                raise
+            problem = InternalError()
+            problem.__cause__ = error
+            await problems.respond(scope, problem)(scope, receive, send)
+
+
+
+def _record(scope: Scope) -> Record:
+    given = trace = None
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            given = value.decode("latin-1")
+        elif name == b"traceparent":
+            trace = value.decode("latin-1")
+    return Record(request_id(given), continue_trace(trace), scope["method"])

@@ -1,0 +1,183 @@
+"""The OpenAPI document: the generic routes, and for each model a path with its own signature and a working example.
+
+The app is built before any model is known, so the document is made per generation, when somebody asks for it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import orjson
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from service.engine.catalogue import Catalogue
+from service.engine.model import Model
+from service.protocol.v2 import tensor_document
+from service.tensors import Datatype, TensorSpec
+
+# A larger example would make the document unreadable; such a model's path has its schema only.
+_MAX_EXAMPLE: Final = 4096
+_PROBLEM: Final = {
+    "type": "object",
+    "required": ["error", "code", "request_id"],
+    "properties": {name: {"type": "string"} for name in ("error", "code", "request_id")},
+}
+
+
+class Document:
+    """Made once per generation."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._generation: int | None = None
+        self._document: dict[str, Any] = {}
+
+    def render(self, catalogue: Catalogue) -> dict[str, Any]:
+        if self._generation != catalogue.generation:
+            self._document = self._make(catalogue)
+            self._generation = catalogue.generation
+        return self._document
+
+    def _make(self, catalogue: Catalogue) -> dict[str, Any]:
+        app = self._app
+        document = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            servers=[{"url": app.root_path}] if app.root_path else None,
+        )
+        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
+        for model in catalogue.models:
+            is_default = catalogue.resolve(model.name) is model
+            for path in _paths(model, is_default):
+                document["paths"][path] = {"post": _operation(model, path)}
+        for path in document["paths"].values():
+            for operation in path.values():
+                _describe_problems(operation)
+        return document
+
+
+def example(model: Model) -> dict[str, Any] | None:
+    """A request that the model has answered at warm-up; None where there is none of a readable size."""
+    tensors = model.example
+    if not tensors or sum(tensor.size for tensor in tensors.values()) > _MAX_EXAMPLE:
+        return None
+    specs = {spec.name: spec for spec in model.signature.inputs}
+    inputs = [tensor_document(name, specs[name].datatype, tensor) for name, tensor in tensors.items()]
+    # Through the codec, so that the document holds plain lists and not arrays.
+    document: dict[str, Any] = orjson.loads(orjson.dumps({"inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY))
+    for tensor in document["inputs"]:
+        tensor["data"] = [_shortest(value) for value in tensor["data"]]
+    return document
+
+
+def _shortest(value: Any) -> Any:
+    """16.0 reads better as 16, and means the same to every datatype."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
+def _paths(model: Model, is_default: bool) -> list[str]:
+    versioned = f"/v2/models/{model.name}/versions/{model.version}/infer"
+    return [f"/v2/models/{model.name}/infer", versioned] if is_default else [versioned]
+
+
+def _operation(model: Model, path: str) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": _request(model)}
+    if (sample := example(model)) is not None:
+        content["example"] = sample
+    return {
+        "tags": ["models"],
+        "summary": f"Run {model.name} version {model.version}",
+        "operationId": "infer" + path.removesuffix("/infer").removeprefix("/v2/models").replace("/", "_"),
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        "responses": {
+            "200": {
+                "description": "The outputs",
+                "content": {"application/json": {"schema": _response(model)}},
+            }
+        },
+    }
+
+
+def _request(model: Model) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string", "description": "Comes back in the answer."},
+            "inputs": _tensors(model.signature.inputs),
+            "outputs": {
+                "type": "array",
+                "description": "The outputs to answer with, all of them by default.",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {"name": {"enum": model.signature.output_names}},
+                },
+            },
+        },
+    }
+
+
+def _response(model: Model) -> dict[str, Any]:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "required": ["model_name", "model_version", "id", "outputs"],
+        "properties": {
+            "model_name": text,
+            "model_version": text,
+            "id": text,
+            "outputs": _tensors(model.signature.outputs),
+        },
+    }
+
+
+def _tensors(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    return {"type": "array", "items": {"anyOf": [_tensor(spec) for spec in specs]}}
+
+
+def _tensor(spec: TensorSpec) -> dict[str, Any]:
+    labels = f"; the last axis is {', '.join(spec.labels)}" if spec.labels else ""
+    return {
+        "type": "object",
+        "title": spec.name,
+        "description": f"{spec}{labels}",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"const": spec.name},
+            "datatype": {"const": spec.datatype.name},
+            "shape": {
+                "type": "array",
+                "items": {"type": "integer", "minimum": 0},
+                "description": f"{spec.public_shape}, where -1 stands for any size",
+            },
+            "data": {
+                "type": "array",
+                "items": _element(spec.datatype),
+                "description": "Flat and row-major, or nested.",
+            },
+        },
+    }
+
+
+def _element(datatype: Datatype) -> dict[str, Any]:
+    if datatype is Datatype.BYTES:
+        return {"type": "string"}
+    if datatype is Datatype.BOOL:
+        return {"type": "boolean"}
+    if not datatype.is_integer:
+        return {"type": "number"}
+    limits = np.iinfo(datatype.numpy)
+    return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+
+
+def _describe_problems(operation: dict[str, Any]) -> None:
+    """Every answer that is no success has one shape."""
+    operation["responses"].pop("422", None)
+    operation["responses"]["default"] = {
+        "description": "Anything that went wrong",
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

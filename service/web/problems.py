@@ -1,0 +1,85 @@
+"""An error as HTTP: the one place that knows status numbers.
+
+Every error answer is `{"error": "<sentence>", "code": "<slug>", "request_id": "<id>"}`, framework errors included.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from service import errors
+from service.web.records import record_of
+
+STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
+    errors.MalformedRequest: 400,
+    errors.SignatureMismatch: 400,
+    errors.NotFound: 404,
+    errors.ModelNotFound: 404,
+    errors.VersionNotFound: 404,
+    errors.MethodNotAllowed: 405,
+    errors.RequestTooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.InferenceFailed: 500,
+    errors.InternalError: 500,
+    errors.ModelNotReady: 503,
+}
+# Seconds after which it makes sense to ask again.
+_RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1}
+
+
+def status_of(error: errors.OnnicornError) -> int:
+    return STATUSES.get(type(error), 500)
+
+
+def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
+    return orjson.dumps({"error": str(error), "code": error.code, "request_id": request_id})
+
+
+def headers_of(error: errors.OnnicornError) -> dict[str, str]:
+    headers = {}
+    if seconds := _RETRY_AFTER.get(type(error)):
+        headers["retry-after"] = str(seconds)
+    if isinstance(error, errors.MethodNotAllowed):
+        headers["allow"] = error.allowed
+    if isinstance(error, errors.UnsupportedMedia) and error.accept_encoding:
+        headers["accept-encoding"] = error.accept_encoding
+    return headers
+
+
+def respond(scope: Mapping[str, Any], error: errors.OnnicornError) -> Response:
+    """The answer to a request that failed; the request's record learns why."""
+    record = record_of(scope)
+    record.code = error.code
+    record.error = error
+    return Response(
+        body_of(error, record.request_id),
+        status_of(error),
+        headers=headers_of(error),
+        media_type="application/json",
+    )
+
+
+async def on_error(request: Request, error: Exception) -> Response:
+    """FastAPI's handler for our own errors."""
+    assert isinstance(error, errors.OnnicornError)
+    return respond(request.scope, error)
+
+
+async def on_http_exception(request: Request, error: Exception) -> Response:
+    """FastAPI's handler for what the router refuses."""
+    assert isinstance(error, HTTPException)
+    return respond(request.scope, _translated(request, error))
+
+
+def _translated(request: Request, error: HTTPException) -> errors.OnnicornError:
+    path, method = request.url.path, request.method
+    if error.status_code == 404:
+        return errors.NotFound(f"there is nothing at {path}; GET /v2 and /openapi.json say what there is")
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "")
+        return errors.MethodNotAllowed(f"{path} does not know {method}; it knows {allowed}", allowed)
+    return errors.MalformedRequest(str(error.detail))

@@ -1,0 +1,213 @@
+"""Tiny real ONNX models, one per behaviour that a model can show its server."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+Shape = Sequence[int | str | None]
+
+ELEMENT_TYPES = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+DATATYPES = tuple(ELEMENT_TYPES)
+WORDS = ("zero", "one", "zwölf")
+SECRET = "secret_lookup"
+"""A node's name, which ONNX Runtime puts into the text of its exceptions."""
+
+
+def identity(datatype: str) -> onnx.ModelProto:
+    """x [batch, n] -> y, the same tensor."""
+    element = ELEMENT_TYPES[datatype]
+    return _model(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        inputs=[_value("x", element, ["batch", "n"])],
+        outputs=[_value("y", element, ["batch", "n"])],
+    )
+
+
+def double() -> onnx.ModelProto:
+    """x FP32 [batch, 4] -> y = 2x."""
+    return _model(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", 4])],
+        outputs=[_value("y", TensorProto.FLOAT, ["batch", 4])],
+    )
+
+
+def add_sub() -> onnx.ModelProto:
+    """a, b INT32 [batch, 16] -> sum, difference; all share the dimension `batch`."""
+    return _model(
+        [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Sub", ["a", "b"], ["difference"])],
+        inputs=[_value(name, TensorProto.INT32, ["batch", 16]) for name in ("a", "b")],
+        outputs=[_value(name, TensorProto.INT32, ["batch", 16]) for name in ("sum", "difference")],
+    )
+
+
+def scalar() -> onnx.ModelProto:
+    """x FP32 [] -> y = 2x, a model without any dimension."""
+    return _model(
+        [helper.make_node("Add", ["x", "x"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, [])],
+        outputs=[_value("y", TensorProto.FLOAT, [])],
+    )
+
+
+def fixed() -> onnx.ModelProto:
+    """x FP32 [1, 3] -> y = -x; the batch is one and stays so."""
+    return _model(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, [1, 3])],
+        outputs=[_value("y", TensorProto.FLOAT, [1, 3])],
+    )
+
+
+def reciprocal() -> onnx.ModelProto:
+    """x FP32 [batch, n] -> reciprocal = 1/x and log = ln x: infinity at 0, not a number below it."""
+    return _model(
+        [helper.make_node("Reciprocal", ["x"], ["reciprocal"]), helper.make_node("Log", ["x"], ["log"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", "n"])],
+        outputs=[_value(name, TensorProto.FLOAT, ["batch", "n"]) for name in ("reciprocal", "log")],
+    )
+
+
+def gather_words() -> onnx.ModelProto:
+    """index INT64 [batch] -> word BYTES [batch], out of `WORDS`."""
+    words = numpy_helper.from_array(np.array(WORDS, np.object_), "words")
+    return _model(
+        [helper.make_node("Gather", ["words", "index"], ["word"])],
+        inputs=[_value("index", TensorProto.INT64, ["batch"])],
+        outputs=[_value("word", TensorProto.STRING, ["batch"])],
+        initializers=[words],
+    )
+
+
+def failing() -> onnx.ModelProto:
+    """index INT64 [batch] -> row FP32 [batch, 2] of a table of three: any other index fails in the run."""
+    table = numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2), "table")
+    return _model(
+        [helper.make_node("Gather", ["table", "index"], ["row"], name=SECRET)],
+        inputs=[_value("index", TensorProto.INT64, ["batch"])],
+        outputs=[_value("row", TensorProto.FLOAT, ["batch", 2])],
+        initializers=[table],
+    )
+
+
+def unknown_rank() -> onnx.ModelProto:
+    """x FP32 of any rank -> y = -x."""
+    return _model(
+        [helper.make_node("Neg", ["x"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, None)],
+        outputs=[_value("y", TensorProto.FLOAT, None)],
+    )
+
+
+def two_free() -> onnx.ModelProto:
+    """a FP32 [rows], b FP32 [columns] -> outer FP32 [rows, columns]: the lengths are independent."""
+    axes = {
+        "after": numpy_helper.from_array(np.array([1], dtype=np.int64), "after"),
+        "before": numpy_helper.from_array(np.array([0], dtype=np.int64), "before"),
+    }
+    return _model(
+        [
+            helper.make_node("Unsqueeze", ["a", "after"], ["column"]),
+            helper.make_node("Unsqueeze", ["b", "before"], ["row"]),
+            helper.make_node("Mul", ["column", "row"], ["outer"]),
+        ],
+        inputs=[_value("a", TensorProto.FLOAT, ["rows"]), _value("b", TensorProto.FLOAT, ["columns"])],
+        outputs=[_value("outer", TensorProto.FLOAT, ["rows", "columns"])],
+        initializers=list(axes.values()),
+    )
+
+
+def sequence_output() -> onnx.ModelProto:
+    """x FP32 [batch] -> y, a sequence of tensors: nothing that the protocol could carry."""
+    return _model(
+        [helper.make_node("SequenceConstruct", ["x"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch"])],
+        outputs=[helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["batch"])],
+    )
+
+
+def bfloat16() -> onnx.ModelProto:
+    """x BF16 [batch, n] -> y, the same: a datatype that ONNX Runtime's Python binding cannot feed."""
+    return _model(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        inputs=[_value("x", TensorProto.BFLOAT16, ["batch", "n"])],
+        outputs=[_value("y", TensorProto.BFLOAT16, ["batch", "n"])],
+    )
+
+
+def zipmap_int() -> onnx.ModelProto:
+    """scikit-learn's default export of a classifier of integers: x FP32 [-1, 2] -> label, a map per row."""
+    return _classifier([0, 0, 1, 1])
+
+
+def zipmap_string() -> onnx.ModelProto:
+    """The same for a classifier of strings."""
+    return _classifier(["cold", "cold", "warm", "warm"])
+
+
+def servable() -> dict[str, onnx.ModelProto]:
+    """The models that every client of a plain OIP server may ask for, by name."""
+    identities = {f"identity_{datatype.lower()}": identity(datatype) for datatype in DATATYPES}
+    builders = (double, add_sub, scalar, fixed, reciprocal, gather_words, failing, two_free)
+    return identities | {build.__name__: build() for build in builders}
+
+
+def write(model: onnx.ModelProto, root: Path, name: str, version: int | str = 1) -> Path:
+    """Put the model into the repository at `root`; return the path of its file."""
+    path = root / name / str(version) / "model.onnx"
+    path.parent.mkdir(parents=True)
+    onnx.save(model, path)
+    return path
+
+
+def repository(root: Path, **models: onnx.ModelProto) -> Path:
+    """Put each model into the repository at `root` as its version 1; return `root`."""
+    for name, model in models.items():
+        write(model, root, name)
+    return root
+
+
+def _value(name: str, element: int, shape: Shape | None) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element, shape)
+
+
+def _model(
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    outputs: Sequence[onnx.ValueInfoProto],
+    initializers: Sequence[onnx.TensorProto] = (),
+) -> onnx.ModelProto:
+    graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def _classifier(labels: Sequence[int] | Sequence[str]) -> onnx.ModelProto:
+    from skl2onnx import convert_sklearn
+    from skl2onnx.common.data_types import FloatTensorType
+    from sklearn.linear_model import LogisticRegression
+
+    rows = np.array([[0, 0], [0, 1], [4, 4], [4, 5]], dtype=np.float32)
+    model: onnx.ModelProto = convert_sklearn(
+        LogisticRegression().fit(rows, labels),
+        initial_types=[("x", FloatTensorType([None, 2]))],
+        target_opset={"": 17, "ai.onnx.ml": 3},
+    )
+    model.ir_version = 8
+    return model
