@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 SLOTS: Final = 256
@@ -242,18 +243,21 @@ class Seat:
     Without Gunicorn there is one process, and it sits alone: a board of its own with one row, and no files.
     """
 
-    def __init__(self, board: Board, slot: int | None = None, directory: str | None = None) -> None:
-        self.board = board
-        self.slot = slot
-        self.directory = directory
+    def __init__(self) -> None:
+        self.board = Board(slots=1)
+        self.board.service.workers = 1
+        self.directory: Path | None = None
+        self.slot: int | None = None
+        self.take(self.board.occupy())
 
-    @classmethod
-    def alone(cls) -> "Seat":
-        board = Board(slots=1)
-        board.service.workers = 1
-        seat = cls(board, board.occupy())
-        seat.row.adopt()
-        return seat
+    def share(self, board: Board, directory: Path) -> None:
+        """The master, before it forks: from now on this is one process of several, and no worker yet."""
+        self.board, self.directory, self.slot = board, directory, None
+
+    def take(self, slot: int) -> None:
+        """A worker, after the fork."""
+        self.slot = slot
+        self.row.adopt()
 
     @property
     def row(self) -> WorkerRow:
@@ -262,6 +266,10 @@ class Seat:
         return self.board.rows[self.slot]
 
     @property
-    def manifest(self) -> str | None:
-        """The file that says what the committed generation is made of."""
-        return self.directory and os.path.join(self.directory, f"generation-{self.board.service.generation}.json")
+    def manifest(self) -> Path | None:
+        """The file that says what the committed generation is made of; None where there is no master."""
+        return self.directory and self.manifest_of(self.board.service.generation)
+
+    def manifest_of(self, generation: int) -> Path:
+        assert self.directory is not None
+        return self.directory / f"generation-{generation}.json"

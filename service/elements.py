@@ -1,7 +1,7 @@
 """A tensor's elements as JSON has them: numbers, booleans and strings, flat or nested, row-major.
 
-Open Inference Protocol v2, "Tensor Data". Nothing is wrapped, truncated or guessed: an integer out of range, a float for
-an integer, `true` for a number, a number that overflows its datatype, a ragged nesting are all refused.
+Open Inference Protocol v2, "Tensor Data". Nothing is wrapped, truncated or guessed: an integer out of range, a float
+for an integer, `true` for a number, a number that overflows its datatype, a ragged nesting are all refused.
 """
 
 from array import array
@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.errors import MalformedRequest
-from service.tensors import MAX_RANK, Array, Datatype, describe
+from service.tensors import Array, Datatype, describe
 
 # The C types of the `array` module convert a list in one pass, refuse other types and check the range. FP16 has none.
 _TYPECODES: Final = {
@@ -64,13 +64,11 @@ def encode(tensor: Array) -> tuple[Any, bool]:
 
 def _flatten(what: str, data: list[Any]) -> list[Any]:
     """One level at a time; each level's lists must have one length."""
-    for _ in range(MAX_RANK):
-        if not data or type(data[0]) is not list:
-            return data
+    while data and type(data[0]) is list:
         if set(map(type, data)) != {list} or len(set(map(len, data))) != 1:
             raise MalformedRequest(f"{what}: 'data' is ragged: arrays side by side must have the same length")
         data = list(chain.from_iterable(data))
-    raise MalformedRequest(f"{what}: 'data' is nested deeper than {MAX_RANK} arrays")
+    return data
 
 
 def _decode_strings(what: str, flat: list[Any]) -> Array:

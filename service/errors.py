@@ -12,7 +12,7 @@
         InternalError              we made a mistake
         ModelNotReady              nothing was run: the same request may be sent again
       StartError                 an operator must change something before the service can start
-        SettingsError, RepositoryError
+        SettingsError, AddressUnavailable, RepositoryError
 
 No class knows a status number: `web/problems.py` has the one table of them. A message names the thing, what was
 expected and what came. Messages of `ServiceError` are public too, so they never carry an exception's text: that is
@@ -116,6 +116,10 @@ class StartError(OnnicornError):
 
 class SettingsError(StartError):
     code = "settings_error"
+
+
+class AddressUnavailable(StartError):
+    code = "address_unavailable"
 
 
 class RepositoryError(StartError):

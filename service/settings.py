@@ -44,7 +44,7 @@ def _root_path(text: str) -> str:
 
 def _run_directory() -> Path:
     """Memory-backed where there is such a place: metric files and heartbeats must never wait for a disk."""
-    shared_memory = Path("/dev/shm")
+    shared_memory = Path("/dev/shm")  # noqa: S108 - we make a directory of our own in it
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
@@ -88,7 +88,9 @@ class Ops(Group):
 class Repository(Group):
     """The models."""
 
-    path: Path = Field(Path("models"), description="A model repository, a directory with a model.onnx, or one .onnx file.")
+    path: Path = Field(
+        Path("models"), description="A model repository, a directory with a model.onnx, or one .onnx file."
+    )
     name: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
@@ -156,13 +158,13 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", env_prefix=PREFIX, env_nested_delimiter="__")
 
-    http: Http = Http()  # type: ignore[call-arg]
-    ops: Ops = Ops()  # type: ignore[call-arg]
-    repository: Repository = Repository()  # type: ignore[call-arg]
-    runtime: Runtime = Runtime()  # type: ignore[call-arg]
-    lifecycle: Lifecycle = Lifecycle()  # type: ignore[call-arg]
+    http: Http = Http()
+    ops: Ops = Ops()
+    repository: Repository = Repository()
+    runtime: Runtime = Runtime()
+    lifecycle: Lifecycle = Lifecycle()
     run: Run = Run()
-    log: Log = Log()  # type: ignore[call-arg]
+    log: Log = Log()
 
     @classmethod
     def settings_customise_sources(
@@ -202,7 +204,9 @@ def variables() -> dict[str, tuple[str, str, Any]]:
 
 
 # Kubernetes gives every container such variables for each Service; one called `onnicorn` must not break the start.
-_SERVICE_LINK: Final = re.compile(r"ONNICORN(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z_]+)?)")
+_SERVICE_LINK: Final = re.compile(
+    r"ONNICORN(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z_]+)?)"
+)
 # Where tests and benchmarks look for large models: theirs, not the service's.
 _OTHERS: Final = frozenset({"ONNICORN_TEST_MODELS"})
 

@@ -35,9 +35,7 @@ class Catalogue:
     @property
     def models(self) -> list[Model]:
         """Every version, sorted by name and number."""
-        return [
-            model for _, versions in sorted(self._versions.items()) for _, model in sorted(versions.items())
-        ]
+        return [model for _, versions in sorted(self._versions.items()) for _, model in sorted(versions.items())]
 
     @property
     def names(self) -> list[str]:
@@ -51,11 +49,11 @@ class Catalogue:
         if version is None and (model := self._defaults.get(name)):
             return model
         versions = self._versions.get(name, {})
-        number = int(version) if version is not None and version.isascii() and version.isdecimal() else None
-        if number in versions:
-            return versions[number]
+        for number, model in versions.items():
+            if str(number) == version:
+                return model
         for refusal in self.refusals:
-            if refusal.name == name and refusal.version in (number, None):
+            if refusal.name == name and (version is None or str(refusal.version or version) == version):
                 raise ModelNotReady(name, "it could not be loaded; POST /v2/repository/index has the reason")
         if name not in self._versions:
             raise ModelNotFound(name)

@@ -69,8 +69,8 @@ def _model_class() -> Any:
                 type_name=None if scalar else f".onnx_part.{kind.rstrip('*')}",
             )
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(file)  # type: ignore[no-untyped-call]
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx_part.Model"))  # type: ignore[no-untyped-call]
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("onnx_part.Model"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,9 @@ class Model:
     def __init__(self, entry: Entry, compute: Compute) -> None:
         """Load and verify: the digest, the pinned signature, the labels. Raises RepositoryError."""
         if not entry.is_unchanged():
-            raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
+            raise RepositoryError(
+                f"{entry.file} has changed since it was checked; restart the service to check it again"
+            )
         declaration = entry.declaration
         if declaration.providers:
             compute = replace(compute, providers=declaration.providers)
@@ -51,8 +53,9 @@ class Model:
 
     def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
         """Blocks while the model runs. Raises InferenceFailed from ONNX Runtime's exception."""
-        if self.signature.batch and not next(iter(tensors.values())).shape[0]:
-            if (empty := self._empty_outputs(tensors, outputs)) is not None:
+        if self.signature.batch and 0 in next(iter(tensors.values())).shape[:1]:
+            empty = self._empty_outputs(tensors, outputs)
+            if empty is not None:
                 return empty
         try:
             return self._session.run(tensors, outputs)
@@ -64,7 +67,9 @@ class Model:
         """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError."""
         started = time.perf_counter()
         golden = self._replay_golden()
-        declared = [self._run_declared(inputs) for inputs in self.declaration.warm_up]
+        declared = self.declaration.warm_up
+        for inputs in declared:
+            self._run_declared(inputs)
         if not golden and not declared:
             self._run_made_up()
         log.debug(

@@ -49,9 +49,7 @@ def prepare(
     return Manifest(generation=generation, entries=tuple(entries), refusals=tuple(refusals))
 
 
-def prepare_and_load(
-    repository: Path, name: str | None, compute: Compute, *, tolerate_failures: bool
-) -> Catalogue:
+def prepare_and_load(repository: Path, name: str | None, compute: Compute, *, tolerate_failures: bool) -> Catalogue:
     """For a process without a master: what it has checked it serves."""
     manifest = prepare(repository, name, compute, generation=1, tolerate_failures=tolerate_failures)
     return Catalogue.load(manifest, compute)
@@ -81,4 +79,3 @@ def _check(candidate: Candidate, compute: Compute) -> Entry | Refusal:
         seconds=round(time.perf_counter() - started, 3),
     )
     return entry
-

@@ -58,9 +58,8 @@ class Session:
         """Raises RepositoryError with what is wrong and how to fix it."""
         _check_providers(compute.providers)
         self._path = path
-        self._create = lambda model: ort.InferenceSession(
-            model, _session_options(path, options, compute), providers=list(compute.providers)
-        )
+        self._options = _session_options(path, options, compute)
+        self._providers = list(compute.providers)
         self._session = self._load(str(path))
         zipmaps = self._unzip() if any(_is_list_of_maps(output) for output in self._session.get_outputs()) else ()
         self.signature = self._read_signature({zipmap.output: zipmap.keys for zipmap in zipmaps})
@@ -71,7 +70,7 @@ class Session:
 
     def _load(self, model: str | bytes) -> Any:
         try:
-            return self._create(model)
+            return ort.InferenceSession(model, self._options, self._providers)
         # The binding has no common root for its errors below Exception.
         except Exception as error:
             raise RepositoryError(f"{self._path} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error

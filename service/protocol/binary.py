@@ -1,7 +1,7 @@
 """Tensors as raw bytes behind the JSON: the protocol's binary tensor data extension.
 
-Little-endian, C order; BYTES elements are prefixed by their length in four bytes. Source: triton-inference-server/server,
-docs/protocol/extension_binary_data.md.
+Little-endian, C order; BYTES elements are prefixed by their length in four bytes.
+Source: triton-inference-server/server, docs/protocol/extension_binary_data.md.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def decode_raw(signature: Signature, body: memoryview) -> tuple[str, Array]:
 
 
 def _raw_shape(what: str, spec: TensorSpec, size: int) -> list[int]:
-    """The last free dimension is the one deduced: with several free, one row of unknown length is the likelier meaning."""
+    """The last free dimension is deduced: with several free, one row of some length is the likelier meaning."""
     shape = [FREE] if spec.shape is None else list(spec.shape)
     free = [axis for axis, length in enumerate(shape) if length == FREE]
     for axis in free[:-1]:
@@ -71,7 +71,7 @@ def _raw_shape(what: str, spec: TensorSpec, size: int) -> list[int]:
 
 
 def _decode_strings(what: str, shape: Sequence[int], blob: memoryview) -> Array:
-    texts = []
+    texts: list[str] = []
     position = 0
     while position < len(blob):
         start = position + _LENGTH.size

@@ -1,7 +1,7 @@
 """The Open Inference Protocol's inference request and answer, JSON with or without binary tensors behind it.
 
-Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md. Where it is silent, Triton's habit or the
-stricter reading decides; every refusal says which field, what was expected and what came.
+Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md. Where it is silent, Triton's habit or
+the stricter reading decides; every refusal says which field, what was expected and what came.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,8 +67,8 @@ def decode(body: bytes, json_length: int | None, signature: Signature) -> InferR
         return _Decoder(body, memoryview(b"")).request()
     if json_length > len(body):
         raise MalformedRequest(
-            f"Inference-Header-Content-Length: expected a number in the range 0 to {len(body)}, the length of the body, "
-            f"got {json_length}"
+            f"Inference-Header-Content-Length: expected a number in the range 0 to {len(body)}, "
+            f"the length of the body, got {json_length}"
         )
     return _Decoder(body[:json_length], memoryview(body)[json_length:]).request()
 
@@ -148,7 +148,7 @@ class _Decoder:
             raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got both")
         if size is not None:
             return binary.decode(what, datatype, shape, self._take(what, size))
-        if not has_data and prod(shape):
+        if not has_data and prod(shape) > 0:
             raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got neither")
         return elements.decode(what, datatype, shape, tensor.get("data") or [], self._booleans)
 
@@ -222,12 +222,12 @@ def _datatype(what: str, value: Any) -> Datatype:
     raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {_said(value)}")
 
 
-def _shape(what: str, value: Any) -> list[int]:
-    if type(value) is not list or any(type(size) is not int or size < 0 for size in value):
+def _shape(what: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or any(type(size) is not int or size < 0 for size in value):
         raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
-    if len(value) > MAX_RANK or prod(size for size in value if size) >= _MAX_SIZE:
+    if len(value) > MAX_RANK or prod(max(size, 1) for size in value) >= _MAX_SIZE:
         raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
-    return value
+    return tuple(value)
 
 
 def _object(what: str, value: Any) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """One JSON line per fact, for our own records, Gunicorn's, Uvicorn's and every library's.
 
-Everything goes to standard output. `console` is the same for people. Whatever is printed to standard error by Python code
-that knows no logger becomes a record too; ONNX Runtime, which prints past Python, is told to be silent in
-`engine/session.py` and raises the same text.
+Everything goes to standard output. `console` is the same for people. What Python code without a logger prints to
+standard error becomes a record too; ONNX Runtime, which prints past Python, is told to be silent in `engine/session.py`
+and raises the same text.
 """
 
 import io
@@ -10,7 +10,6 @@ import logging
 import os
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TextIO
 
@@ -18,7 +17,7 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from service.errors import OnnicornError
+from service.errors import OnnicornError, StartError
 from service.settings import Log
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -29,7 +28,7 @@ def configure(settings: Log, stream: TextIO = sys.stdout) -> None:
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = _LEVELS[settings.level]
     structlog.configure(
-        processors=[*_common(), *_renderers(console)],
+        processors=[*_common(console), *_renderers(console)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
@@ -37,13 +36,13 @@ def configure(settings: Log, stream: TextIO = sys.stdout) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *_common()],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *_common(console)],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console)],
         )
     )
     _adopt_everything(handler, level)
     if not console:
-        sys.stderr = _Lines(structlog.get_logger("stderr").error)
+        sys.stderr = _Lines(structlog.get_logger(stream="stderr").error)
 
 
 def _adopt_everything(handler: logging.Handler, level: int) -> None:
@@ -56,27 +55,48 @@ def _adopt_everything(handler: logging.Handler, level: int) -> None:
     # asyncio says at debug level which selector it uses, at every start.
     logging.getLogger("asyncio").setLevel(max(level, logging.INFO))
     logging.captureWarnings(True)
-    warnings.simplefilter("default")
     log = structlog.get_logger()
     sys.excepthook = lambda kind, error, trace: log.critical("uncaught", exc_info=(kind, error, trace))
     threading.excepthook = lambda args: log.critical(
-        "uncaught", thread=args.thread and args.thread.name, exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+        "uncaught",
+        thread=args.thread and args.thread.name,
+        exc_info=(args.exc_type, args.exc_value, args.exc_traceback),
     )
 
 
-def _common() -> list[Processor]:
+def _common(console: bool) -> list[Processor]:
+    times = {"fmt": "%H:%M:%S", "utc": False} if console else {"fmt": "iso", "utc": True}
     return [
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(**times),  # type: ignore[arg-type]
         structlog.processors.add_log_level,
-        _add_pid,
+        *([] if console else [_add_pid]),
+        _drop_colours,
         _short_start_errors,
     ]
 
 
 def _renderers(console: bool) -> Sequence[Processor]:
     if console:
-        return [structlog.dev.ConsoleRenderer(colors=True, pad_event_to=24)]
+        return [_Console()]
     return [structlog.processors.format_exc_info, _render_json]
+
+
+class _Console:
+    """For people. A `try_it` is a command to copy: it stands unquoted on a line of its own below the record."""
+
+    def __init__(self) -> None:
+        self._renderer = structlog.dev.ConsoleRenderer(colors=True, pad_event_to=16)
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        hint = event.pop("try_it", None)
+        line = str(self._renderer(logger, method, event))
+        return f"{line}\n\n{hint}\n" if hint else line
+
+
+def _drop_colours(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Uvicorn sends its messages twice, the second time with escape codes."""
+    event.pop("color_message", None)
+    return event
 
 
 def _add_pid(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -88,7 +108,7 @@ def _short_start_errors(logger: WrappedLogger, method: str, event: EventDict) ->
     """Our own errors explain themselves; a traceback beside them would only bury the sentence."""
     info = event.get("exc_info")
     error = info[1] if isinstance(info, tuple) else info
-    if isinstance(error, OnnicornError) and error.__cause__ is None:
+    if isinstance(error, StartError) or (isinstance(error, OnnicornError) and error.__cause__ is None):
         event["exc_info"] = None
         event["reason"] = str(error)
     return event
@@ -96,7 +116,7 @@ def _short_start_errors(logger: WrappedLogger, method: str, event: EventDict) ->
 
 def _render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    return orjson.dumps(first | event, default=str).decode()
+    return orjson.dumps({**first, **event}, default=str).decode()
 
 
 class _Lines(io.TextIOBase):

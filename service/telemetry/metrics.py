@@ -4,12 +4,15 @@ Units are base units. Label values come from the catalogue, from a route templat
 request's own text, so the number of series is bounded.
 
 In Gunicorn each process writes files of its own, named by what the process is (`master`, `ops`, a worker's slot), and
-whoever is scraped adds them up. `use_files` must run before this module is imported for that.
+whoever is scraped adds them up; `telemetry/identity.py` must be set up before this module is imported for that.
 """
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+# A second series beside each counter and histogram that only says when it began, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PREFIX: Final = "onnicorn"
 REGISTRY: Final = CollectorRegistry()
@@ -52,15 +55,17 @@ PENDING: Final = Gauge(
 LOOP_LAG: Final = _histogram(
     "event_loop_lag_seconds", "How late a worker's event loop was, looked at once a second.", (), _LAGS
 )
-WORKER_EXITS: Final = _counter(
-    "worker_exits", "Workers that ended; reason is the exit code or the signal's name.", ("reason",)
-)
+WORKER_EXITS: Final = _counter("worker_exits", "Workers that ended; reason is stopped (in order) or died.", ("reason",))
 
 # What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest and the cgroup.
 READ_AT_SCRAPE: Final = {
     f"{PREFIX}_workers": ("gauge", "Workers by state.", ("state",)),
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
-    f"{PREFIX}_build_info": ("gauge", "1; the versions that this service is made of.", ("version", "onnxruntime", "python")),
+    f"{PREFIX}_build_info": (
+        "gauge",
+        "1; the versions that this service is made of.",
+        ("version", "onnxruntime", "python"),
+    ),
     f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
     f"{PREFIX}_memory_bytes": ("gauge", "The container's memory: used, and the limit where there is one.", ("kind",)),
 }

@@ -32,7 +32,7 @@ class Record:
     bytes_out: int = 0
     model: str = ""
     version: int = 0
-    rows: int = 0
+    rows: int | None = None
     decode: float | None = None
     queue: float | None = None
     run: float | None = None
@@ -60,7 +60,7 @@ class Record:
         ):
             if seconds is not None:
                 histogram.labels(*labels).observe(seconds)
-        if self.run is not None:
+        if self.rows is not None:
             metrics.BATCH_ROWS.labels(*labels).observe(self.rows)
 
     def _log(self, duration: float) -> None:
@@ -76,7 +76,9 @@ class Record:
         if self.trace:
             fields |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
         if self.model:
-            fields |= {"model": self.model, "version": self.version, "rows": self.rows}
+            fields |= {"model": self.model, "version": self.version}
+            if self.rows is not None:
+                fields["rows"] = self.rows
             stages = {"decode": self.decode, "queue": self.queue, "run": self.run, "encode": self.encode}
             fields |= {f"{name}_ms": _ms(seconds) for name, seconds in stages.items() if seconds is not None}
         if self.code:

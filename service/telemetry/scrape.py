@@ -31,7 +31,7 @@ class Scrape:
         if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
             MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
         else:
-            self._registry.register(REGISTRY)  # type: ignore[arg-type]
+            self._registry.register(REGISTRY)
         self._registry.register(_Moment(board, served))
 
     def render(self, accept: str) -> tuple[bytes, str]:

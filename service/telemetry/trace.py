@@ -33,7 +33,8 @@ def request_id(given: str | None) -> str:
 def continue_trace(traceparent: str | None) -> Trace | None:
     """The caller's trace with a new span; None where there is no valid one."""
     match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    if match is None or (traceparent or "").startswith("00") and match[3]:
+    # Version 00 ends with the flags; later ones may go on.
+    if match is None or (match[0].startswith("00") and match[3]):
         return None
     return Trace(match[1], f"{random.getrandbits(64) or 1:016x}", match[2])
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
@@ -25,6 +24,7 @@ from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.scrape import Scrape, Served
 from service.web import health, infer, metadata, problems, repository
+from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.middleware import Accounting, LastResort
 from service.web.openapi import Document
@@ -35,7 +35,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
 
     `seat` is where the process sits among the others; without one the app checks and loads the repository by itself.
     """
-    seat = seat or Seat.alone()
+    seat = seat or Seat()
     dataplane = Dataplane(on_pending=lambda model, change: metrics.PENDING.labels(model).inc(change))
     app = FastAPI(
         title="Onnicorn",
@@ -93,7 +93,8 @@ async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> Asy
     row.serve(catalogue.generation)
     async with Heartbeat(row):
         row.move(State.READY)
-        seat.board.note_start()
+        if seat.board.note_start():
+            announce(settings, catalogue)
         yield
         row.move(State.STOPPED)
     dataplane.close()
@@ -102,7 +103,7 @@ async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> Asy
 def _load(settings: Settings, seat: Seat) -> Catalogue:
     compute = compute_for(settings)
     if seat.manifest:
-        return Catalogue.load(Manifest.read(Path(seat.manifest)), compute)
+        return Catalogue.load(Manifest.read(seat.manifest), compute)
     catalogue = prepare_and_load(
         settings.repository.path,
         settings.repository.name,

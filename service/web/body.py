@@ -45,7 +45,9 @@ def json_length(request: Request) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", text):
-        raise MalformedRequest(f"Inference-Header-Content-Length: expected a number of bytes from 0 up, got {text[:60]!r}")
+        raise MalformedRequest(
+            f"Inference-Header-Content-Length: expected a number of bytes from 0 up, got {text[:60]!r}"
+        )
     return int(text)
 
 

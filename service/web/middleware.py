@@ -1,5 +1,7 @@
 """Pure ASGI around every request: its id and trace, its record, and the last resort for errors."""
 
+from collections.abc import Callable
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.errors import InternalError
@@ -7,7 +9,7 @@ from service.telemetry.record import Record
 from service.telemetry.trace import continue_trace, request_id
 from service.web import problems
 from service.web.body import ClientLeft
-from service.web.records import attach, record_of
+from service.web.records import attach
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -15,11 +17,13 @@ Headers = list[tuple[bytes, bytes]]
 class Accounting:
     """Outermost. Gives the request an id and a trace, puts both on the answer, and closes the record at its end.
 
-    HEAD is answered as GET without a body: the inner app sees GET, the server drops the body.
+    HEAD is answered as GET without a body: the inner app sees GET, the server drops the body. `close` is what to do
+    with a record at its end.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, close: Callable[[Record], None] = Record.close) -> None:
         self.app = app
+        self.close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +49,7 @@ class Accounting:
         finally:
             route = inner.get("route")
             record.route = getattr(route, "path", record.route)
-            record.close()
+            self.close(record)
 
 
 class LastResort:
@@ -75,7 +79,6 @@ class LastResort:
             problem = InternalError()
             problem.__cause__ = error
             await problems.respond(scope, problem)(scope, receive, send)
-
 
 
 def _record(scope: Scope) -> Record:

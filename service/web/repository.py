@@ -28,7 +28,9 @@ class IndexEntry(BaseModel):
 def router(dataplane: Dataplane) -> APIRouter:
     routes = APIRouter(prefix="/v2/repository", tags=["repository"])
 
-    @routes.post("/index", summary="The models, and the reasons of those that are unavailable", response_model=list[IndexEntry])
+    @routes.post(
+        "/index", summary="The models, and the reasons of those that are unavailable", response_model=list[IndexEntry]
+    )
     async def index(request: Request) -> Response:
         content = await body.read(request, _MAX_BODY)
         entries = _entries(dataplane.catalogue)

@@ -197,9 +197,7 @@ UNKNOWN = given("z" * 2_000, "FP32", np.ones((1, 4), np.float32))
         pytest.param("unheard", "", RIGHT, None, "404", ["unheard"], id="unknown model"),
         pytest.param("double", "2", RIGHT, None, "404", ["double", "2"], id="unknown version"),
         pytest.param("double", "", WRONG_SHAPE, None, "400", ["FP32[-1,4]", "FP32[1,3]"], id="wrong shape"),
-        pytest.param(
-            "double", "", WRONG_DATATYPE, None, "400", ["FP32[-1,4]", "INT64[1,4]"], id="wrong datatype"
-        ),
+        pytest.param("double", "", WRONG_DATATYPE, None, "400", ["FP32[-1,4]", "INT64[1,4]"], id="wrong datatype"),
         pytest.param("double", "", RIGHT, wanted("product"), "400", ["product"], id="unknown output"),
         pytest.param("double", "", UNKNOWN, None, "400", ["zzz"], id="a long message"),
     ],

@@ -161,9 +161,7 @@ def test_the_header_length_of_a_compressed_answer_counts_plain_bytes(
 
 
 @pytest.mark.parametrize("accepted", ["gzip, deflate", "deflate,gzip", "gzip, deflate, br, zstd"])
-def test_a_client_that_lists_codings_gets_one_for_a_long_answer_only(
-    client: TestClient, accepted: str
-) -> None:
+def test_a_client_that_lists_codings_gets_one_for_a_long_answer_only(client: TestClient, accepted: str) -> None:
     short, _ = as_sent(client, accepted, json=text("short"))
     assert "Content-Encoding" not in short.headers
     long, sent = as_sent(client, accepted, json=text(LONG))

@@ -62,9 +62,7 @@ def infer_raw(client: TestClient, model: str, body: bytes) -> Answer:
     return client.post(f"/v2/models/{model}/infer", content=body, headers={HEADER_LENGTH: "0"})
 
 
-def double(
-    client: TestClient, size: Any, *blobs: bytes, shape: Any = (1, 4), header: str | None = None
-) -> Answer:
+def double(client: TestClient, size: Any, *blobs: bytes, shape: Any = (1, 4), header: str | None = None) -> Answer:
     return infer(client, "double", {"inputs": [blob_tensor("x", "FP32", shape, size)]}, *blobs, header=header)
 
 
@@ -77,9 +75,7 @@ def add_sub(client: TestClient, document: Json | None = None) -> Answer:
 def test_every_bit_of_a_datatype_survives(client: TestClient, datatype: str) -> None:
     count, blob = elements(datatype)
     x = blob_tensor("x", datatype, [1, count], len(blob))
-    answer = infer(
-        client, f"identity_{datatype.lower()}", {"id": "mine", "inputs": [x]} | BINARY_OUTPUT, blob
-    )
+    answer = infer(client, f"identity_{datatype.lower()}", {"id": "mine", "inputs": [x]} | BINARY_OUTPUT, blob)
     document, blobs = split(answer)
     assert blobs == [blob]
     assert document == {
@@ -99,9 +95,7 @@ def test_a_binary_answer_says_what_it_is(client: TestClient) -> None:
 
 def test_bytes_in_give_json_out_unless_asked_otherwise(client: TestClient) -> None:
     answer = add_sub(client)
-    assert outputs(answer) == [
-        tensor(name, "INT32", [1, 16], values.tolist()) for name, values in RESULTS.items()
-    ]
+    assert outputs(answer) == [tensor(name, "INT32", [1, 16], values.tolist()) for name, values in RESULTS.items()]
     assert answer.headers["Content-Type"].startswith("application/json")
 
 
@@ -186,9 +180,7 @@ def test_each_output_is_answered_as_asked(
     document: Json = {} if default is None else {"parameters": {"binary_data_output": default}}
     answer = add_sub(client, document | ({"outputs": asked} if asked else {}))
     expected = [
-        blob_tensor(name, "INT32", [1, 16], 64)
-        if as_bytes
-        else tensor(name, "INT32", [1, 16], RESULTS[name].tolist())
+        blob_tensor(name, "INT32", [1, 16], 64) if as_bytes else tensor(name, "INT32", [1, 16], RESULTS[name].tolist())
         for name, as_bytes in answered.items()
     ]
     if any(answered.values()):
@@ -228,9 +220,7 @@ def test_a_blob_may_begin_at_any_byte(client: TestClient, padding: int) -> None:
     "headers",
     [
         pytest.param({"Content-Type": "application/octet-stream"}, id="octet-stream without the header"),
-        pytest.param(
-            {"Content-Type": "application/json", HEADER_LENGTH: "whole"}, id="JSON of the header's length"
-        ),
+        pytest.param({"Content-Type": "application/json", HEADER_LENGTH: "whole"}, id="JSON of the header's length"),
         pytest.param(
             {"Content-Type": "application/octet-stream", HEADER_LENGTH: "whole"},
             id="octet-stream of the header's length",
@@ -246,9 +236,7 @@ def test_a_body_that_is_all_json_is_json(client: TestClient, headers: dict[str, 
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/octet-stream", None], ids=str)
-def test_the_header_and_not_the_type_says_where_the_json_ends(
-    client: TestClient, media_type: str | None
-) -> None:
+def test_the_header_and_not_the_type_says_where_the_json_ends(client: TestClient, media_type: str | None) -> None:
     request = binary({"inputs": [blob_tensor("x", "FP32", [1, 4], 16)]}, ROW)
     headers = {HEADER_LENGTH: request["headers"][HEADER_LENGTH]}
     headers |= {"Content-Type": media_type} if media_type else {}
@@ -260,9 +248,7 @@ def test_the_header_and_not_the_type_says_where_the_json_ends(
     "header",
     ["abc", "1.5", "1e2", "0x40", "1_0", "-1", "99999", str(2**31), str(2**63), str(2**64), "9" * 400],
 )
-def test_a_header_length_that_is_no_length_within_the_body_is_refused(
-    client: TestClient, header: str
-) -> None:
+def test_a_header_length_that_is_no_length_within_the_body_is_refused(client: TestClient, header: str) -> None:
     assert_problem(double(client, 16, ROW, header=header), 400, "malformed_request", HEADER_LENGTH)
 
 
@@ -325,15 +311,11 @@ def test_data_and_bytes_for_one_input_are_refused(client: TestClient) -> None:
 
 def test_neither_data_nor_bytes_is_refused(client: TestClient) -> None:
     x = {"name": "x", "datatype": "FP32", "shape": [1, 4]}
-    assert_problem(
-        infer(client, "double", {"inputs": [x]}), 400, "malformed_request", "x", "data", "binary_data_size"
-    )
+    assert_problem(infer(client, "double", {"inputs": [x]}), 400, "malformed_request", "x", "data", "binary_data_size")
 
 
 def test_json_that_cannot_be_read_before_the_bytes_is_refused(client: TestClient) -> None:
-    answer = client.post(
-        "/v2/models/double/infer", content=b'{"inputs": [' + ROW, headers={HEADER_LENGTH: "12"}
-    )
+    answer = client.post("/v2/models/double/infer", content=b'{"inputs": [' + ROW, headers={HEADER_LENGTH: "12"})
     assert_problem(answer, 400, "malformed_request")
 
 
@@ -356,6 +338,7 @@ def test_bytes_are_checked_against_the_signature_too(
     "blob",
     [
         pytest.param(b"\x05\0\0\0four", id="a length beyond the end"),
+        pytest.param(length_prefixed(b"one") + b"\x05\0\0\0four", id="a last length beyond the end"),
         pytest.param(b"\xff\xff\xff\xff", id="a length of 4 GiB"),
         pytest.param(length_prefixed(b"one") + b"\x01\0", id="half a length"),
         pytest.param(length_prefixed(b"one"), id="too few elements"),

@@ -60,9 +60,7 @@ def test_a_version_can_be_named_in_the_path(client: TestClient) -> None:
 @pytest.mark.parametrize("datatype", tiny.DATATYPES)
 def test_every_value_of_a_datatype_survives_exactly(client: TestClient, datatype: str) -> None:
     values = VALUES[datatype]
-    [y] = outputs(
-        infer(client, f"identity_{datatype.lower()}", tensor("x", datatype, [1, len(values)], values))
-    )
+    [y] = outputs(infer(client, f"identity_{datatype.lower()}", tensor("x", datatype, [1, len(values)], values)))
     assert y == tensor("y", datatype, [1, len(values)], values)
     assert [type(value) for value in y["data"]] == [type(value) for value in values]
 
@@ -183,9 +181,7 @@ def test_a_model_of_unknown_rank_takes_any_shape(serve: Serve, tmp_path: Path, s
         ),
     ],
 )
-def test_the_requested_outputs_are_answered(
-    client: TestClient, requested: Json, expected: list[Json]
-) -> None:
+def test_the_requested_outputs_are_answered(client: TestClient, requested: Json, expected: list[Json]) -> None:
     assert outputs(infer(client, "add_sub", A, B, **requested)) == expected
 
 
@@ -266,9 +262,7 @@ def test_a_tensor_of_another_type_is_refused_with_both(
         pytest.param([A, B | {"name": "B"}], ["b", "B"], id="another case"),
     ],
 )
-def test_missing_and_unknown_inputs_are_all_named(
-    client: TestClient, inputs: list[Json], mentioned: list[str]
-) -> None:
+def test_missing_and_unknown_inputs_are_all_named(client: TestClient, inputs: list[Json], mentioned: list[str]) -> None:
     assert_problem(infer(client, "add_sub", *inputs), 400, "signature_mismatch", *mentioned)
 
 
@@ -352,9 +346,7 @@ def test_a_number_beyond_all_datatypes_is_refused(client: TestClient, number: st
     ids=lambda value: value if value in tiny.DATATYPES else f"{value!r} a {type(value).__name__}",
 )
 @pytest.mark.parametrize("alone", [True, False], ids=["alone", "among good ones"])
-def test_an_element_of_another_kind_is_refused(
-    client: TestClient, datatype: str, value: Any, alone: bool
-) -> None:
+def test_an_element_of_another_kind_is_refused(client: TestClient, datatype: str, value: Any, alone: bool) -> None:
     data = [value] if alone else [VALUES[datatype][0], value]
     answer = infer(client, f"identity_{datatype.lower()}", tensor("x", datatype, [1, len(data)], data))
     assert_problem(answer, 400, "malformed_request", "x")

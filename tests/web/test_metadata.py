@@ -109,9 +109,7 @@ def test_the_index_takes_an_object_only(client: TestClient, body: bytes) -> None
 
 
 @pytest.mark.parametrize("folder", ["0", "-1", "1.5", "latest", "v2", "golden"])
-def test_a_version_folder_that_is_no_positive_integer_is_left_out(
-    serve: Serve, tmp_path: Path, folder: str
-) -> None:
+def test_a_version_folder_that_is_no_positive_integer_is_left_out(serve: Serve, tmp_path: Path, folder: str) -> None:
     tiny.write(tiny.double(), tmp_path, "double", 1)
     tiny.write(tiny.double(), tmp_path, "double", folder)
     with serve(tmp_path) as client:

@@ -65,9 +65,7 @@ def test_an_unknown_path_is_not_found(client: TestClient, method: str, path: str
         ("GET", "/v2/repository/index", "POST"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_one(
-    client: TestClient, method: str, path: str, allowed: str
-) -> None:
+def test_a_wrong_method_is_told_the_right_one(client: TestClient, method: str, path: str, allowed: str) -> None:
     answer = client.request(method, path)
     assert_problem(answer, 405, "method_not_allowed")
     methods = set(answer.headers["Allow"].replace(" ", "").split(","))
@@ -221,9 +219,7 @@ def test_a_binary_body_over_the_limit_is_too_large(small_client: TestClient) -> 
 
 @pytest.mark.parametrize("index", [7, -4, 2**40])
 def test_a_model_that_fails_does_not_say_why_to_the_caller(client: TestClient, index: int) -> None:
-    answer = client.post(
-        "/v2/models/failing/infer", json={"inputs": [tensor("index", "INT64", [1], [index])]}
-    )
+    answer = client.post("/v2/models/failing/infer", json={"inputs": [tensor("index", "INT64", [1], [index])]})
     assert_problem(answer, 500, "inference_failed")
     for inside in (tiny.SECRET, "Gather", "indices", "ONNXRuntime", "Traceback", "Exception"):
         assert inside not in answer.content.decode()
@@ -231,9 +227,7 @@ def test_a_model_that_fails_does_not_say_why_to_the_caller(client: TestClient, i
 
 def test_a_model_that_failed_serves_the_next_request(client: TestClient) -> None:
     for index, status in ((7, 500), (2, 200)):
-        answer = client.post(
-            "/v2/models/failing/infer", json={"inputs": [tensor("index", "INT64", [1], [index])]}
-        )
+        answer = client.post("/v2/models/failing/infer", json={"inputs": [tensor("index", "INT64", [1], [index])]})
         assert answer.status_code == status
     assert outputs(answer) == [tensor("row", "FP32", [1, 2], [4.0, 5.0])]
 
@@ -248,9 +242,7 @@ MISSING: Json = {"json": {"inputs": []}}
 @pytest.mark.parametrize(
     ("method", "path", "request_", "status", "code"),
     [
-        pytest.param(
-            "GET", "/v2/models/unheard/infer", {}, 405, "method_not_allowed", id="method, then model"
-        ),
+        pytest.param("GET", "/v2/models/unheard/infer", {}, 405, "method_not_allowed", id="method, then model"),
         pytest.param(
             "PUT",
             SMALL_INFER,

@@ -1,0 +1,57 @@
+# Everything a contributor types. Both `make run` and `make test` set up what they need; a second call does nothing twice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
+
+.DEFAULT_GOAL := help
+.PHONY: help run install install-dev test check format lock train clean
+
+help: ## Say what there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+run: install ## Serve the models in models/ (settings: ONNICORN_* variables)
+	@exec $(BIN)/gunicorn -c gunicorn.conf.py service.asgi:app
+
+install: $(VENV)/.runtime ## Make .venv and install what the service needs
+
+install-dev: $(VENV)/.dev ## Add what tests and checks need
+
+test: install-dev ## Run all tests, with branch coverage of service/
+	@$(BIN)/python -m pytest
+
+check: install-dev ## Lint, types, floors
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q --no-cov tests/unit/test_floors.py
+
+format: install-dev ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
+	@$(BIN)/python tools/lock.py
+
+train: install-dev ## Train and export the bundled model again
+	@$(BIN)/python models/digits/train.py
+
+clean: ## Remove .venv and caches
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage
+
+$(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
+	@echo "Installing the service's dependencies into $(VENV) ..." >&2
+	@$(PIP) -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	@echo "Installing what tests and checks need into $(VENV) ..." >&2
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12 run" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }

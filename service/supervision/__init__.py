@@ -1,0 +1,1 @@
+"""Processes: Gunicorn's hooks, the worker class, the ops process."""

@@ -1,0 +1,147 @@
+"""The Gunicorn master: what it does before the first fork, around each fork, and at its end."""
+
+import os
+import signal
+import socket
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+
+from service.board import State
+from service.engine.manifest import Manifest
+from service.engine.prepare import prepare
+from service.errors import StartError
+from service.plan import Plan
+from service.settings import Settings
+from service.supervision import child, directory, listener, ops
+from service.supervision.seat import seat
+from service.telemetry import identity, metrics
+from service.web.app import compute_for
+
+log = structlog.get_logger()
+
+_FIRST: Final = 1  # the generation that a start prepares
+
+
+class Contradiction(StartError):
+    code = "contradiction"
+
+
+class PrepareDied(StartError):
+    code = "prepare_died"
+
+
+class Master:
+    """Gunicorn's hooks, as methods of the object that they share."""
+
+    def __init__(self, settings: Settings, plan: Plan, promised: dict[str, Any]) -> None:
+        """`promised` are the Gunicorn settings that the plan rests on, and that no command line may change."""
+        self._settings = settings
+        self._plan = plan
+        self._promised = promised
+        self._ops_pid = 0
+        self._prepare_pid = 0
+        self._ops_listener: socket.socket | None = None
+
+    def on_starting(self, server: Any) -> None:
+        """Everything that can fail, before there is anything to respawn. Ends the process if it does."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Gunicorn's own handlers come after this hook, and PID 1 ignores a TERM that nobody handles.
+            signal.signal(number, _leave)
+        try:
+            self._start(server)
+        except StartError as error:
+            log.critical(error.code, reason=str(error))
+            self.on_exit(server)
+            raise SystemExit(1) from None
+        except BaseException:
+            self.on_exit(server)
+            raise
+
+    def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
+        seat.board.service.workers = new
+
+    def pre_fork(self, server: Any, worker: Any) -> None:
+        worker.slot = seat.board.occupy()
+
+    def post_fork(self, server: Any, worker: Any) -> None:
+        # A terminal that is closed sends SIGHUP to the whole group; only the master may act on it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Not before the fork: the master would take the slot as well, and both would write one file.
+        identity.become(f"worker-{worker.slot}")
+        seat.take(worker.slot)
+        if self._ops_listener:
+            self._ops_listener.close()
+
+    def child_exit(self, server: Any, worker: Any) -> None:
+        row = seat.board.rows[worker.slot]
+        metrics.WORKER_EXITS.labels("stopped" if row.state is State.STOPPED else "died").inc()
+        row.clear()
+
+    def on_exit(self, server: Any) -> None:
+        self._abandon()
+        if seat.directory:
+            directory.remove(seat.directory)
+
+    def _start(self, server: Any) -> None:
+        self._refuse_contradictions(server.cfg)
+        plan = self._plan
+        log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
+        with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
+            ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
+        self._ops_listener = ops_listener
+        self._ops_pid = child.fork("ops", lambda: ops.run(self._settings, seat, ops_listener))
+        self._prepare_first_generation()
+
+    def _refuse_contradictions(self, cfg: Any) -> None:
+        """Gunicorn lets its command line win over the configuration; here that would break promises."""
+        for name, promised in self._promised.items():
+            if (got := getattr(cfg, name)) != promised:
+                raise Contradiction(
+                    f"gunicorn's {name} is {got}, the plan says {promised}: "
+                    "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
+                )
+
+    def _prepare_first_generation(self) -> None:
+        """In a child: the master never loads a model, so that it stays small and free of threads."""
+        self._prepare_pid = child.fork("prepare", self._prepare)
+        code = child.wait(self._prepare_pid)
+        self._prepare_pid = 0
+        if code == 1:
+            raise SystemExit(1)  # the child has said why
+        if code:
+            raise PrepareDied(f"checking the models was ended by signal {-code}; if that is 9, memory is too small")
+        manifest = Manifest.read(seat.manifest_of(_FIRST))
+        seat.board.service.text = ""
+        seat.board.service.commit(_FIRST, len(manifest.entries))
+
+    def _prepare(self) -> None:
+        def progress(note: str) -> None:
+            seat.board.service.text = note
+
+        repository = self._settings.repository
+        manifest = prepare(
+            repository.path,
+            repository.name,
+            compute_for(self._settings),
+            generation=_FIRST,
+            tolerate_failures=repository.tolerate_failures,
+            progress=progress,
+        )
+        manifest.write(seat.manifest_of(_FIRST))
+
+    def _abandon(self) -> None:
+        """End the children that are not Gunicorn's workers."""
+        if self._ops_listener:
+            self._ops_listener.close()
+        for pid in filter(None, (self._prepare_pid, self._ops_pid)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+            except (ProcessLookupError, ChildProcessError):
+                pass  # it had ended by itself
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(0)

@@ -1,0 +1,117 @@
+"""The ops process: probes and metrics on a port of their own, from a process that no request can block.
+
+It forks from the master before any worker does, so that a probe during a long preparation is answered.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from service.board import Board, Seat, Verdict
+from service.engine.manifest import Manifest
+from service.settings import Settings
+from service.supervision.connection import Connection
+from service.telemetry.record import Record
+from service.telemetry.scrape import Scrape, Served
+from service.web import problems
+from service.web.answers import answer
+from service.web.middleware import Accounting, LastResort
+
+
+def create_app(settings: Settings, seat: Seat) -> Starlette:
+    """/livez, /readyz, /startupz, each with its reasons, and /metrics."""
+    board = seat.board
+    probes: dict[str, tuple[str, Callable[[], Verdict]]] = {
+        "/livez": ("live", lambda: board.live(settings.lifecycle.heartbeat_seconds)),
+        "/readyz": ("ready", board.ready),
+        "/startupz": ("started", board.started),
+    }
+    scrape = Scrape(board, _Served(seat))
+
+    async def probe(request: Request) -> Response:
+        word, verdict = probes[request.url.path]
+        return _report(board, word, verdict())
+
+    async def metrics(request: Request) -> Response:
+        body, content_type = await asyncio.to_thread(scrape.render, request.headers.get("accept", ""))
+        return Response(body, headers={"content-type": content_type})
+
+    return Starlette(
+        routes=[*(Route(path, probe) for path in probes), Route("/metrics", metrics)],
+        # Probes come every second: they are answered, neither logged nor counted.
+        middleware=[Middleware(Accounting, close=_forget), Middleware(LastResort)],
+        exception_handlers={HTTPException: problems.on_http_exception},
+    )
+
+
+def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
+    """Serve until the master is gone."""
+    # A terminal sends Ctrl-C and its own end to the whole group; the master decides when ops ends.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    config = uvicorn.Config(
+        create_app(settings, seat), loop="uvloop", http=Connection, ws="none", lifespan="off",
+        log_config=None, access_log=False, server_header=False,
+    )  # fmt: skip
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_Server(config, os.getppid()).serve(sockets=[listener]))
+
+
+class _Server(uvicorn.Server):
+    """Leaves when its parent is not the master any more."""
+
+    def __init__(self, config: uvicorn.Config, master: int) -> None:
+        super().__init__(config)
+        self._master = master
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's own would undo what `run` has set."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        return await super().on_tick(counter) or os.getppid() != self._master
+
+
+class _Served:
+    """The versions of the committed generation, read from its manifest once per generation."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+        self._generation = 0
+        self._served: list[Served] = []
+
+    def __call__(self) -> list[Served]:
+        generation = self._seat.board.service.generation
+        if generation != self._generation:
+            entries = Manifest.read(self._seat.manifest_of(generation)).entries
+            self._served = [(entry.name, entry.version, entry.digest) for entry in entries]
+            self._generation = generation
+        return self._served
+
+
+def _report(board: Board, word: str, verdict: Verdict) -> Response:
+    document: dict[str, Any] = {
+        word: verdict.yes,
+        "generation": board.service.generation,
+        "workers": [asdict(worker) for worker in board.workers()],
+        "reasons": verdict.reasons,
+    }
+    return answer(200 if verdict.yes else 503, document)
+
+
+def _forget(record: Record) -> None:
+    pass

@@ -1,0 +1,25 @@
+"""Pin every dependency with hashes: requirements.txt for the service, requirements-dev.txt for tests and checks.
+
+The files name no package index: whoever installs uses the one that their pip knows.
+"""
+
+import subprocess
+import sys
+
+COMPILE = (
+    *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--upgrade"),
+    *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"),
+    *("--custom-compile-command", "make lock"),
+)
+
+
+def main() -> None:
+    for target, extra in (
+        ("requirements.txt", ()),
+        ("requirements-dev.txt", ("--group", "dev", "-c", "requirements.txt")),
+    ):
+        subprocess.run([*COMPILE, *extra, "--output-file", target], check=True)
+
+
+if __name__ == "__main__":
+    main()
