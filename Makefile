@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check format lock train clean
+.PHONY: help run install install-dev test check format lock readme train clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -32,7 +32,10 @@ format: install-dev ## Format the code
 	@$(BIN)/ruff format .
 
 lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
-	@$(BIN)/python tools/lock.py
+	@$(BIN)/python -m tools.lock
+
+readme: install-dev ## Write the README's tables anew from the code
+	@$(BIN)/python -m tools.readme
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py

@@ -16,7 +16,7 @@
 
 No class knows a status number: `web/problems.py` has the one table of them. A message names the thing, what was
 expected and what came. Messages of `ServiceError` are public too, so they never carry an exception's text: that is
-logged under the same request id.
+logged under the same request id. The first line of a class's docstring is what the README says of its code.
 """
 
 from typing import ClassVar
@@ -33,14 +33,20 @@ class CallerError(OnnicornError):
 
 
 class MalformedRequest(CallerError):
+    """The body cannot be understood."""
+
     code = "malformed_request"
 
 
 class SignatureMismatch(CallerError):
+    """The body is understood, but the model wants other tensors."""
+
     code = "signature_mismatch"
 
 
 class ModelNotFound(CallerError):
+    """There is no such model."""
+
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
@@ -48,6 +54,8 @@ class ModelNotFound(CallerError):
 
 
 class VersionNotFound(CallerError):
+    """The model has no such version."""
+
     code = "version_not_found"
 
     def __init__(self, model: str, version: str, served: list[int]) -> None:
@@ -56,11 +64,16 @@ class VersionNotFound(CallerError):
 
 
 class NotFound(CallerError):
+    """There is no such path."""
+
     code = "not_found"
 
 
 class MethodNotAllowed(CallerError):
-    """`allowed` lists the methods that the path does have."""
+    """The path does not know the method; the `Allow` header has those that it knows.
+
+    `allowed` is that header's value.
+    """
 
     code = "method_not_allowed"
 
@@ -70,11 +83,16 @@ class MethodNotAllowed(CallerError):
 
 
 class RequestTooLarge(CallerError):
+    """The body is larger than `http.max_body_bytes`, before or after decompression."""
+
     code = "request_too_large"
 
 
 class UnsupportedMedia(CallerError):
-    """`accept_encoding` is set when it was the content coding that is not supported (RFC 9110, 12.5.3)."""
+    """The `Content-Type` or `Content-Encoding` is not one that is read.
+
+    `accept_encoding` is set when it was the content coding (RFC 9110, 12.5.3).
+    """
 
     code = "unsupported_media"
 
@@ -88,6 +106,8 @@ class ServiceError(OnnicornError):
 
 
 class InferenceFailed(ServiceError):
+    """The model raised an error while it ran."""
+
     code = "inference_failed"
 
     def __init__(self, model: str, version: int) -> None:
@@ -95,6 +115,8 @@ class InferenceFailed(ServiceError):
 
 
 class InternalError(ServiceError):
+    """The service made a mistake."""
+
     code = "internal_error"
 
     def __init__(self) -> None:
@@ -102,7 +124,7 @@ class InternalError(ServiceError):
 
 
 class ModelNotReady(ServiceError):
-    """`model` is served in principle, but `reason` keeps it from answering now."""
+    """The model is in the repository, but could not be loaded."""
 
     code = "model_not_ready"
 
@@ -115,12 +137,18 @@ class StartError(OnnicornError):
 
 
 class SettingsError(StartError):
+    """A variable is unknown, or its value is not one that it takes."""
+
     code = "settings_error"
 
 
 class AddressUnavailable(StartError):
+    """Another process listens there, or we may not."""
+
     code = "address_unavailable"
 
 
 class RepositoryError(StartError):
+    """The repository, a model in it, or a declaration cannot be used."""
+
     code = "repository_error"

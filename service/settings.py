@@ -117,11 +117,8 @@ class Runtime(Group):
 
 
 class Lifecycle(Group):
-    """Start, health and end."""
+    """Health."""
 
-    drain_seconds: float = Field(
-        5, ge=0, le=600, description="How long the listeners stay open after SIGTERM while readiness says 503."
-    )
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
     )

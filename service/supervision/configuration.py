@@ -57,7 +57,8 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
     return {
         **promised,
         "worker_class": promised["worker_class_str"],
-        "graceful_timeout": int(settings.lifecycle.drain_seconds) + 30,
+        # For all workers together to finish what they have admitted; then SIGKILL.
+        "graceful_timeout": 30,
         "keepalive": settings.http.keep_alive_seconds,
         # Gunicorn touches a file per worker every second or so; that must never wait for a disk.
         "worker_tmp_dir": str(seat.directory),

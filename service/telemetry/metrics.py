@@ -35,7 +35,7 @@ HTTP_REQUESTS: Final = _counter(
     "http_requests", "Requests answered on the API port; route is the template.", ("route", "method", "status")
 )
 HTTP_DURATION: Final = _histogram(
-    "http_request_duration_seconds", "From a request's first byte to the end of its answer.", ("route",), _DURATIONS
+    "http_request_duration_seconds", "From a request's headers to the end of its answer.", ("route",), _DURATIONS
 )
 INFERENCE_REQUESTS: Final = _counter(
     "inference_requests", "Inference requests of known models; outcome is ok or the error's code.", (*_MODEL, "outcome")

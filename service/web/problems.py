@@ -28,7 +28,7 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.ModelNotReady: 503,
 }
 # Seconds after which it makes sense to ask again.
-_RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1}
+RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1}
 
 
 def status_of(error: errors.OnnicornError) -> int:
@@ -41,7 +41,7 @@ def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
 
 def headers_of(error: errors.OnnicornError) -> dict[str, str]:
     headers = {}
-    if seconds := _RETRY_AFTER.get(type(error)):
+    if seconds := RETRY_AFTER.get(type(error)):
         headers["retry-after"] = str(seconds)
     if isinstance(error, errors.MethodNotAllowed):
         headers["allow"] = error.allowed

@@ -1,0 +1,34 @@
+"""The README is true: its tables are the code's, and its first request is the real one."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from service.settings import Settings
+from service.web.app import create_app
+from tools import readme
+
+ROOT = Path(__file__).parent.parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_the_tables_are_the_codes() -> None:
+    assert readme.render(TEXT) == TEXT
+
+
+def test_a_table_that_is_not_the_codes_is_found() -> None:
+    assert readme.render(TEXT.replace("`ONNICORN_HTTP__BIND` |", "`ONNICORN_HTTP__BEND` |")) == TEXT
+
+
+def test_the_first_request_gets_the_answer_that_is_shown() -> None:
+    match = re.search(r"<!-- first request -->\n```console\n\$ (.+)\n(.+)\n```\n<!-- /first request -->", TEXT)
+    assert match
+    command, shown = shlex.split(match[1]), match[2]
+    url, body = command[2], command[4]
+    app = create_app(Settings(repository={"path": ROOT / "models"}))
+    with TestClient(app, base_url="http://127.0.0.1:8000") as client:
+        answer = client.post(url, content=body)
+    assert answer.json() == json.loads(shown)
