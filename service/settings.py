@@ -6,6 +6,7 @@ the start: a knob that silently does nothing is worse than none.
 
 import difflib
 import ipaddress
+import os
 import re
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -46,6 +47,11 @@ def _run_directory() -> Path:
     """Memory-backed where there is such a place: metric files and heartbeats must never wait for a disk."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - we make a directory of our own in it
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
+
+
+def _cache_directory() -> Path:
+    """Where the XDG base directory specification wants it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnicorn"
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -97,6 +103,16 @@ class Repository(Group):
         description="The name of the model where the path is one model; the file's or folder's name otherwise.",
     )
     tolerate_failures: bool = Field(False, description="Start with the models that load, even when others do not.")
+
+
+class Cache(Group):
+    """Prepared models."""
+
+    dir: Path = Field(
+        default_factory=_cache_directory,
+        description="Where prepared models are kept, on disk: 2.5 times the models' size. May be shared and read-only.",
+    )
+    keep_days: float = Field(7, ge=0, le=3650, description="An entry that nobody has used for so long is removed.")
 
 
 class Runtime(Group):
@@ -158,6 +174,7 @@ class Settings(BaseSettings):
     http: Http = Http()
     ops: Ops = Ops()
     repository: Repository = Repository()
+    cache: Cache = Cache()
     runtime: Runtime = Runtime()
     lifecycle: Lifecycle = Lifecycle()
     run: Run = Run()

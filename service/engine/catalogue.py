@@ -27,7 +27,7 @@ class Catalogue:
         """Load, warm up and check every entry. Blocks; raises RepositoryError at the first that fails."""
         models = []
         for entry in manifest.entries:
-            model = Model(entry, compute)
+            model = Model(entry, compute.preferring(entry.declaration.providers))
             model.warm_up()
             models.append(model)
         return cls(manifest.generation, models, manifest.refusals)

@@ -6,7 +6,8 @@ onnx/onnx.proto3). Below is the part of that schema that we need; protobuf keeps
 model that was read and edited is written whole.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -59,10 +60,10 @@ def _model_class() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="service/engine/graph", package="onnx_part", syntax="proto2")
     for name, fields in _SCHEMA.items():
         message = file.message_type.add(name=name)
-        for field, number, kind in fields:
+        for label, number, kind in fields:
             scalar = _SCALARS.get(kind.rstrip("*"))
             message.field.add(
-                name=field,
+                name=label,
                 number=number,
                 label=3 if kind.endswith("*") else 1,  # repeated, optional
                 type=scalar or 11,  # 11 is a message
@@ -74,11 +75,15 @@ def _model_class() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class ZipMap:
-    """An output that scikit-learn's exporter made a list of maps: its name, and the maps' keys."""
+class Facts:
+    """What a model file says that ONNX Runtime does not tell.
 
-    output: str
-    keys: tuple[str, ...]
+    `labels` are the keys of the maps in outputs that are ZipMaps; `open_ranks` are tensors without any shape.
+    """
+
+    external_files: tuple[Path, ...] = ()
+    open_ranks: frozenset[str] = frozenset()
+    labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Graph:
@@ -97,15 +102,46 @@ class Graph:
         if not self._model.HasField("graph"):
             raise RepositoryError(f"{path} is not an ONNX model: it has no graph; export it again")
 
-    def external_files(self) -> list[Path]:
-        """The files that hold weights outside the model file. Raises RepositoryError for one that is missing."""
+    def facts(self) -> Facts:
+        """Raises RepositoryError for weights that are missing."""
+        return Facts(
+            external_files=tuple(self._external_files()),
+            open_ranks=frozenset(
+                value.name
+                for value in (*self._model.graph.input, *self._model.graph.output)
+                if not value.type.tensor_type.HasField("shape")
+            ),
+            labels={output.name: _keys(node) for node, output in self._zipmaps()},
+        )
+
+    def without_zipmaps(self) -> bytes:
+        """The model with each ZipMap turned into an Identity: its output is the tensor FP32 [-1, keys] that went in."""
+        for node, output in self._zipmaps():
+            size = len(_keys(node))
+            node.op_type, node.domain = "Identity", ""
+            del node.attribute[:]
+            # The element type changes from a sequence of maps to a plain tensor.
+            output.type.Clear()
+            output.type.tensor_type.elem_type = _FLOAT
+            output.type.tensor_type.shape.dim.add()
+            output.type.tensor_type.shape.dim.add(dim_value=size)
+        return bytes(self._model.SerializeToString())
+
+    def _zipmaps(self) -> list[tuple[Any, Any]]:
+        """Each ZipMap whose maps are an output of the model, with that output."""
+        outputs = {output.name: output for output in self._model.graph.output}
+        nodes = [node for node in self._model.graph.node if node.op_type == "ZipMap"]
+        return [(node, outputs[node.output[0]]) for node in nodes if node.output[0] in outputs]
+
+    def _external_files(self) -> Iterator[Path]:
         names = {
             entry.value
             for tensor in _tensors(self._model.graph)
             for entry in tensor.external_data
             if entry.key == "location"
         }
-        return [self._external_file(name) for name in sorted(names)]
+        for name in sorted(names):
+            yield self._external_file(name)
 
     def _external_file(self, name: str) -> Path:
         location = PurePosixPath(name)
@@ -116,41 +152,13 @@ class Graph:
             raise RepositoryError(f"{self.path} keeps weights in {name!r}, which is missing: copy it beside the model")
         return file
 
-    def has_open_rank(self, name: str) -> bool:
-        """True where the file gives the input or output a type but no shape at all."""
-        for value in (*self._model.graph.input, *self._model.graph.output):
-            if value.name == name:
-                return not value.type.tensor_type.HasField("shape")
-        return True
 
-    def replace_zipmaps(self) -> tuple[ZipMap, ...]:
-        """Turn each ZipMap into an Identity, so that its output is the tensor FP32 [-1, keys] that went into it."""
-        return tuple(
-            _replace_zipmap(node, output)
-            for node in self._model.graph.node
-            if node.op_type == "ZipMap"
-            for output in self._model.graph.output
-            if output.name in node.output
-        )
-
-    def serialized(self) -> bytes:
-        return bytes(self._model.SerializeToString())
-
-
-def _replace_zipmap(node: Any, output: Any) -> ZipMap:
-    keys = tuple(
+def _keys(zipmap: Any) -> tuple[str, ...]:
+    return tuple(
         key.decode() if isinstance(key, bytes) else str(key)
-        for attribute in node.attribute
+        for attribute in zipmap.attribute
         for key in (*attribute.strings, *attribute.ints)
     )
-    node.op_type, node.domain = "Identity", ""
-    del node.attribute[:]
-    # The element type changes from a sequence of maps to a plain tensor.
-    output.type.Clear()
-    output.type.tensor_type.elem_type = _FLOAT
-    output.type.tensor_type.shape.dim.add()
-    output.type.tensor_type.shape.dim.add(dim_value=len(keys))
-    return ZipMap(output.name, keys)
 
 
 def _tensors(graph: Any) -> Any:

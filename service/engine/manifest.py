@@ -10,12 +10,12 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from service.engine.declaration import Declaration
-from service.engine.graph import Graph
+from service.engine.graph import Facts
 from service.engine.repository import Refusal
 
 
 class Entry(BaseModel):
-    """One version that was checked. `digest` is that of `file` and the external files, see `digest`."""
+    """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,12 +23,13 @@ class Entry(BaseModel):
     version: int
     file: Path
     golden: Path
-    external_files: tuple[Path, ...]
+    facts: Facts
     digest: str
     declaration: Declaration
+    prepared: Path | None = None
 
     def is_unchanged(self) -> bool:
-        return digest((self.file, *self.external_files)) == self.digest
+        return digest((self.file, *self.facts.external_files)) == self.digest
 
 
 class Manifest(BaseModel):
@@ -49,11 +50,6 @@ class Manifest(BaseModel):
         draft = file.with_suffix(".draft")
         draft.write_text(self.model_dump_json())
         draft.rename(file)
-
-
-def external_files(file: Path) -> tuple[Path, ...]:
-    """The files beside a model that hold its weights. Raises RepositoryError for a missing one."""
-    return tuple(Graph(file).external_files())
 
 
 def digest(files: tuple[Path, ...]) -> str:

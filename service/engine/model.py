@@ -10,6 +10,7 @@ import structlog
 from service import elements
 from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
+from service.engine.prepare import load_plain, load_prepared
 from service.engine.samples import made_up, ones, read_golden
 from service.engine.session import Compute, Session
 from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
@@ -26,20 +27,14 @@ class Model:
 
     def __init__(self, entry: Entry, compute: Compute) -> None:
         """Load and verify: the digest, the pinned signature, the labels. Raises RepositoryError."""
-        if not entry.is_unchanged():
-            raise RepositoryError(
-                f"{entry.file} has changed since it was checked; restart the service to check it again"
-            )
         declaration = entry.declaration
-        if declaration.providers:
-            compute = replace(compute, providers=declaration.providers)
         self.name = entry.name
         self.version = entry.version
         self.digest = entry.digest
         self.declaration = declaration
         self.example: Tensors = {}
         self._entry = entry
-        self._session = Session(entry.file, declaration.session, compute)
+        self._session = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
         self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
 
@@ -151,6 +146,18 @@ class Model:
             np.empty(shape, dtype=self._fixed_outputs[name].datatype.numpy)
             for name, shape in zip(outputs, shapes, strict=True)
         ]
+
+
+def _load(entry: Entry, compute: Compute) -> Session:
+    """The prepared form, or else the file itself, if it is still what was checked."""
+    if entry.prepared:
+        try:
+            return load_prepared(entry.prepared, entry, compute)
+        except RepositoryError as error:
+            log.warning("prepared_lost", model=entry.name, version=entry.version, reason=str(error))
+    if not entry.is_unchanged():
+        raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
+    return load_plain(entry, compute)
 
 
 def _declared(signature: Signature, declaration: Declaration) -> Signature:

@@ -1,81 +1,138 @@
-"""Every wanted version is checked before any worker loads it; what passes makes the next generation's manifest."""
+"""A model file becomes an optimised, pre-packed, mappable one in the cache.
 
-import time
-from collections.abc import Callable
+ONNX Runtime writes the graph as it has optimised it, and the weights as its kernels want them, into files of their own.
+Loading those again takes a fraction of the time, and all workers map the same pages: the weights lie in memory once.
+The result fits only this CPU, this version of ONNX Runtime and these options, so all of them are part of its name.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Final
 
+import numpy as np
+import onnxruntime as ort
 import structlog
 
-from service.engine.catalogue import Catalogue
-from service.engine.manifest import Entry, Manifest, digest, external_files
-from service.engine.model import Model
-from service.engine.repository import Candidate, Refusal, scan
-from service.engine.session import Compute
+from service.engine.cache import MODEL, WEIGHTS, Cache, CacheUnusable
+from service.engine.manifest import Entry
+from service.engine.samples import made_up, read_golden
+from service.engine.session import Compute, Session, session_options
 from service.errors import RepositoryError
+from service.tensors import Array, Tensors
 
 log = structlog.get_logger()
 
-Progress = Callable[[str], None]
+# Raise it when what is written here changes its meaning.
+_FORMAT: Final = 1
+# Weights smaller than this stay in the graph, where a page of their own would cost more.
+_MIN_BYTES: Final = 1024
+_CPU_ONLY: Final = ("CPUExecutionProvider",)
 
 
-def prepare(
-    repository: Path,
-    name: str | None,
-    compute: Compute,
-    *,
-    generation: int,
-    tolerate_failures: bool,
-    progress: Progress = lambda note: None,
-) -> Manifest:
-    """Load each wanted version once, warm it up and replay its golden samples. `progress` hears what is under way.
-
-    Raises RepositoryError, with every model that fails, unless `tolerate_failures`: then the manifest has the reasons.
-    """
-    entries: list[Entry] = []
-    refusals: list[Refusal] = []
-    for found in scan(repository, name):
-        progress(f"preparing {found.name}")
-        result = found if isinstance(found, Refusal) else _check(found, compute)
-        if isinstance(result, Refusal):
-            refusals.append(result)
-        else:
-            entries.append(result)
-    if refusals and not tolerate_failures:
-        raise RepositoryError("; ".join(f"model {refusal.name!r}: {refusal.reason}" for refusal in refusals))
-    for refusal in refusals:
-        log.warning("model_refused", model=refusal.name, version=refusal.version, reason=refusal.reason)
-    if not entries:
-        log.warning("repository_empty", path=str(repository), hint="put a model into <name>/1/model.onnx")
-    return Manifest(generation=generation, entries=tuple(entries), refusals=tuple(refusals))
-
-
-def prepare_and_load(repository: Path, name: str | None, compute: Compute, *, tolerate_failures: bool) -> Catalogue:
-    """For a process without a master: what it has checked it serves."""
-    manifest = prepare(repository, name, compute, generation=1, tolerate_failures=tolerate_failures)
-    return Catalogue.load(manifest, compute)
-
-
-def _check(candidate: Candidate, compute: Compute) -> Entry | Refusal:
-    started = time.perf_counter()
+def prepare(entry: Entry, compute: Compute, store: Cache) -> Path | None:
+    """The prepared form of a version, made if the cache has none; None, with one warning, where it cannot be had."""
+    if compute.providers != _CPU_ONLY:
+        return None  # packed weights are the CPU kernels' own; a device keeps its copy in its own memory
+    key = key_of(entry, compute)
+    if found := store.find(key):
+        return found
+    size = sum(file.stat().st_size for file in (entry.file, *entry.facts.external_files))
     try:
-        weights = external_files(candidate.file)
-        entry = Entry(
-            name=candidate.name,
-            version=candidate.version,
-            file=candidate.file,
-            golden=candidate.golden,
-            external_files=weights,
-            digest=digest((candidate.file, *weights)),
-            declaration=candidate.declaration,
+        with store.draft(key, size) as draft:
+            _write(entry, compute, draft)
+            _compare(entry, compute, draft / MODEL)
+    except (CacheUnusable, RepositoryError) as error:
+        log.warning(
+            "not_prepared",
+            model=entry.name,
+            version=entry.version,
+            reason=str(error),
+            cost=f"every worker keeps its own copy of the weights, {size >> 20} MiB, and starts slower",
         )
-        Model(entry, compute).warm_up()
-    except RepositoryError as error:
-        return Refusal(name=candidate.name, version=candidate.version, reason=str(error))
-    log.info(
-        "model_checked",
-        model=entry.name,
-        version=entry.version,
-        digest=entry.digest,
-        seconds=round(time.perf_counter() - started, 3),
-    )
-    return entry
+        return None
+    return store.find(key)
+
+
+def key_of(entry: Entry, compute: Compute) -> str:
+    """Everything that a prepared model depends on."""
+    facts = {
+        "format": _FORMAT,
+        "digest": entry.digest,
+        "onnxruntime": ort.__version__,
+        "cpu": _cpu(),
+        "options": entry.declaration.session.model_dump(exclude={"intra_op_threads"}),
+        "providers": compute.providers,
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def load_plain(entry: Entry, compute: Compute) -> Session:
+    """A session over the file as it is. Raises RepositoryError."""
+    options = session_options(entry.file, entry.declaration.session, compute)
+    return Session(entry.file, entry.facts, options, compute.providers)
+
+
+def load_prepared(model: Path, entry: Entry, compute: Compute) -> Session:
+    """A session over the prepared form, which is not optimised again. Raises RepositoryError."""
+    declared = entry.declaration.session.model_copy(update={"graph_optimization": "disabled"})
+    options = session_options(model, declared, compute)
+    return Session(model, entry.facts, options, compute.providers, prepared=True)
+
+
+@cache
+def _cpu() -> str:
+    """The architecture and the instruction sets that kernels choose by."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return f"{platform.machine()} {' '.join(sorted(flags.partition(':')[2].split()))}"
+
+
+def _write(entry: Entry, compute: Compute, draft: Path) -> None:
+    options = session_options(entry.file, entry.declaration.session, compute)
+    options.optimized_model_filepath = str(draft / MODEL)
+    for name, value in (
+        ("optimized_model_external_initializers_file_name", WEIGHTS),
+        ("optimized_model_external_initializers_min_size_in_bytes", str(_MIN_BYTES)),
+        ("save_external_prepacked_constant_initializers", "1"),
+    ):
+        options.add_session_config_entry(f"session.{name}", value)
+    Session(entry.file, entry.facts, options, compute.providers)
+
+
+def _compare(entry: Entry, compute: Compute, model: Path) -> None:
+    """Run both forms on the same inputs. Raises RepositoryError where they differ by a bit, or the model by itself."""
+    original = load_plain(entry, compute)
+    prepared = load_prepared(model, entry, compute)
+    if prepared.signature != original.signature:
+        raise RepositoryError("the optimised model has another signature")
+    for tensors in _inputs(entry, original):
+        wanted = _outcome(original, tensors)
+        if not _equal(wanted, _outcome(original, tensors)):
+            raise RepositoryError("the model answers the same input differently each time, so nothing can be compared")
+        if not _equal(wanted, _outcome(prepared, tensors)):
+            raise RepositoryError("the optimised model answers differently")
+
+
+def _inputs(entry: Entry, session: Session) -> Iterator[Tensors]:
+    samples = read_golden(entry.golden, entry.declaration.tolerance)
+    yield from (sample.inputs for sample in samples)
+    if not samples:
+        yield from made_up(session.signature)
+
+
+def _outcome(session: Session, tensors: Tensors) -> list[Array] | None:
+    """What comes out; None where the model refuses the input, which both forms may do alike."""
+    try:
+        return session.run(tensors, session.signature.output_names)
+    except Exception:
+        return None
+
+
+def _equal(one: list[Array] | None, other: list[Array] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(one, other, strict=True))

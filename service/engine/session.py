@@ -1,19 +1,16 @@
 """An ONNX Runtime session with its signature; `run(tensors) -> tensors`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import onnxruntime as ort
-import structlog
 
 from service.engine.declaration import SessionOptions
-from service.engine.graph import Graph, ZipMap
+from service.engine.graph import Facts, Graph
 from service.errors import RepositoryError
 from service.tensors import FREE, Array, Datatype, Signature, Tensors, TensorSpec
-
-log = structlog.get_logger()
 
 # ONNX Runtime prints to standard error past every formatter, and raises the same text as an exception. 4 is "fatal".
 _SILENT: Final = 4
@@ -50,62 +47,41 @@ class Compute:
     spinning: bool = False
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
+    def preferring(self, providers: tuple[str, ...]) -> "Compute":
+        """The same with the model's own providers, if it declares some."""
+        return replace(self, providers=providers) if providers else self
+
 
 class Session:
     """One loaded model file. Created after the fork only: its threads would not survive one."""
 
-    def __init__(self, path: Path, options: SessionOptions, compute: Compute) -> None:
-        """Raises RepositoryError with what is wrong and how to fix it."""
-        _check_providers(compute.providers)
-        self._path = path
-        self._options = _session_options(path, options, compute)
-        self._providers = list(compute.providers)
-        self._session = self._load(str(path))
-        zipmaps = self._unzip() if any(_is_list_of_maps(output) for output in self._session.get_outputs()) else ()
-        self.signature = self._read_signature({zipmap.output: zipmap.keys for zipmap in zipmaps})
+    def __init__(
+        self, path: Path, facts: Facts, options: ort.SessionOptions, providers: tuple[str, ...], prepared: bool = False
+    ) -> None:
+        """`facts` are those of the original file, of which `path` may be the prepared form.
+
+        Raises RepositoryError with what is wrong and how to fix it.
+        """
+        _check_providers(providers)
+        # A list of maps is no tensor, what went into it is: a model with ZipMaps is loaded without them.
+        content = Graph(path).without_zipmaps() if facts.labels and not prepared else str(path)
+        try:
+            self._session = ort.InferenceSession(content, options, list(providers))
+        # The binding has no common root for its errors below Exception.
+        except Exception as error:
+            raise RepositoryError(f"{path} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error
+        self.signature = Signature(
+            tuple(_spec(path, "input", argument, facts) for argument in self._session.get_inputs()),
+            tuple(_spec(path, "output", argument, facts) for argument in self._session.get_outputs()),
+        )
 
     def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
         """One inference; the outputs in the order asked for. ONNX Runtime's own exceptions pass through."""
         return self._session.run(outputs, tensors)  # type: ignore[no-any-return]
 
-    def _load(self, model: str | bytes) -> Any:
-        try:
-            return ort.InferenceSession(model, self._options, self._providers)
-        # The binding has no common root for its errors below Exception.
-        except Exception as error:
-            raise RepositoryError(f"{self._path} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error
 
-    def _unzip(self) -> tuple[ZipMap, ...]:
-        """Load once more with the ZipMaps taken out: a list of maps is no tensor, what went into it is."""
-        graph = Graph(self._path)
-        zipmaps = graph.replace_zipmaps()
-        self._session = self._load(graph.serialized())
-        for zipmap in zipmaps:
-            log.info(
-                "zipmap_replaced",
-                file=str(self._path),
-                output=zipmap.output,
-                served_as=f"FP32[-1,{len(zipmap.keys)}]",
-                labels=zipmap.keys,
-            )
-        return zipmaps
-
-    def _read_signature(self, labels: dict[str, tuple[str, ...]]) -> Signature:
-        arguments = (*self._session.get_inputs(), *self._session.get_outputs())
-        # ONNX Runtime reports a scalar and an open rank alike; only the file tells them apart.
-        graph = None if all(argument.shape for argument in arguments) else Graph(self._path)
-
-        def spec(kind: str, argument: Any) -> TensorSpec:
-            is_open = graph is not None and not argument.shape and graph.has_open_rank(argument.name)
-            return _spec(self._path, kind, argument, is_open, labels.get(argument.name, ()))
-
-        return Signature(
-            tuple(spec("input", argument) for argument in self._session.get_inputs()),
-            tuple(spec("output", argument) for argument in self._session.get_outputs()),
-        )
-
-
-def _session_options(path: Path, options: SessionOptions, compute: Compute) -> ort.SessionOptions:
+def session_options(path: Path, options: SessionOptions, compute: Compute) -> ort.SessionOptions:
+    """ONNX Runtime's form of what `model.toml` and the plan say."""
     result = ort.SessionOptions()
     result.intra_op_num_threads = options.intra_op_threads or compute.intra_op_threads
     result.inter_op_num_threads = 1
@@ -129,12 +105,11 @@ def _check_providers(providers: tuple[str, ...]) -> None:
         )
 
 
-def _is_list_of_maps(output: Any) -> bool:
-    return str(output.type).startswith("seq(map(")
+def _spec(path: Path, kind: str, argument: Any, facts: Facts) -> TensorSpec:
+    """One input or output as ONNX Runtime describes it: `tensor(float)`, [None, 'batch', 64].
 
-
-def _spec(path: Path, kind: str, argument: Any, is_open: bool, labels: tuple[str, ...]) -> TensorSpec:
-    """One input or output as ONNX Runtime describes it: `tensor(float)`, [None, 'batch', 64]."""
+    It reports a scalar and an open rank alike, as []; the file tells them apart.
+    """
     element = argument.type.removeprefix("tensor(").removesuffix(")")
     if f"tensor({element})" != argument.type or element not in _DATATYPES:
         raise RepositoryError(
@@ -145,9 +120,9 @@ def _spec(path: Path, kind: str, argument: Any, is_open: bool, labels: tuple[str
     return TensorSpec(
         name=argument.name,
         datatype=_DATATYPES[element],
-        shape=None if is_open else fixed,
+        shape=None if not fixed and argument.name in facts.open_ranks else fixed,
         names=tuple(size if isinstance(size, str) else "" for size in argument.shape),
-        labels=labels,
+        labels=facts.labels.get(argument.name, ()),
     )
 
 

@@ -9,15 +9,15 @@ from typing import Any, Final
 import structlog
 
 from service.board import State
+from service.engine.cache import Hold
 from service.engine.manifest import Manifest
-from service.engine.prepare import prepare
 from service.errors import StartError
 from service.plan import Plan
 from service.settings import Settings
 from service.supervision import child, directory, listener, ops
 from service.supervision.seat import seat
 from service.telemetry import identity, metrics
-from service.web.app import compute_for
+from service.web.app import prepare_generation
 
 log = structlog.get_logger()
 
@@ -43,6 +43,7 @@ class Master:
         self._ops_pid = 0
         self._prepare_pid = 0
         self._ops_listener: socket.socket | None = None
+        self._holds: list[Hold] = []
 
     def on_starting(self, server: Any) -> None:
         """Everything that can fail, before there is anything to respawn. Ends the process if it does."""
@@ -113,6 +114,8 @@ class Master:
         if code:
             raise PrepareDied(f"checking the models was ended by signal {-code}; if that is 9, memory is too small")
         manifest = Manifest.read(seat.manifest_of(_FIRST))
+        # Held by the master and, through the fork, by every worker: no other service prunes what we map.
+        self._holds = [Hold(entry.prepared) for entry in manifest.entries if entry.prepared]
         seat.board.service.text = ""
         seat.board.service.commit(_FIRST, len(manifest.entries))
 
@@ -120,16 +123,7 @@ class Master:
         def progress(note: str) -> None:
             seat.board.service.text = note
 
-        repository = self._settings.repository
-        manifest = prepare(
-            repository.path,
-            repository.name,
-            compute_for(self._settings),
-            generation=_FIRST,
-            tolerate_failures=repository.tolerate_failures,
-            progress=progress,
-        )
-        manifest.write(seat.manifest_of(_FIRST))
+        prepare_generation(self._settings, _FIRST, progress).write(seat.manifest_of(_FIRST))
 
     def _abandon(self) -> None:
         """End the children that are not Gunicorn's workers."""

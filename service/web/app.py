@@ -13,9 +13,10 @@ from starlette.middleware.cors import CORSMiddleware
 from service import __version__
 from service.board import Seat, State
 from service.dataplane import Dataplane
+from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
+from service.engine.generation import Progress, make_generation
 from service.engine.manifest import Manifest
-from service.engine.prepare import prepare_and_load
 from service.engine.session import Compute
 from service.errors import OnnicornError
 from service.plan import plan_for_this_machine
@@ -64,6 +65,19 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     return app
 
 
+def prepare_generation(settings: Settings, number: int, progress: Progress = lambda note: None) -> Manifest:
+    """Check and prepare what the repository holds now. Blocks; raises RepositoryError."""
+    return make_generation(
+        settings.repository.path,
+        settings.repository.name,
+        compute_for(settings),
+        Cache(settings.cache.dir, settings.cache.keep_days),
+        number=number,
+        tolerate_failures=settings.repository.tolerate_failures,
+        progress=progress,
+    )
+
+
 def compute_for(settings: Settings) -> Compute:
     """What a session may use, from the plan."""
     plan = plan_for_this_machine(settings.runtime)
@@ -104,14 +118,9 @@ def _load(settings: Settings, seat: Seat) -> Catalogue:
     compute = compute_for(settings)
     if seat.manifest:
         return Catalogue.load(Manifest.read(seat.manifest), compute)
-    catalogue = prepare_and_load(
-        settings.repository.path,
-        settings.repository.name,
-        compute,
-        tolerate_failures=settings.repository.tolerate_failures,
-    )
-    seat.board.service.commit(catalogue.generation, len(catalogue.models))
-    return catalogue
+    manifest = prepare_generation(settings, number=1)
+    seat.board.service.commit(manifest.generation, len(manifest.entries))
+    return Catalogue.load(manifest, compute)
 
 
 def _served(dataplane: Dataplane) -> list[Served]:
