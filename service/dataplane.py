@@ -1,16 +1,19 @@
 """What the service does, without HTTP: resolve a model, run it, account for it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import perf_counter
+from typing import Protocol
 
+from service.engine.batch import join, split
 from service.engine.catalogue import Catalogue
+from service.engine.measure import DEMOTE_SECONDS
 from service.engine.model import Model
-from service.scheduling.threads import RunThreads
+from service.scheduling.batcher import Batcher
+from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
-
-# Called with a model's name and +1 or -1 as its requests come and go.
-OnPending = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +26,97 @@ class Inference:
     run: float
 
 
-class Dataplane:
-    """The catalogue that is served now, and the threads that its models run in."""
+class Observer(Protocol):
+    """Hears what happens to a model's requests."""
 
-    def __init__(self, on_pending: OnPending = lambda model, change: None) -> None:
+    def pending(self, model: str, change: int) -> None:
+        """A request waits or runs from now on (+1), or no longer (-1)."""
+
+    def batch(self, model: str, version: int, rows: int) -> None:
+        """So many rows run together."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What one request asks of a model."""
+
+    tensors: Tensors
+    outputs: tuple[str, ...]
+    rows: int
+
+
+class _Lane:
+    """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads."""
+
+    def __init__(self, model: Model, batching: Batching, observer: Observer) -> None:
+        self._model = model
+        self._observer = observer
+        self._inline_rows = model.inline_rows
+        threads = model.declaration.run_threads
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"run-{model.name}-{model.version}")
+        self._batcher: Batcher[_Call, list[Array]] = Batcher(
+            self._run_batch,
+            self._executor,
+            max_rows=model.declaration.limits.batch_rows or batching.max_rows,
+            concurrency=threads,
+            linger=batching.linger_ms / 1000,
+            on_batch=lambda rows: observer.batch(model.name, model.version, rows),
+        )
+
+    async def infer(self, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
+        rows = self._model.check(tensors)
+        names = tuple([spec.name for spec in outputs])
+        if rows <= self._inline_rows:
+            return self._run_inline(tensors, names, rows)
+        call = _Call(tensors, names, rows)
+        key = (names, self._model.shape_key(tensors)) if self._model.batches else object()
+        with self._pending():
+            done = await self._batcher.submit(call, rows, key)
+        return Inference(done.result, rows, done.queue, done.run)
+
+    def close(self) -> None:
+        """Let what runs end; what waits is dropped."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _run_inline(self, tensors: Tensors, names: tuple[str, ...], rows: int) -> Inference:
+        started = perf_counter()
+        result = self._model.run(tensors, names)
+        seconds = perf_counter() - started
+        if seconds > DEMOTE_SECONDS:
+            self._inline_rows = -1
+        self._observer.batch(self._model.name, self._model.version, rows)
+        return Inference(result, rows, 0.0, seconds)
+
+    def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
+        outputs = self._model.run(join([call.tensors for call in calls]), calls[0].outputs)
+        return split(outputs, [call.rows for call in calls])
+
+    @contextmanager
+    def _pending(self) -> Iterator[None]:
+        self._observer.pending(self._model.name, 1)
+        try:
+            yield
+        finally:
+            self._observer.pending(self._model.name, -1)
+
+
+class Dataplane:
+    """The catalogue that is served now, and each model's lane."""
+
+    def __init__(self, batching: Batching, observer: Observer) -> None:
         self.catalogue = Catalogue(0, ())
-        self._threads: dict[Model, RunThreads] = {}
-        self._on_pending = on_pending
+        self._batching = batching
+        self._observer = observer
+        self._lanes: dict[Model, _Lane] = {}
 
     def serve(self, catalogue: Catalogue) -> None:
         """From the next request on, this catalogue answers."""
-        self._threads = {model: RunThreads(f"{model.name}-{model.version}") for model in catalogue.models}
+        self._lanes = {model: _Lane(model, self._batching, self._observer) for model in catalogue.models}
         self.catalogue = catalogue
 
     def close(self) -> None:
-        for threads in self._threads.values():
-            threads.close()
+        for lane in self._lanes.values():
+            lane.close()
 
     def resolve(self, name: str, version: str | None = None) -> Model:
         """Raises ModelNotFound, VersionNotFound, ModelNotReady."""
@@ -46,16 +124,4 @@ class Dataplane:
 
     async def infer(self, model: Model, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
         """Raises SignatureMismatch before anything is run, InferenceFailed from a run."""
-        rows = model.check(tensors)
-        names = [spec.name for spec in outputs]
-        with self._pending(model.name):
-            done = await self._threads[model].run(lambda: model.run(tensors, names))
-        return Inference(done.result, rows, done.queue, done.run)
-
-    @contextmanager
-    def _pending(self, name: str) -> Iterator[None]:
-        self._on_pending(name, 1)
-        try:
-            yield
-        finally:
-            self._on_pending(name, -1)
+        return await self._lanes[model].infer(tensors, outputs)

@@ -50,8 +50,9 @@ def _run_directory() -> Path:
 
 
 def _cache_directory() -> Path:
-    """Where the XDG base directory specification wants it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "onnicorn"
+    """Where the XDG base directory specification wants it; an arbitrary user in a container may have no home."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
+    return Path(home if home.startswith("/") else tempfile.gettempdir()) / "onnicorn"
 
 
 Address = Annotated[str, AfterValidator(_address)]
@@ -132,6 +133,15 @@ class Runtime(Group):
     )
 
 
+class Batching(Group):
+    """Requests that run together."""
+
+    max_rows: int = Field(32, ge=1, le=65536, description="The most rows that run together; 1 turns batching off.")
+    linger_ms: float = Field(
+        0, ge=0, le=1000, description="How long a request may wait for company when nothing runs; 0 never waits."
+    )
+
+
 class Lifecycle(Group):
     """Health."""
 
@@ -176,6 +186,7 @@ class Settings(BaseSettings):
     repository: Repository = Repository()
     cache: Cache = Cache()
     runtime: Runtime = Runtime()
+    batching: Batching = Batching()
     lifecycle: Lifecycle = Lifecycle()
     run: Run = Run()
     log: Log = Log()

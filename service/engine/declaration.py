@@ -58,7 +58,10 @@ class SessionOptions(_Table):
 
 
 class Limits(_Table):
+    """`max_rows` in one request; `batch_rows` in one run of several, where `batching.max_rows` does not suit."""
+
     max_rows: PositiveInt | None = None
+    batch_rows: PositiveInt | None = None
 
 
 class WarmUpInput(_Table):
@@ -76,6 +79,8 @@ class Declaration(_Table):
     batch: bool = True
     limits: Limits = Limits()
     labels: dict[str, tuple[str, ...]] = {}
+    inline: bool | None = None
+    run_threads: int = Field(1, ge=1, le=64)
     tolerance: float = Field(1e-5, ge=0)
     providers: tuple[str, ...] = ()
     session: SessionOptions = SessionOptions()

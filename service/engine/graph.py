@@ -78,12 +78,14 @@ def _model_class() -> Any:
 class Facts:
     """What a model file says that ONNX Runtime does not tell.
 
-    `labels` are the keys of the maps in outputs that are ZipMaps; `open_ranks` are tensors without any shape.
+    `labels` are the keys of the maps in outputs that are ZipMaps; `open_ranks` are tensors without any shape;
+    `operators` are the types of all nodes, those of inner graphs included.
     """
 
     external_files: tuple[Path, ...] = ()
     open_ranks: frozenset[str] = frozenset()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    operators: frozenset[str] = frozenset()
 
 
 class Graph:
@@ -112,6 +114,7 @@ class Graph:
                 if not value.type.tensor_type.HasField("shape")
             ),
             labels={output.name: _keys(node) for node, output in self._zipmaps()},
+            operators=frozenset(node.op_type for node in _nodes(self._model.graph)),
         )
 
     def without_zipmaps(self) -> bytes:
@@ -161,11 +164,24 @@ def _keys(zipmap: Any) -> tuple[str, ...]:
     )
 
 
-def _tensors(graph: Any) -> Any:
-    """Every constant of a graph, those in attributes and inner graphs included."""
-    yield from graph.initializer
+def _graphs(graph: Any) -> Iterator[Any]:
+    """A graph and the graphs inside its nodes: the branches of an If, the body of a Loop."""
+    yield graph
     for node in graph.node:
         for attribute in node.attribute:
-            yield attribute.tensor
             for inner in (attribute.graph, *attribute.graphs):
-                yield from _tensors(inner)
+                yield from _graphs(inner)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    for inner in _graphs(graph):
+        yield from inner.node
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    """Every constant, those in attributes included."""
+    for inner in _graphs(graph):
+        yield from inner.initializer
+    for node in _nodes(graph):
+        for attribute in node.attribute:
+            yield attribute.tensor

@@ -1,8 +1,9 @@
 """One version of one model, ready to run: session, limits, warm-up, golden check."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import structlog
@@ -10,6 +11,7 @@ import structlog
 from service import elements
 from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
+from service.engine.measure import inline_rows, is_predictable, rows_are_independent
 from service.engine.prepare import load_plain, load_prepared
 from service.engine.samples import made_up, ones, read_golden
 from service.engine.session import Compute, Session
@@ -18,11 +20,16 @@ from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
 
 log = structlog.get_logger()
 
+# Kernels sum in another order for another number of rows; a model whose rows really mix differs by much more.
+_ROW_TOLERANCE: Final = 1e-3
+
 
 class Model:
     """A loaded version. Its session may be used from any thread, by one caller at a time or several.
 
-    `example` is an input that the model has run with: what the documentation and the start-up line show.
+    `example` is an input that the model has run with: what the documentation and the start-up line show. Warm-up finds
+    out whether rows of different requests may share a run (`batches`), and how many rows run so fast that the event
+    loop can do it by itself (`inline_rows`, -1 for never).
     """
 
     def __init__(self, entry: Entry, compute: Compute) -> None:
@@ -33,7 +40,10 @@ class Model:
         self.digest = entry.digest
         self.declaration = declaration
         self.example: Tensors = {}
+        self.batches = False
+        self.inline_rows = -1
         self._entry = entry
+        self._compute = compute
         self._session = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
         self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
@@ -67,14 +77,50 @@ class Model:
             self._run_declared(inputs)
         if not golden and not declared:
             self._run_made_up()
+        self._measure()
         log.debug(
             "warmed_up",
             model=self.name,
             version=self.version,
             golden=golden,
             declared=len(declared),
+            batches=self.batches,
+            inline_rows=self.inline_rows,
             seconds=round(time.perf_counter() - started, 3),
         )
+
+    def shape_key(self, tensors: Tensors) -> Hashable:
+        """Requests whose keys are equal can be stacked along the batch axis."""
+        return tuple([tensors[spec.name].shape[1:] for spec in self.signature.inputs])
+
+    def _measure(self) -> None:
+        """Without an input that runs nothing can be measured: then every request runs by itself, in a thread."""
+        if not self.example:
+            return
+        row = {name: tensor[:1] for name, tensor in self.example.items()} if self.signature.batch else self.example
+        if self.signature.batch:
+            self.batches = self._rows_are_independent(row)
+        may_inline = self.declaration.inline
+        if may_inline is None:
+            predictable = is_predictable(self.signature, self._entry.facts.operators)
+            may_inline = predictable and self._compute.is_one_cpu_thread(self.declaration.session.intra_op_threads)
+        if may_inline:
+            self.inline_rows = inline_rows(self._run_all, row, self.signature.batch) or -1
+
+    def _rows_are_independent(self, row: Tensors) -> bool:
+        independent = rows_are_independent(self._run_all, row, max(self.declaration.tolerance, _ROW_TOLERANCE))
+        if not independent:
+            log.warning(
+                "batching_off",
+                model=self.name,
+                version=self.version,
+                reason="a row comes out differently beside another: its requests run one by one",
+                hint="batch = false in model.toml says so without this warning",
+            )
+        return independent
+
+    def _run_all(self, tensors: Tensors) -> list[Array]:
+        return self.run(tensors, self.signature.output_names)
 
     def _replay_golden(self) -> int:
         samples = read_golden(self._entry.golden, self.declaration.tolerance)

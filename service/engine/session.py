@@ -47,6 +47,9 @@ class Compute:
     spinning: bool = False
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
 
+    def is_one_cpu_thread(self, declared_threads: int | None) -> bool:
+        return self.providers == ("CPUExecutionProvider",) and (declared_threads or self.intra_op_threads) == 1
+
     def preferring(self, providers: tuple[str, ...]) -> "Compute":
         """The same with the model's own providers, if it declares some."""
         return replace(self, providers=providers) if providers else self

@@ -69,3 +69,13 @@ READ_AT_SCRAPE: Final = {
     f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
     f"{PREFIX}_memory_bytes": ("gauge", "The container's memory: used, and the limit where there is one.", ("kind",)),
 }
+
+
+class ModelObserver:
+    """Turns what the dataplane reports into metrics."""
+
+    def pending(self, model: str, change: int) -> None:
+        PENDING.labels(model).inc(change)
+
+    def batch(self, model: str, version: int, rows: int) -> None:
+        BATCH_ROWS.labels(model, str(version)).observe(rows)

@@ -60,8 +60,6 @@ class Record:
         ):
             if seconds is not None:
                 histogram.labels(*labels).observe(seconds)
-        if self.rows is not None:
-            metrics.BATCH_ROWS.labels(*labels).observe(self.rows)
 
     def _log(self, duration: float) -> None:
         fields: dict[str, Any] = {

@@ -37,7 +37,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     `seat` is where the process sits among the others; without one the app checks and loads the repository by itself.
     """
     seat = seat or Seat()
-    dataplane = Dataplane(on_pending=lambda model, change: metrics.PENDING.labels(model).inc(change))
+    dataplane = Dataplane(settings.batching, metrics.ModelObserver())
     app = FastAPI(
         title="Onnicorn",
         version=__version__,

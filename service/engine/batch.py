@@ -1,0 +1,28 @@
+"""The rows of several requests as one set of tensors, and back."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import numpy as np
+
+from service.tensors import Array, Tensors
+
+
+def join(requests: Sequence[Tensors]) -> Tensors:
+    """Stack along the first axis; every request has the same names, and shapes that agree in the other axes."""
+    if len(requests) == 1:
+        return requests[0]
+    return {name: np.concatenate([tensors[name] for tensors in requests]) for name in requests[0]}
+
+
+def split(outputs: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
+    """Cut stacked outputs back into the requests that had so many rows each; views, not copies."""
+    if len(rows) == 1:
+        return [list(outputs)]
+    ends = list(accumulate(rows))
+    return [[output[end - count : end] for output in outputs] for end, count in zip(ends, rows, strict=True)]
+
+
+def repeat(tensors: Tensors, times: int) -> Tensors:
+    """The same rows several times over."""
+    return {name: np.concatenate([tensor] * times) for name, tensor in tensors.items()}
