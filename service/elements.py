@@ -51,15 +51,10 @@ def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, boole
     return _decode_numbers(what, datatype, flat).reshape(shape)
 
 
-def encode(tensor: Array) -> tuple[Any, bool]:
-    """The elements, flat and row-major, in a form that the JSON codec writes; and whether some are not finite.
-
-    JSON has no NaN and no infinities; the codec writes `null` for them.
-    """
-    flat = np.ascontiguousarray(tensor).reshape(-1)
-    if flat.dtype.hasobject:
-        return flat.tolist(), False
-    return flat, flat.dtype.kind == "f" and not bool(np.isfinite(flat).all())
+def encode(tensor: Array) -> Any:
+    """The elements, flat and row-major, in a form that the JSON codec writes: `null` where a number is not finite."""
+    flat = tensor.reshape(-1)
+    return flat.tolist() if flat.dtype.hasobject else np.ascontiguousarray(flat)
 
 
 def _flatten(what: str, data: list[Any]) -> list[Any]:

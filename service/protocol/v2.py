@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from service import elements
@@ -76,25 +77,21 @@ def decode(body: bytes, json_length: int | None, signature: Signature) -> InferR
 def encode(model: str, version: int, request_id: str, outputs: Sequence[OutputTensor]) -> tuple[bytes, int | None]:
     """The answer's body, and the length of its JSON where binary tensors follow it, else None."""
     blobs: list[bytes] = []
-    document = {
-        "model_name": model,
-        "model_version": str(version),
-        "id": request_id,
-        "outputs": [_encode_output(output, blobs) for output in outputs],
-    }
+    tensors = [_encode_output(output, blobs) for output in outputs]
+    document = {"model_name": model, "model_version": str(version), "id": request_id, "outputs": tensors}
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not any(output.binary for output in outputs):
+    if b"null" in text:  # far cheaper than a look at every number; there hardly ever is one
+        for output, tensor in zip(outputs, tensors, strict=True):
+            _mark_nonfinite(tensor, output.tensor)
+        text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    if not blobs:
         return text, None
     return b"".join((text, *blobs)), len(text)
 
 
 def tensor_document(name: str, datatype: Datatype, tensor: Array) -> dict[str, Any]:
     """A tensor as the protocol writes it in JSON; for a codec that knows numpy arrays."""
-    data, nonfinite = elements.encode(tensor)
-    document = {"name": name, "datatype": datatype.name, "shape": tensor.shape, "data": data}
-    if nonfinite:
-        document["parameters"] = {"nonfinite": True}
-    return document
+    return {"name": name, "datatype": datatype.name, "shape": tensor.shape, "data": elements.encode(tensor)}
 
 
 def _encode_output(output: OutputTensor, blobs: list[bytes]) -> dict[str, Any]:
@@ -108,6 +105,12 @@ def _encode_output(output: OutputTensor, blobs: list[bytes]) -> dict[str, Any]:
         "shape": output.tensor.shape,
         "parameters": {"binary_data_size": len(blob)},
     }
+
+
+def _mark_nonfinite(document: dict[str, Any], tensor: Array) -> None:
+    """NaN and infinities, for which JSON has only `null`; a binary tensor is exact."""
+    if "data" in document and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
+        document["parameters"] = {"nonfinite": True}
 
 
 class _Decoder:

@@ -13,6 +13,7 @@ from service.settings import Log, Settings
 from service.supervision import directory
 from service.supervision.seat import seat
 from service.telemetry import identity, logs
+from service.telemetry.lines import LineWriter
 
 
 @cache  # Gunicorn executes its configuration file again on SIGHUP, in the same process
@@ -21,17 +22,17 @@ def gunicorn_settings() -> dict[str, Any]:
     logs.configure(Log())
     try:
         settings = Settings.from_environment(os.environ)
-        logs.configure(settings.log)
+        lines = logs.configure(settings.log)
         seat.share(Board(), directory.create(settings.run.dir))
     except StartError as error:
         structlog.get_logger().critical(error.code, reason=str(error))
         raise SystemExit(1) from None
     assert seat.directory is not None
     identity.keep_metrics_in(seat.directory)
-    return _gunicorn_settings(settings)
+    return _gunicorn_settings(settings, lines)
 
 
-def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
+def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
     # Only now: importing the master imports the metrics, which need the directory for their files.
     from service.supervision.logger import Logger
     from service.supervision.master import Master
@@ -52,8 +53,8 @@ def _gunicorn_settings(settings: Settings) -> dict[str, Any]:
         # The heartbeat of the event loop, not a limit for requests.
         "timeout": int(settings.lifecycle.heartbeat_seconds),
     }
-    master = Master(settings, plan, promised)
-    hooks = ("on_starting", "nworkers_changed", "pre_fork", "post_fork", "child_exit", "on_exit")
+    master = Master(settings, plan, promised, lines)
+    hooks = ("on_starting", "nworkers_changed", "pre_fork", "post_fork", "worker_exit", "child_exit", "on_exit")
     return {
         **promised,
         "worker_class": promised["worker_class_str"],

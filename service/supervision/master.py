@@ -17,6 +17,7 @@ from service.settings import Settings
 from service.supervision import child, directory, listener, ops
 from service.supervision.seat import seat
 from service.telemetry import identity, metrics
+from service.telemetry.lines import LineWriter
 from service.web.app import prepare_generation
 
 log = structlog.get_logger()
@@ -35,11 +36,12 @@ class PrepareDied(StartError):
 class Master:
     """Gunicorn's hooks, as methods of the object that they share."""
 
-    def __init__(self, settings: Settings, plan: Plan, promised: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, plan: Plan, promised: dict[str, Any], lines: LineWriter) -> None:
         """`promised` are the Gunicorn settings that the plan rests on, and that no command line may change."""
         self._settings = settings
         self._plan = plan
         self._promised = promised
+        self._lines = lines
         self._ops_pid = 0
         self._prepare_pid = 0
         self._ops_listener: socket.socket | None = None
@@ -72,8 +74,12 @@ class Master:
         # Not before the fork: the master would take the slot as well, and both would write one file.
         identity.become(f"worker-{worker.slot}")
         seat.take(worker.slot)
+        self._lines.write_in_background()
         if self._ops_listener:
             self._ops_listener.close()
+
+    def worker_exit(self, server: Any, worker: Any) -> None:
+        self._lines.stop()
 
     def child_exit(self, server: Any, worker: Any) -> None:
         row = seat.board.rows[worker.slot]

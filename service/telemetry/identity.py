@@ -1,4 +1,4 @@
-"""Whose metric files are whose.
+"""Whose metric files are whose, and the values in them.
 
 prometheus_client names a process's files by its pid, so files would pile up as workers come and go. Ours are named by
 what the process is: `master`, `ops`, or a worker's slot, which its successor takes over together with the counts.
@@ -6,14 +6,75 @@ what the process is: `master`, `ops`, or a worker's slot, which its successor ta
 
 import os
 from pathlib import Path
+from struct import Struct
+from typing import Any
 
+_pack = Struct("dd").pack
 _process = "master"
+_values: list["FileValue"] = []
+_files: dict[str, Any] = {}
+
+
+class FileValue:
+    """A number in a file of this process, in place of prometheus_client's own class for that.
+
+    A tenth of its cost: no lock, since only one thread counts (a worker's event loop, the master), and no look at each
+    count whether the process has forked, since `become` says so.
+    """
+
+    _multiprocess = True
+
+    def __init__(
+        self,
+        typ: str,
+        metric_name: str,
+        name: str,
+        labelnames: Any,
+        labelvalues: Any,
+        help_text: str,
+        multiprocess_mode: str = "",
+        **_: Any,
+    ) -> None:
+        from prometheus_client.mmap_dict import mmap_key
+
+        self._file = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+        self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
+        self.open()
+        _values.append(self)
+
+    def open(self) -> None:
+        """Find the number's place in this process's file; a predecessor's count is taken over."""
+        file = _file(self._file)
+        self._value: float = file.read_value(self._key)[0]
+        self._start = file._positions[self._key]
+        self._end = self._start + 16
+        self._memory = file._m
+
+    def inc(self, amount: float) -> None:
+        self._value += amount
+        self._memory[self._start : self._end] = _pack(self._value, 0.0)
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        self._value = value
+        self._memory[self._start : self._end] = _pack(value, timestamp or 0.0)
+
+    def get(self) -> float:
+        return self._value
+
+    def set_exemplar(self, exemplar: Any) -> None:
+        """There are none in files."""
+
+    def get_exemplar(self) -> None:
+        """There are none in files."""
 
 
 def become(process: str) -> None:
     """After a fork: what this process is from now on."""
     global _process
     _process = process
+    _files.clear()
+    for value in _values:
+        value.open()
 
 
 def keep_metrics_in(directory: Path) -> None:
@@ -21,4 +82,14 @@ def keep_metrics_in(directory: Path) -> None:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     from prometheus_client import values
 
-    values.ValueClass = values.MultiProcessValue(process_identifier=lambda: _process)  # type: ignore[no-untyped-call]
+    values.ValueClass = FileValue
+
+
+def _file(prefix: str) -> Any:
+    """This process's file for one kind of metric."""
+    from prometheus_client.mmap_dict import MmapedDict
+
+    if prefix not in _files:
+        path = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"{prefix}_{_process}.db"
+        _files[prefix] = MmapedDict(str(path))  # type: ignore[no-untyped-call]
+    return _files[prefix]

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 import orjson
@@ -19,30 +20,38 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.errors import OnnicornError, StartError
 from service.settings import Log
+from service.telemetry.lines import LineWriter
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
-def configure(settings: Log, stream: TextIO = sys.stdout) -> None:
-    """Route every record of this process to `stream`; call it once, before the first record."""
+def configure(settings: Log, stream: TextIO = sys.stdout) -> LineWriter:
+    """Route every record of this process to `stream`, through the writer that is returned."""
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = _LEVELS[settings.level]
+    lines = LineWriter(stream)
     structlog.configure(
         processors=[*_common(console), *_renderers(console)],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(lines),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_logger_name, structlog.stdlib.ExtraAdder(), *_common(console)],
+            foreign_pre_chain=[
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                _drop_colours,
+                *_common(console),
+            ],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(console)],
         )
     )
     _adopt_everything(handler, level)
     if not console:
         sys.stderr = _Lines(structlog.get_logger(stream="stderr").error)
+    return lines
 
 
 def _adopt_everything(handler: logging.Handler, level: int) -> None:
@@ -65,14 +74,10 @@ def _adopt_everything(handler: logging.Handler, level: int) -> None:
 
 
 def _common(console: bool) -> list[Processor]:
-    times = {"fmt": "%H:%M:%S", "utc": False} if console else {"fmt": "iso", "utc": True}
-    return [
-        structlog.processors.TimeStamper(**times),  # type: ignore[arg-type]
-        structlog.processors.add_log_level,
-        *([] if console else [_add_pid]),
-        _drop_colours,
-        _short_start_errors,
-    ]
+    if not console:
+        return [_stamp, _short_start_errors]
+    clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+    return [clock, structlog.processors.add_log_level, _short_start_errors]
 
 
 def _renderers(console: bool) -> Sequence[Processor]:
@@ -99,7 +104,10 @@ def _drop_colours(logger: WrappedLogger, method: str, event: EventDict) -> Event
     return event
 
 
-def _add_pid(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _stamp(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """Time, level and pid; one step, since every request takes it."""
+    event["timestamp"] = datetime.now(UTC).isoformat()
+    event["level"] = method
     event["pid"] = os.getpid()
     return event
 

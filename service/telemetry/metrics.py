@@ -7,6 +7,7 @@ In Gunicorn each process writes files of its own, named by what the process is (
 whoever is scraped adds them up; `telemetry/identity.py` must be set up before this module is imported for that.
 """
 
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -71,11 +72,30 @@ READ_AT_SCRAPE: Final = {
 }
 
 
+# Looking a label set up costs more than counting it; the label sets are few.
+http_requests = cache(HTTP_REQUESTS.labels)
+http_duration = cache(HTTP_DURATION.labels)
+inference_requests = cache(INFERENCE_REQUESTS.labels)
+batch_rows = cache(BATCH_ROWS.labels)
+pending = cache(PENDING.labels)
+
+
+@cache
+def stages(model: str, version: int) -> tuple[Histogram, Histogram, Histogram, Histogram]:
+    """One version's histograms of decode, queue, run and encode seconds."""
+    return (
+        DECODE.labels(model, version),
+        QUEUE.labels(model, version),
+        RUN.labels(model, version),
+        ENCODE.labels(model, version),
+    )
+
+
 class ModelObserver:
     """Turns what the dataplane reports into metrics."""
 
     def pending(self, model: str, change: int) -> None:
-        PENDING.labels(model).inc(change)
+        pending(model).inc(change)
 
     def batch(self, model: str, version: int, rows: int) -> None:
-        BATCH_ROWS.labels(model, str(version)).observe(rows)
+        batch_rows(model, version).observe(rows)

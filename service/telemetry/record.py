@@ -38,28 +38,28 @@ class Record:
     run: float | None = None
     encode: float | None = None
 
+    @property
+    def has_started(self) -> bool:
+        """True once the head of an answer has been sent."""
+        return self.status != CLIENT_LEFT
+
     def close(self) -> None:
         """The answer has ended: count it and log it."""
         duration = perf_counter() - self.started
         method = self.method if self.method in _METHODS else "OTHER"
-        metrics.HTTP_REQUESTS.labels(self.route, method, str(self.status)).inc()
-        metrics.HTTP_DURATION.labels(self.route).observe(duration)
+        metrics.http_requests(self.route, method, self.status).inc()
+        metrics.http_duration(self.route).observe(duration)
         if self.model:
             self._count_inference()
         self._log(duration)
 
     def _count_inference(self) -> None:
-        labels = (self.model, str(self.version))
         outcome = self.code or ("ok" if self.status < 400 else "client_left")
-        metrics.INFERENCE_REQUESTS.labels(*labels, outcome).inc()
-        for histogram, seconds in (
-            (metrics.DECODE, self.decode),
-            (metrics.QUEUE, self.queue),
-            (metrics.RUN, self.run),
-            (metrics.ENCODE, self.encode),
-        ):
+        metrics.inference_requests(self.model, self.version, outcome).inc()
+        times = (self.decode, self.queue, self.run, self.encode)
+        for histogram, seconds in zip(metrics.stages(self.model, self.version), times, strict=True):
             if seconds is not None:
-                histogram.labels(*labels).observe(seconds)
+                histogram.observe(seconds)
 
     def _log(self, duration: float) -> None:
         fields: dict[str, Any] = {
@@ -72,19 +72,29 @@ class Record:
             "duration_ms": _ms(duration),
         }
         if self.trace:
-            fields |= {"trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+            fields["trace_id"] = self.trace.trace_id
+            fields["span_id"] = self.trace.span_id
         if self.model:
-            fields |= {"model": self.model, "version": self.version}
-            if self.rows is not None:
-                fields["rows"] = self.rows
-            stages = {"decode": self.decode, "queue": self.queue, "run": self.run, "encode": self.encode}
-            fields |= {f"{name}_ms": _ms(seconds) for name, seconds in stages.items() if seconds is not None}
+            self._add_inference(fields)
         if self.code:
             fields |= {"code": self.code, "reason": str(self.error)}
         if self.status >= 500:
             log.error("request", **fields, exc_info=self.error)
         else:
             log.info("request", **fields)
+
+    def _add_inference(self, fields: dict[str, Any]) -> None:
+        fields["model"] = self.model
+        fields["version"] = self.version
+        if self.rows is not None:
+            fields["rows"] = self.rows
+        if self.decode is not None:
+            fields["decode_ms"] = _ms(self.decode)
+        if self.queue is not None and self.run is not None:
+            fields["queue_ms"] = _ms(self.queue)
+            fields["run_ms"] = _ms(self.run)
+        if self.encode is not None:
+            fields["encode_ms"] = _ms(self.encode)
 
 
 def _ms(seconds: float) -> float:

@@ -1,14 +1,15 @@
 """`create_app(settings)`: the one place where everything meets."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
 from service import __version__
 from service.board import Seat, State
@@ -38,7 +39,8 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     """
     seat = seat or Seat()
     dataplane = Dataplane(settings.batching, metrics.ModelObserver())
-    app = FastAPI(
+    app = _App(
+        lambda inner: _outside(inner, settings, dataplane),
         title="Onnicorn",
         version=__version__,
         description="ONNX models over HTTP: the Open Inference Protocol v2.",
@@ -47,8 +49,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # It asks the environment at every request whether somebody listens; our own logs and metrics say more.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         lifespan=lambda app: _lifespan(settings, seat, dataplane),
-        middleware=_middleware(settings),
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
@@ -57,7 +60,6 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(health.health_router(seat.board))
     app.include_router(metadata.router(dataplane))
-    app.include_router(infer.router(dataplane, settings.http))
     app.include_router(repository.router(dataplane))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane))))
@@ -84,16 +86,29 @@ def compute_for(settings: Settings) -> Compute:
     return Compute(plan.intra_op_threads, not plan.shares_cpus, settings.runtime.providers)
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
-    """The first is the outermost."""
-    cors = Middleware(
-        CORSMiddleware,
-        allow_origins=settings.http.cors_origins,
-        allow_methods=("GET", "POST"),
-        allow_headers=("*",),
-        expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
-    )
-    return [Middleware(Accounting), *([cors] if settings.http.cors_origins else []), Middleware(LastResort)]
+class _App(FastAPI):
+    """FastAPI with our own layers outside all of its own: what they answer never enters it."""
+
+    def __init__(self, outside: Callable[[ASGIApp], ASGIApp], **settings: Any) -> None:
+        self._outside = outside
+        super().__init__(**settings)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return self._outside(super().build_middleware_stack())
+
+
+def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIApp:
+    """What surrounds the framework, from the inside out."""
+    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http))
+    if settings.http.cors_origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.http.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
+        )
+    return Accounting(app)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ _LEVEL: Final = 1
 _QUALITY_ZERO: Final = re.compile(r";\s*q=0(\.0*)?\s*$")
 
 
-def choose(accept: str, size: int, least: int) -> str | None:
+def choose(accept: bytes | None, size: int, least: int) -> str | None:
     """The coding for an answer of `size` bytes, None for none.
 
     A client that names one single coding asks for it (Triton's client does); most others list whatever they could
@@ -18,7 +18,7 @@ def choose(accept: str, size: int, least: int) -> str | None:
     """
     if not accept:
         return None
-    offered = [part.strip().lower() for part in accept.split(",")]
+    offered = [part.strip().lower() for part in accept.decode("latin-1").split(",")]
     codings = [part.partition(";")[0].strip() for part in offered if not _QUALITY_ZERO.search(part)]
     if len(codings) > 1 and size < least:
         return None

@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import InternalError
+from service.errors import InternalError, OnnicornError
 from service.telemetry.record import Record
 from service.telemetry.trace import continue_trace, request_id
 from service.web import problems
 from service.web.body import ClientLeft
-from service.web.records import attach
+from service.web.records import attach, record_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -47,13 +47,13 @@ class Accounting:
         try:
             await self.app(inner, receive, account)
         finally:
-            route = inner.get("route")
-            record.route = getattr(route, "path", record.route)
+            if "route" in inner:  # set by FastAPI's router
+                record.route = getattr(inner["route"], "path", record.route)
             self.close(record)
 
 
 class LastResort:
-    """Innermost of ours. An exception that nobody expected becomes a 500 that says nothing but the request id."""
+    """Around all that may fail: our own errors become problems, any other a 500 that says only the request id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -62,19 +62,14 @@ class LastResort:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
-
-        async def watch(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         try:
-            await self.app(scope, receive, watch)
+            await self.app(scope, receive, send)
         except ClientLeft:
             return
+        except OnnicornError as error:
+            await problems.respond(scope, error)(scope, receive, send)
         except Exception as error:
-            if started:
+            if record_of(scope).has_started:
                 raise
             problem = InternalError()
             problem.__cause__ = error

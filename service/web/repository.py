@@ -11,6 +11,7 @@ from service.errors import MalformedRequest
 from service.protocol.v2 import parse
 from service.web import body
 from service.web.answers import answer
+from service.web.records import record_of
 
 # The body is `{"ready": true}` at its longest.
 _MAX_BODY: Final = 64 << 10
@@ -32,7 +33,7 @@ def router(dataplane: Dataplane) -> APIRouter:
         "/index", summary="The models, and the reasons of those that are unavailable", response_model=list[IndexEntry]
     )
     async def index(request: Request) -> Response:
-        content = await body.read(request, _MAX_BODY)
+        content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
         entries = _entries(dataplane.catalogue)
         if _only_ready(content):
             entries = [entry for entry in entries if entry["state"] == "READY"]

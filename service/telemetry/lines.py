@@ -1,0 +1,74 @@
+"""Lines on their way out, written by a thread so that a slow reader of our output never holds the event loop."""
+
+import os
+import threading
+from collections import deque
+from time import sleep
+from typing import Final, TextIO
+
+# How long lines are gathered before they are written together.
+_GATHER_SECONDS: Final = 0.02
+# So many lines wait at most; whoever logs more than the reader takes has to wait for it.
+_MAX_WAITING: Final = 100_000
+
+
+class LineWriter:
+    """A text stream. Until `write_in_background` it writes at once, from then on in batches, by a thread.
+
+    A fork has no threads: a child writes at once until it asks for a thread of its own.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._waiting: deque[str] = deque()
+        self._wanted = threading.Event()
+        self._writing = threading.Lock()
+        self._thread: threading.Thread | None = None
+        os.register_at_fork(after_in_child=self._forget_thread)
+
+    def write(self, text: str) -> int:
+        if self._thread is None:
+            self._stream.write(text)
+            self._stream.flush()
+        else:
+            self._waiting.append(text)
+            if not self._wanted.is_set():
+                self._wanted.set()
+            if len(self._waiting) > _MAX_WAITING:
+                self._drain()
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing to do: `write` has written, or the thread will."""
+
+    def write_in_background(self) -> None:
+        self._thread = threading.Thread(target=self._serve, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Write what waits; from now on at once."""
+        thread, self._thread = self._thread, None
+        if thread:
+            self._wanted.set()
+            thread.join()
+            self._drain()
+
+    def _serve(self) -> None:
+        while self._thread is not None:
+            self._wanted.wait()
+            sleep(_GATHER_SECONDS)
+            self._wanted.clear()
+            self._drain()
+
+    def _drain(self) -> None:
+        with self._writing:
+            texts = []
+            while self._waiting:
+                texts.append(self._waiting.popleft())
+            self._stream.write("".join(texts))
+            self._stream.flush()
+
+    def _forget_thread(self) -> None:
+        self._thread = None
+        self._waiting.clear()
+        self._writing = threading.Lock()
