@@ -100,6 +100,14 @@ class WorkerRow(_Row):
             raise ValueError(f"a worker cannot go from {self.state.name} to {to.name}")
         self._words[1] = to
 
+    @property
+    def connections(self) -> int:
+        return self._words[4]
+
+    @connections.setter
+    def connections(self, count: int) -> None:
+        self._words[4] = count
+
     def serve(self, generation: int) -> None:
         self._words[2] = generation
 
@@ -143,6 +151,15 @@ class ServiceRow(_Row):
         self._words[3] = int(started)
 
     @property
+    def slots_used(self) -> int:
+        """Slots from this one on have never been occupied."""
+        return self._words[5]
+
+    @slots_used.setter
+    def slots_used(self, count: int) -> None:
+        self._words[5] = count
+
+    @property
     def terminating(self) -> bool:
         return bool(self._words[4])
 
@@ -159,6 +176,7 @@ class Worker:
     pid: int
     state: str
     generation: int
+    connections: int
     silent_seconds: float
     note: str
 
@@ -183,19 +201,26 @@ class Board:
         """Take the lowest free slot, so that slots (and the files named by them) stay few."""
         slot = next(slot for slot, row in enumerate(self.rows) if row.state is State.FREE)
         self.rows[slot].occupy()
+        self.service.slots_used = max(self.service.slots_used, slot + 1)
         return slot
+
+    def occupied(self) -> Iterator[WorkerRow]:
+        """The rows of workers that live."""
+        return (row for row in self.rows[: self.service.slots_used] if row.state is not State.FREE)
 
     def workers(self) -> list[Worker]:
         return list(self._workers())
 
     def _workers(self) -> Iterator[Worker]:
-        for slot, row in enumerate(self.rows):
+        for slot, row in enumerate(self.rows[: self.service.slots_used]):
             if (state := row.state) is not State.FREE:
-                yield Worker(slot, row.pid, state.name, row.generation, round(row.silent_seconds, 3), row.text)
+                yield Worker(
+                    slot, row.pid, state.name, row.generation, row.connections, round(row.silent_seconds, 3), row.text
+                )
 
     def note_start(self) -> bool:
         """Called by a worker that became ready: True for the one that completes the start."""
-        ready = sum(row.state is State.READY for row in self.rows)
+        ready = sum(row.state is State.READY for row in self.occupied())
         if self.service.started or ready < self.service.workers:
             return False
         self.service.started = True

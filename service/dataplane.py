@@ -57,7 +57,7 @@ class _Lane:
         self._batcher: Batcher[_Call, list[Array]] = Batcher(
             self._run_batch,
             self._executor,
-            max_rows=model.declaration.limits.batch_rows or batching.max_rows,
+            max_rows=model.batch_limit(batching.max_rows),
             concurrency=threads,
             linger=batching.linger_ms / 1000,
             on_batch=lambda rows: observer.batch(model.name, model.version, rows),

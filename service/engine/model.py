@@ -48,6 +48,15 @@ class Model:
         self.signature = _declared(self._session.signature, declaration)
         self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
 
+    @property
+    def is_prepared(self) -> bool:
+        """Are its weights mapped from the cache, one copy for all workers?"""
+        return self._entry.prepared is not None
+
+    def batch_limit(self, default: int) -> int:
+        """The most rows in one run of several requests."""
+        return self.declaration.limits.batch_rows or default
+
     def check(self, tensors: Tensors) -> int:
         """Would the model take these? Returns their rows. Raises SignatureMismatch."""
         rows = self.signature.check(tensors)

@@ -2,17 +2,18 @@
 
 import asyncio
 import signal
+import socket
 import sys
 from types import FrameType
 from typing import Any, Final
 
 from gunicorn.arbiter import Arbiter
-from uvicorn.config import Config
+from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.server import Server
 from uvicorn_worker import UvicornWorker
 
 from service.board import State
-from service.supervision.connection import Connection
+from service.supervision.accept import Acceptor, CountedConnection, others_hold_fewer
 from service.supervision.seat import seat
 
 # How long admitted work may go on after SIGINT or SIGQUIT, in seconds.
@@ -20,7 +21,33 @@ _QUICK: Final = 2
 
 
 class WorkerServer(Server):
-    """Uvicorn's server, which would end by the very signal that asked it to; then no exit hook would run."""
+    """Uvicorn's server, with an accept of its own.
+
+    By itself it would end by the very signal that asked it to; then no exit hook would run.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the base class's for given sockets, but for who takes a connection."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        row = seat.row
+
+        def count(connections: int) -> None:
+            row.connections = connections
+
+        def make_protocol() -> CountedConnection:
+            protocol = CountedConnection(self.config, self.server_state, self.lifespan.state)
+            protocol.on_count = count
+            return protocol
+
+        # Whatever has `close` and `wait_closed` is a server to the base class.
+        servers: list[Any] = [
+            Acceptor(listener, make_protocol, lambda: others_hold_fewer(seat.board, row), self.config.ssl)
+            for listener in sockets or []
+        ]
+        self.servers = servers
+        self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Safe to be called again and again: Gunicorn repeats some signals every second."""
@@ -36,7 +63,7 @@ class Worker(UvicornWorker):
 
     CONFIG_KWARGS: dict[str, Any] = {  # noqa: RUF012 - the base class's own form
         "loop": "uvloop",
-        "http": Connection,
+        "http": CountedConnection,
         # "auto" would take an app whose start failed for one without a lifespan, and serve without a model.
         "lifespan": "on",
         "ws": "none",

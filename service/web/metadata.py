@@ -9,11 +9,13 @@ from service import __version__
 from service.dataplane import Dataplane
 from service.engine.model import Model
 from service.errors import ModelNotReady
+from service.settings import Batching
 from service.tensors import TensorSpec
 from service.web.answers import answer
+from service.web.configuration import configuration
 
 # Only what works is listed.
-EXTENSIONS = ["binary_tensor_data"]
+EXTENSIONS = ["binary_tensor_data", "model_configuration"]
 
 
 class ServerMetadata(BaseModel):
@@ -50,7 +52,7 @@ class ModelReadiness(BaseModel):
     ready: bool
 
 
-def router(dataplane: Dataplane) -> APIRouter:
+def router(dataplane: Dataplane, batching: Batching) -> APIRouter:
     """Server and model metadata, and single models' readiness."""
     routes = APIRouter(tags=["metadata"])
 
@@ -85,6 +87,14 @@ def router(dataplane: Dataplane) -> APIRouter:
     )
     async def version_ready(model_name: str, model_version: str) -> Response:
         return _readiness(dataplane, model_name, model_version)
+
+    @routes.get("/v2/models/{model_name}/config", summary="Model configuration in Triton's form")
+    async def config(model_name: str) -> Response:
+        return answer(200, configuration(dataplane.resolve(model_name), batching))
+
+    @routes.get("/v2/models/{model_name}/versions/{model_version}/config", summary="Configuration of one version")
+    async def version_config(model_name: str, model_version: str) -> Response:
+        return answer(200, configuration(dataplane.resolve(model_name, model_version), batching))
 
     return routes
 

@@ -1,0 +1,113 @@
+"""New connections go to the worker that holds the fewest.
+
+All workers listen on one socket, and the kernel wakes them all; whoever is quickest wins, often one and the same. Here a
+worker that sees a sibling with fewer connections leaves the newcomer in the backlog for a moment, so that the sibling
+takes it. A moment only: if the sibling is busy after all, the connection is taken.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from service.board import Board, State, WorkerRow
+from service.supervision.connection import Connection
+
+log = structlog.get_logger()
+
+# How often, and how long each time in seconds, a connection is left to others.
+_PATIENCE: Final = 3
+_PAUSE: Final = 0.002
+# How long to accept nothing when the process has run out of something.
+_SHORTAGE: Final = 1.0
+# A sibling whose loop has been silent for longer would not come to take it.
+_FRESH_SECONDS: Final = 5.0
+
+
+def others_hold_fewer(board: Board, own: WorkerRow) -> bool:
+    """Is there a ready worker, with a loop that beats, that holds fewer connections than we do?"""
+    if not own.connections:
+        return False
+    return any(
+        row.state is State.READY and row.connections < own.connections and row.silent_seconds < _FRESH_SECONDS
+        for row in board.occupied()
+    )
+
+
+class Acceptor:
+    """Takes connections from one listening socket, in place of the event loop's own server."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], asyncio.Protocol],
+        leave_to_others: Callable[[], bool],
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._listener = listener
+        self._make_protocol = make_protocol
+        self._leave_to_others = leave_to_others
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._patience = _PATIENCE
+        self._pause: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        listener.setblocking(False)
+        self._loop.add_reader(listener, self._on_readable)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if self._pause:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener)
+
+    async def wait_closed(self) -> None:
+        """Connections that were accepted have become protocols."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _on_readable(self) -> None:
+        if self._patience and self._leave_to_others():
+            self._patience -= 1
+            self._leave_for(_PAUSE)
+            return
+        self._patience = _PATIENCE
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # a sibling has taken it, or the client has given up
+        except OSError as error:
+            log.error("accept_failed", reason=str(error))  # most likely too many open files
+            self._leave_for(_SHORTAGE)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(
+            self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _leave_for(self, seconds: float) -> None:
+        self._loop.remove_reader(self._listener)
+        self._pause = self._loop.call_later(seconds, self._resume)
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._listener, self._on_readable)
+
+
+class CountedConnection(Connection):
+    """Tells the worker how many connections it holds."""
+
+    on_count: Callable[[int], None] = staticmethod(lambda count: None)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.on_count(len(self.connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.on_count(len(self.connections))

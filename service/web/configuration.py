@@ -1,0 +1,44 @@
+"""GET /v2/models/{model}/config: a model's configuration in Triton's form, so that Triton's tools can plan by it.
+
+Source: triton-inference-server/server, docs/protocol/extension_model_configuration.md, and the ModelConfig message.
+"""
+
+from typing import Any
+
+from service.engine.model import Model
+from service.settings import Batching
+from service.tensors import Datatype, TensorSpec
+
+
+def configuration(model: Model, batching: Batching) -> dict[str, Any]:
+    """Shapes leave the batch axis out where there is one, as Triton does; `parameters` says what warm-up has found."""
+    return {
+        "name": model.name,
+        "platform": "onnxruntime_onnx",
+        "backend": "onnxruntime",
+        "version_policy": {"specific": {"versions": [model.version]}},
+        "max_batch_size": model.batch_limit(batching.max_rows) if model.signature.batch else 0,
+        "input": [_tensor(spec, model.signature.batch) for spec in model.signature.inputs],
+        "output": [_tensor(spec, model.signature.batch) for spec in model.signature.outputs],
+        "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": model.declaration.run_threads}],
+        "default_model_filename": "model.onnx",
+        "parameters": {name: {"string_value": value} for name, value in _findings(model, batching).items()},
+    } | ({"dynamic_batching": {}} if model.batches else {})
+
+
+def _findings(model: Model, batching: Batching) -> dict[str, str]:
+    return {
+        "batching": "on" if model.batches else "off",
+        "batch_rows": str(model.batch_limit(batching.max_rows)),
+        "inline_rows": str(max(model.inline_rows, 0)),
+        "prepared": str(model.is_prepared).lower(),
+        "digest": model.digest,
+    }
+
+
+def _tensor(spec: TensorSpec, batch: bool) -> dict[str, Any]:
+    return {"name": spec.name, "data_type": _data_type(spec.datatype), "dims": spec.public_shape[batch:]}
+
+
+def _data_type(datatype: Datatype) -> str:
+    return "TYPE_STRING" if datatype is Datatype.BYTES else f"TYPE_{datatype.name}"
