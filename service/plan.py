@@ -2,10 +2,23 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from service.cgroup import Cgroup
+from service.errors import StartError
 from service.settings import Runtime
+
+_MEBIBYTE: Final = 1 << 20
+# Measured as proportional set size with a small model: master and ops together, and what each worker adds.
+_BASE_BYTES: Final = 64 * _MEBIBYTE
+_WORKER_BYTES: Final = 40 * _MEBIBYTE
+
+
+class DoesNotFit(StartError):
+    """The workers and their models need more memory than the container has."""
+
+    code = "does_not_fit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +29,15 @@ class Plan:
     intra_op_threads: int
     shares_cpus: bool
     reasons: tuple[str, ...]
+    is_by_hand: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """Bytes of the models: those that all workers map once, and those that each worker keeps for itself."""
+
+    shared: int = 0
+    private: int = 0
 
 
 def granted_cpus(cgroup: Cgroup, affinity: int) -> tuple[int, str]:
@@ -49,8 +71,41 @@ def make_plan(runtime: Runtime, cgroup: Cgroup, affinity: int) -> Plan:
             f"{workers} workers: " + ("set by hand" if runtime.workers else f"profile {runtime.profile!r}"),
             f"{threads} threads in each: " + ("set by hand" if runtime.intra_op_threads else "CPUs per worker"),
         ),
+        is_by_hand=runtime.workers is not None,
+    )
+
+
+def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
+    """The plan with as many workers as memory allows, and the reason added. Raises DoesNotFit.
+
+    Workers that were set by hand are not taken back; too many of them are an error. `limit` is in bytes, None for none.
+    """
+    if limit is None:
+        return replace(plan, reasons=(*plan.reasons, "no memory limit is known"))
+    base, each = _BASE_BYTES + weights.shared, _WORKER_BYTES + weights.private
+    room = max(0, limit - base) // each
+    need = f"{_mib(base)} for the service and shared weights and {_mib(each)} for each worker, of {_mib(limit)}"
+    if room >= plan.workers:
+        return replace(plan, reasons=(*plan.reasons, f"memory suffices: {need}"))
+    if plan.is_by_hand or not room:
+        wanted = plan.workers if plan.is_by_hand else 1
+        raise DoesNotFit(
+            f"{wanted} workers do not fit into memory: {need}; "
+            "raise the container's memory limit, lower ONNICORN_RUNTIME__WORKERS, or serve fewer models"
+        )
+    return replace(
+        plan, workers=room, reasons=(*plan.reasons, f"only {room} workers: memory for more is missing: {need}")
     )
 
 
 def plan_for_this_machine(runtime: Runtime) -> Plan:
     return make_plan(runtime, Cgroup.of_this_process(), len(os.sched_getaffinity(0)))
+
+
+def memory_limit() -> int | None:
+    """The container's limit in bytes; None where there is none."""
+    return Cgroup.of_this_process().memory_limit()
+
+
+def _mib(size: int) -> str:
+    return f"{math.ceil(size / _MEBIBYTE)} MiB"

@@ -216,7 +216,13 @@ class Settings(BaseSettings):
             wrong += [_sentence(detail) for detail in error.errors() if detail["type"] != "extra_forbidden"]
         if wrong:
             raise SettingsError("; ".join(wrong))
-        return settings
+        return settings._with_platform_workers(environ.get("WEB_CONCURRENCY", ""))
+
+    def _with_platform_workers(self, workers: str) -> "Settings":
+        """Gunicorn's own variable for the number of workers, which platforms set; ours goes first."""
+        if self.runtime.workers is not None or not workers.isdecimal() or not int(workers):
+            return self
+        return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": int(workers)})})
 
 
 def variables() -> dict[str, tuple[str, str, Any]]:

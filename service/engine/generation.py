@@ -27,16 +27,21 @@ def make_generation(
     cache: Cache,
     *,
     number: int,
+    only: str | None = None,
     tolerate_failures: bool,
     progress: Progress = lambda note: None,
 ) -> Manifest:
     """Load each wanted version once, warm it up and replay its golden samples. `progress` hears what is under way.
+
+    `only` names the one model to look at.
 
     Raises RepositoryError, with every model that fails, unless `tolerate_failures`: then the manifest has the reasons.
     """
     entries: list[Entry] = []
     refusals: list[Refusal] = []
     for found in scan(repository, name):
+        if only not in (None, found.name):
+            continue
         progress(f"preparing {found.name}")
         result = found if isinstance(found, Refusal) else _check(found, compute, cache)
         if isinstance(result, Refusal):

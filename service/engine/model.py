@@ -27,6 +27,8 @@ _ROW_TOLERANCE: Final = 1e-3
 class Model:
     """A loaded version. Its session may be used from any thread, by one caller at a time or several.
 
+    `is_prepared` says that its weights are mapped from the cache, one copy for all workers.
+
     `example` is an input that the model has run with: what the documentation and the start-up line show. Warm-up finds
     out whether rows of different requests may share a run (`batches`), and how many rows run so fast that the event
     loop can do it by itself (`inline_rows`, -1 for never).
@@ -44,14 +46,9 @@ class Model:
         self.inline_rows = -1
         self._entry = entry
         self._compute = compute
-        self._session = _load(entry, compute)
+        self._session, self.is_prepared = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
         self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
-
-    @property
-    def is_prepared(self) -> bool:
-        """Are its weights mapped from the cache, one copy for all workers?"""
-        return self._entry.prepared is not None
 
     def batch_limit(self, default: int) -> int:
         """The most rows in one run of several requests."""
@@ -203,16 +200,16 @@ class Model:
         ]
 
 
-def _load(entry: Entry, compute: Compute) -> Session:
-    """The prepared form, or else the file itself, if it is still what was checked."""
+def _load(entry: Entry, compute: Compute) -> tuple[Session, bool]:
+    """The prepared form (True), or else the file itself, if it is still what was checked."""
     if entry.prepared:
         try:
-            return load_prepared(entry.prepared, entry, compute)
+            return load_prepared(entry.prepared, entry, compute), True
         except RepositoryError as error:
             log.warning("prepared_lost", model=entry.name, version=entry.version, reason=str(error))
     if not entry.is_unchanged():
         raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
-    return load_plain(entry, compute)
+    return load_plain(entry, compute), False
 
 
 def _declared(signature: Signature, declaration: Declaration) -> Signature:

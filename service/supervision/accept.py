@@ -1,8 +1,8 @@
 """New connections go to the worker that holds the fewest.
 
-All workers listen on one socket, and the kernel wakes them all; whoever is quickest wins, often one and the same. Here a
-worker that sees a sibling with fewer connections leaves the newcomer in the backlog for a moment, so that the sibling
-takes it. A moment only: if the sibling is busy after all, the connection is taken.
+All workers listen on one socket, and the kernel wakes them all; whoever is quickest wins, often one and the same. So a
+worker that sees a sibling with fewer connections leaves the newcomer in the backlog for a moment, and the sibling takes
+it. A moment only: if the sibling is busy after all, the connection is taken.
 """
 
 import asyncio

@@ -37,12 +37,7 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
     from service.supervision.logger import Logger
     from service.supervision.master import Master
 
-    # Gunicorn's own variable for the number of workers, which platforms set.
-    by_platform = os.environ.get("WEB_CONCURRENCY", "")
-    runtime = settings.runtime
-    if runtime.workers is None and by_platform.isdecimal() and int(by_platform):
-        runtime = runtime.model_copy(update={"workers": int(by_platform)})
-    plan = plan_for_this_machine(runtime)
+    plan = plan_for_this_machine(settings.runtime)
     promised = {
         "bind": [settings.http.bind],
         "workers": plan.workers,

@@ -12,13 +12,13 @@ from service.board import State
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import StartError
-from service.plan import Plan
+from service.loading import prepare_generation, weights
+from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
 from service.supervision import child, directory, listener, ops
 from service.supervision.seat import seat
 from service.telemetry import identity, metrics
 from service.telemetry.lines import LineWriter
-from service.web.app import prepare_generation
 
 log = structlog.get_logger()
 
@@ -93,13 +93,12 @@ class Master:
 
     def _start(self, server: Any) -> None:
         self._refuse_contradictions(server.cfg)
-        plan = self._plan
-        log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
         with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
         self._ops_listener = ops_listener
         self._ops_pid = child.fork("ops", lambda: ops.run(self._settings, seat, ops_listener))
-        self._prepare_first_generation()
+        manifest = self._prepare_first_generation()
+        self._fit(server, manifest)
 
     def _refuse_contradictions(self, cfg: Any) -> None:
         """Gunicorn lets its command line win over the configuration; here that would break promises."""
@@ -110,7 +109,7 @@ class Master:
                     "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
                 )
 
-    def _prepare_first_generation(self) -> None:
+    def _prepare_first_generation(self) -> Manifest:
         """In a child: the master never loads a model, so that it stays small and free of threads."""
         self._prepare_pid = child.fork("prepare", self._prepare)
         code = child.wait(self._prepare_pid)
@@ -124,12 +123,21 @@ class Master:
         self._holds = [Hold(entry.prepared) for entry in manifest.entries if entry.prepared]
         seat.board.service.text = ""
         seat.board.service.commit(_FIRST, len(manifest.entries))
+        return manifest
+
+    def _fit(self, server: Any, manifest: Manifest) -> None:
+        """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
+        plan = fit(self._plan, weights(manifest), memory_limit())
+        log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
+        if plan.workers != self._plan.workers:
+            server.cfg.set("workers", plan.workers)
+            server.num_workers = plan.workers
 
     def _prepare(self) -> None:
         def progress(note: str) -> None:
             seat.board.service.text = note
 
-        prepare_generation(self._settings, _FIRST, progress).write(seat.manifest_of(_FIRST))
+        prepare_generation(self._settings, _FIRST, progress=progress).write(seat.manifest_of(_FIRST))
 
     def _abandon(self) -> None:
         """End the children that are not Gunicorn's workers."""

@@ -14,13 +14,10 @@ from starlette.types import ASGIApp
 from service import __version__
 from service.board import Seat, State
 from service.dataplane import Dataplane
-from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
-from service.engine.generation import Progress, make_generation
 from service.engine.manifest import Manifest
-from service.engine.session import Compute
 from service.errors import OnnicornError
-from service.plan import plan_for_this_machine
+from service.loading import load, prepare_generation
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat
@@ -67,25 +64,6 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     return app
 
 
-def prepare_generation(settings: Settings, number: int, progress: Progress = lambda note: None) -> Manifest:
-    """Check and prepare what the repository holds now. Blocks; raises RepositoryError."""
-    return make_generation(
-        settings.repository.path,
-        settings.repository.name,
-        compute_for(settings),
-        Cache(settings.cache.dir, settings.cache.keep_days),
-        number=number,
-        tolerate_failures=settings.repository.tolerate_failures,
-        progress=progress,
-    )
-
-
-def compute_for(settings: Settings) -> Compute:
-    """What a session may use, from the plan."""
-    plan = plan_for_this_machine(settings.runtime)
-    return Compute(plan.intra_op_threads, not plan.shares_cpus, settings.runtime.providers)
-
-
 class _App(FastAPI):
     """FastAPI with our own layers outside all of its own: what they answer never enters it."""
 
@@ -130,12 +108,12 @@ async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> Asy
 
 
 def _load(settings: Settings, seat: Seat) -> Catalogue:
-    compute = compute_for(settings)
+    """What the master has checked; without a master, what the repository holds."""
     if seat.manifest:
-        return Catalogue.load(Manifest.read(seat.manifest), compute)
+        return load(settings, Manifest.read(seat.manifest))
     manifest = prepare_generation(settings, number=1)
     seat.board.service.commit(manifest.generation, len(manifest.entries))
-    return Catalogue.load(manifest, compute)
+    return load(settings, manifest)
 
 
 def _served(dataplane: Dataplane) -> list[Served]:

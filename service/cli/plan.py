@@ -1,0 +1,28 @@
+"""`onnicorn plan`: what the service would make of this machine, and why."""
+
+from dataclasses import asdict
+
+import click
+import orjson
+
+from service.loading import prepare_generation, weights
+from service.plan import Plan, fit, memory_limit, plan_for_this_machine
+from service.settings import Settings
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.pass_obj
+def plan(settings: Settings, as_json: bool) -> None:
+    """Print how many workers and threads the service would run here, and why.
+
+    Checks and prepares the models, since what they weigh is part of it.
+    """
+    manifest = prepare_generation(settings, number=1)
+    made = fit(plan_for_this_machine(settings.runtime), weights(manifest), memory_limit())
+    click.echo(orjson.dumps(asdict(made)) if as_json else _text(made))
+
+
+def _text(made: Plan) -> str:
+    head = f"{made.workers} workers with {made.intra_op_threads} threads each"
+    return "\n".join((head, *(f"  {reason}" for reason in made.reasons)))
