@@ -14,7 +14,7 @@ import orjson
 
 from service import elements
 from service.errors import MalformedRequest
-from service.protocol import binary
+from service.protocol import binary, large
 from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, quote
 
 MAX_DEPTH: Final = 100
@@ -117,7 +117,7 @@ class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
     def __init__(self, document: bytes, blobs: memoryview) -> None:
-        self._document = parse(document)
+        self._document = large.parse(document) or parse(document)
         self._booleans = b"true" in document or b"false" in document
         self._blobs = blobs
         self._position = 0
@@ -153,7 +153,10 @@ class _Decoder:
             return binary.decode(what, datatype, shape, self._take(what, size))
         if not has_data and prod(shape) > 0:
             raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got neither")
-        return elements.decode(what, datatype, shape, tensor.get("data") or [], self._booleans)
+        data = tensor.get("data", [])
+        if isinstance(data, large.Numbers):
+            return data.decode(what, datatype, shape)
+        return elements.decode(what, datatype, shape, data, self._booleans)
 
     def _take(self, what: str, size: Any) -> memoryview:
         if type(size) is not int or size < 0:
