@@ -5,15 +5,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Protocol
+from typing import Final, Protocol
 
-from service.engine.batch import join, split
 from service.engine.catalogue import Catalogue
-from service.engine.measure import DEMOTE_SECONDS
 from service.engine.model import Model
 from service.scheduling.batcher import Batcher
 from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
+
+# A run that takes this long has no place on the event loop, whatever was measured before.
+_DEMOTE_SECONDS: Final = 1e-3
+_NEVER: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class _Lane:
     def __init__(self, model: Model, batching: Batching, observer: Observer) -> None:
         self._model = model
         self._observer = observer
-        self._inline_rows = model.inline_rows
+        self._inline_rows = model.findings.inline_rows or _NEVER
         threads = model.declaration.run_threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"run-{model.name}-{model.version}")
         self._batcher: Batcher[_Call, list[Array]] = Batcher(
@@ -69,7 +71,7 @@ class _Lane:
         if rows <= self._inline_rows:
             return self._run_inline(tensors, names, rows)
         call = _Call(tensors, names, rows)
-        key = (names, self._model.shape_key(tensors)) if self._model.batches else object()
+        key = (names, self._model.batch_key(tensors))
         with self._pending():
             done = await self._batcher.submit(call, rows, key)
         return Inference(done.result, rows, done.queue, done.run)
@@ -82,14 +84,14 @@ class _Lane:
         started = perf_counter()
         result = self._model.run(tensors, names)
         seconds = perf_counter() - started
-        if seconds > DEMOTE_SECONDS:
-            self._inline_rows = -1
+        if seconds > _DEMOTE_SECONDS:
+            self._inline_rows = _NEVER
         self._observer.batch(self._model.name, self._model.version, rows)
         return Inference(result, rows, 0.0, seconds)
 
     def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
-        outputs = self._model.run(join([call.tensors for call in calls]), calls[0].outputs)
-        return split(outputs, [call.rows for call in calls])
+        rows = [call.rows for call in calls]
+        return self._model.run_together([call.tensors for call in calls], rows, calls[0].outputs)
 
     @contextmanager
     def _pending(self) -> Iterator[None]:

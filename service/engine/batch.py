@@ -25,4 +25,6 @@ def split(outputs: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
 
 def repeat(tensors: Tensors, times: int) -> Tensors:
     """The same rows several times over."""
+    if times == 1:
+        return tensors
     return {name: np.concatenate([tensor] * times) for name, tensor in tensors.items()}

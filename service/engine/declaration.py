@@ -64,6 +64,14 @@ class Limits(_Table):
     batch_rows: PositiveInt | None = None
 
 
+class PaddingRule(_Table):
+    """How one symbolic axis is padded: with what in each input, and how much longer the longest may be."""
+
+    inputs: dict[str, float | str]
+    mask: str
+    max_waste: float = Field(1.15, gt=1, le=10)
+
+
 class WarmUpInput(_Table):
     """One input of a warm-up run; all ones where no data are given."""
 
@@ -79,6 +87,7 @@ class Declaration(_Table):
     batch: bool = True
     limits: Limits = Limits()
     labels: dict[str, tuple[str, ...]] = {}
+    padding: dict[str, PaddingRule] = {}
     inline: bool | None = None
     run_threads: int = Field(1, ge=1, le=64)
     tolerance: float = Field(1e-5, ge=0)

@@ -9,6 +9,7 @@ import structlog
 from service.engine.cache import Cache
 from service.engine.graph import Graph
 from service.engine.manifest import Entry, Manifest, digest
+from service.engine.measure import measure
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.repository import Candidate, Refusal, scan
@@ -74,7 +75,9 @@ def _check(candidate: Candidate, compute: Compute, cache: Cache) -> Entry | Refu
         )
         compute = compute.preferring(candidate.declaration.providers)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache)})
-        Model(entry, compute).warm_up()
+        model = Model(entry, compute)
+        model.warm_up()
+        entry = entry.model_copy(update={"findings": measure(model)})
     except RepositoryError as error:
         return Refusal(name=candidate.name, version=candidate.version, reason=str(error))
     log.info(
@@ -83,6 +86,7 @@ def _check(candidate: Candidate, compute: Compute, cache: Cache) -> Entry | Refu
         version=entry.version,
         digest=entry.digest,
         prepared=entry.prepared is not None,
+        **entry.findings.model_dump(),
         seconds=round(time.perf_counter() - started, 3),
     )
     return entry

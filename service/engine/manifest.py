@@ -14,6 +14,20 @@ from service.engine.graph import Facts
 from service.engine.repository import Refusal
 
 
+class Findings(BaseModel):
+    """What running a version has shown; see `engine/measure.py`.
+
+    `batch_rows` is how many rows in one run pay, 1 where rows of different requests must not or need not meet;
+    `inline_rows` how many the event loop can run by itself; `pads` whether declared padding is worth it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    batch_rows: int = 1
+    inline_rows: int = 0
+    pads: bool = False
+
+
 class Entry(BaseModel):
     """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form."""
 
@@ -27,6 +41,7 @@ class Entry(BaseModel):
     digest: str
     declaration: Declaration
     prepared: Path | None = None
+    findings: Findings = Findings()
 
     def is_unchanged(self) -> bool:
         return digest((self.file, *self.facts.external_files)) == self.digest

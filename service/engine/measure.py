@@ -1,22 +1,37 @@
-"""What a loaded model turns out to be when it is run: do its rows go together, and is it cheaper than a thread?"""
+"""What a model turns out to be when it is run: do its rows go together, how many at a time pay, is it cheaper than a
+thread?
+
+Measured once, when a generation is made, so that all its workers do the same.
+"""
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
 import numpy as np
+import structlog
 
 from service.engine.batch import repeat
+from service.engine.manifest import Findings
+from service.engine.model import Model
+from service.engine.padding import Padding
+from service.errors import RepositoryError
 from service.tensors import FREE, Array, Datatype, Signature, Tensors
+
+log = structlog.get_logger()
 
 Run = Callable[[Tensors], Sequence[Array]]
 
 # Handing a run to a thread and taking its result back costs 62 us of CPU; a run that is not much longer stays.
 INLINE_SECONDS: Final = 100e-6
-# A run that takes this long has no place on the loop, whatever was measured before.
-DEMOTE_SECONDS: Final = 1e-3
-_MAX_INLINE_ROWS: Final = 64
+_MOST_ROWS: Final = 64
 _TRIES: Final = 5
+# A model that is so slow that measuring would hold up the start is measured no further.
+_BUDGET_SECONDS: Final = 0.5
+# More rows have to bring more than this; fewer rows are sooner done.
+_GAIN: Final = 0.95
+# Kernels sum in another order for another number of rows; a model whose rows really mix differs by much more.
+_ROW_TOLERANCE: Final = 1e-3
 # Their cost, or the size of what comes out, depends on the values that come in.
 _UNPREDICTABLE: Final = frozenset(
     {
@@ -26,53 +41,118 @@ _UNPREDICTABLE: Final = frozenset(
 )
 
 
-def rows_are_independent(run: Run, tensors: Tensors, tolerance: float) -> bool:
-    """Does each row come out the same, alone and in company? Only then may strangers' rows share a run.
+def measure(model: Model) -> Findings:
+    """Run the model's example alone and in company. Raises RepositoryError where declared padding changes answers.
 
-    `tensors` have a batch axis; raises what `run` raises.
+    Without an input that runs nothing can be measured: then every request runs by itself, in a thread.
     """
+    if not model.example:
+        return Findings()
+    batch = model.signature.batch
+    row = {name: tensor[:1] for name, tensor in model.example.items()} if batch else dict(model.example)
+    together = batch and _rows_are_independent(model, row)
+    return Findings(
+        batch_rows=best_rows(model.run_all, row) if together else 1,
+        inline_rows=inline_rows(model.run_all, row, batch) if _may_inline(model) else 0,
+        pads=together and model.padding is not None and _padding_wins(model, model.padding, row),
+    )
+
+
+def rows_are_independent(run: Run, tensors: Tensors, tolerance: float) -> bool:
+    """Does each row come out the same, alone and in company? Only then may strangers' rows share a run."""
     alone = run(tensors)
     together = run(repeat(tensors, 2))
     return all(_is_twice(one, two, tolerance) for one, two in zip(alone, together, strict=True))
 
 
 def is_predictable(signature: Signature, operators: frozenset[str]) -> bool:
-    """Could any request take much longer than those at warm-up did? Not where all but the rows is fixed."""
+    """Could any request take much longer than those measured? Not where all but the rows is fixed."""
     specs = (*signature.inputs, *signature.outputs)
     fixed = all(spec.shape is not None and FREE not in spec.shape[signature.batch :] for spec in specs)
     strings = any(spec.datatype is Datatype.BYTES for spec in specs)
     return fixed and not strings and not operators & _UNPREDICTABLE
 
 
-def inline_rows(run: Run, tensors: Tensors, batch: bool) -> int:
-    """The most rows, up to 64, whose run stays below INLINE_SECONDS; 0 where not even `tensors` does.
-
-    `tensors` are one row, or the only input there is without a batch axis.
-    """
-    rows, best = 1, 0
-    while rows <= _MAX_INLINE_ROWS and _fastest(run, repeat(tensors, rows) if batch else tensors) < INLINE_SECONDS:
-        best = rows
-        if not batch:
-            break
+def best_rows(run: Run, row: Tensors) -> int:
+    """How many rows in one run cost the least each; the fewer where more would not gain much."""
+    best, best_cost, rows, spent = 1, float("inf"), 1, 0.0
+    while rows <= _MOST_ROWS and spent < _BUDGET_SECONDS:
+        seconds = _fastest(run, repeat(row, rows), _BUDGET_SECONDS)
+        if seconds / rows < best_cost * _GAIN:
+            best, best_cost = rows, seconds / rows
+        spent += seconds * _TRIES
         rows *= 2
     return best
 
 
-def _fastest(run: Run, tensors: Tensors) -> float:
-    """The least of a few runs: what the machine does meanwhile only ever adds."""
+def inline_rows(run: Run, tensors: Tensors, batch: bool) -> int:
+    """The most rows whose run stays below INLINE_SECONDS; 0 where not even `tensors`, which are one row, do."""
+    rows, best = 1, 0
+    while (
+        rows <= (_MOST_ROWS if batch else 1) and _fastest(run, repeat(tensors, rows), INLINE_SECONDS) < INLINE_SECONDS
+    ):
+        best = rows
+        rows *= 2
+    return best
 
-    def seconds() -> float:
+
+def _may_inline(model: Model) -> bool:
+    """As declared, else where no request can surprise the event loop."""
+    if model.declaration.inline is not None:
+        return model.declaration.inline
+    return is_predictable(model.signature, model.operators) and model.runs_on_one_cpu_thread
+
+
+def _rows_are_independent(model: Model, row: Tensors) -> bool:
+    independent = rows_are_independent(model.run_all, row, max(model.declaration.tolerance, _ROW_TOLERANCE))
+    if not independent:
+        log.warning(
+            "batching_off",
+            model=model.name,
+            version=model.version,
+            reason="a row comes out differently beside another: its requests run one by one",
+            hint="batch = false in model.toml says so without this warning",
+        )
+    return independent
+
+
+def _padding_wins(model: Model, padding: Padding, row: Tensors) -> bool:
+    """Is a padded run of several cheaper than as many runs alone? Raises RepositoryError where it is not the same."""
+    ratio = min(rule.max_waste for rule in model.declaration.padding.values())
+    stretched = padding.stretched(row, ratio)
+    specs = model.signature.outputs
+    for spec, plain, padded in zip(specs, model.run_all(row), model.run_all(stretched), strict=True):
+        tolerance = max(model.declaration.tolerance, _ROW_TOLERANCE)
+        if not _is_close(plain, padding.cut(spec, padded, row), tolerance):
+            raise RepositoryError(f"padding in model.toml changes output {spec.name!r}: the mask does not cover it")
+    several = [row, stretched] * 4
+    together = _fastest(lambda requests: model.run_all(padding.join(several)), row, _BUDGET_SECONDS)
+    alone = 4 * sum(_fastest(model.run_all, tensors, _BUDGET_SECONDS) for tensors in (row, stretched))
+    if together >= alone * _GAIN:
+        log.info(
+            "padding_off", model=model.name, version=model.version, reason="padded runs cost more than single ones"
+        )
+    return together < alone * _GAIN
+
+
+def _fastest(run: Run, tensors: Tensors, enough: float) -> float:
+    """The least of a few runs: what the machine does meanwhile only ever adds. One that takes `enough` is the last."""
+    best = float("inf")
+    for _ in range(_TRIES):
         started = perf_counter()
         run(tensors)
-        return perf_counter() - started
-
-    return min(seconds() for _ in range(_TRIES))
+        seconds = perf_counter() - started
+        best = min(best, seconds)
+        if seconds > 2 * enough:
+            break
+    return best
 
 
 def _is_twice(one: Array, two: Array, tolerance: float) -> bool:
-    if two.shape != (2 * one.shape[0], *one.shape[1:]):
-        return False
-    expected = np.concatenate([one, one])
-    if one.dtype.kind != "f":
-        return np.array_equal(expected, two)
-    return np.allclose(two, expected, rtol=tolerance, atol=tolerance, equal_nan=True)
+    return two.shape[:1] == (2 * one.shape[0],) and _is_close(np.concatenate([one, one]), two, tolerance)
+
+
+def _is_close(one: Array, two: Array, tolerance: float) -> bool:
+    if one.shape != two.shape or one.dtype.kind != "f":
+        return np.array_equal(one, two)
+    return np.allclose(one, two, rtol=tolerance, atol=tolerance, equal_nan=True)

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from typing import Final
 
 import numpy as np
 import structlog
 
 from service import elements
+from service.engine.batch import join, split
 from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
-from service.engine.measure import inline_rows, is_predictable, rows_are_independent
+from service.engine.padding import Padding
 from service.engine.prepare import load_plain, load_prepared
 from service.engine.samples import made_up, ones, read_golden
 from service.engine.session import Compute, Session
@@ -20,18 +20,12 @@ from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
 
 log = structlog.get_logger()
 
-# Kernels sum in another order for another number of rows; a model whose rows really mix differs by much more.
-_ROW_TOLERANCE: Final = 1e-3
-
 
 class Model:
     """A loaded version. Its session may be used from any thread, by one caller at a time or several.
 
-    `is_prepared` says that its weights are mapped from the cache, one copy for all workers.
-
-    `example` is an input that the model has run with: what the documentation and the start-up line show. Warm-up finds
-    out whether rows of different requests may share a run (`batches`), and how many rows run so fast that the event
-    loop can do it by itself (`inline_rows`, -1 for never).
+    `is_prepared` says that its weights are mapped from the cache, one copy for all workers. `example` is an input that
+    the model has run with: what the documentation and the start-up line show.
     """
 
     def __init__(self, entry: Entry, compute: Compute) -> None:
@@ -42,17 +36,18 @@ class Model:
         self.digest = entry.digest
         self.declaration = declaration
         self.example: Tensors = {}
-        self.batches = False
-        self.inline_rows = -1
+        self.findings = entry.findings
+        self.operators = entry.facts.operators
+        self.runs_on_one_cpu_thread = compute.is_one_cpu_thread(declaration.session.intra_op_threads)
         self._entry = entry
-        self._compute = compute
         self._session, self.is_prepared = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
-        self._fixed_outputs = {spec.name: spec for spec in self.signature.outputs}
+        self.padding = Padding(self.signature, declaration.padding) if declaration.padding else None
+        self._outputs = {spec.name: spec for spec in self.signature.outputs}
 
-    def batch_limit(self, default: int) -> int:
-        """The most rows in one run of several requests."""
-        return self.declaration.limits.batch_rows or default
+    def batch_limit(self, most: int) -> int:
+        """The most rows in one run of several requests: as declared, else what pays, up to `most`."""
+        return self.declaration.limits.batch_rows or min(most, self.findings.batch_rows)
 
     def check(self, tensors: Tensors) -> int:
         """Would the model take these? Returns their rows. Raises SignatureMismatch."""
@@ -74,6 +69,10 @@ class Model:
         except Exception as error:
             raise InferenceFailed(self.name, self.version) from error
 
+    def run_all(self, tensors: Tensors) -> list[Array]:
+        """Every output, in the model's order."""
+        return self.run(tensors, self.signature.output_names)
+
     def warm_up(self) -> None:
         """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError."""
         started = time.perf_counter()
@@ -83,50 +82,38 @@ class Model:
             self._run_declared(inputs)
         if not golden and not declared:
             self._run_made_up()
-        self._measure()
         log.debug(
             "warmed_up",
             model=self.name,
             version=self.version,
             golden=golden,
             declared=len(declared),
-            batches=self.batches,
-            inline_rows=self.inline_rows,
             seconds=round(time.perf_counter() - started, 3),
         )
 
-    def shape_key(self, tensors: Tensors) -> Hashable:
-        """Requests whose keys are equal can be stacked along the batch axis."""
+    def batch_key(self, tensors: Tensors) -> Hashable:
+        """Requests whose keys are equal may share a run; no two have equal keys where none may."""
+        if self.findings.batch_rows == 1:
+            return object()
+        if self.padding and self.findings.pads:
+            return self.padding.key(tensors)
         return tuple([tensors[spec.name].shape[1:] for spec in self.signature.inputs])
 
-    def _measure(self) -> None:
-        """Without an input that runs nothing can be measured: then every request runs by itself, in a thread."""
-        if not self.example:
-            return
-        row = {name: tensor[:1] for name, tensor in self.example.items()} if self.signature.batch else self.example
-        if self.signature.batch:
-            self.batches = self._rows_are_independent(row)
-        may_inline = self.declaration.inline
-        if may_inline is None:
-            predictable = is_predictable(self.signature, self._entry.facts.operators)
-            may_inline = predictable and self._compute.is_one_cpu_thread(self.declaration.session.intra_op_threads)
-        if may_inline:
-            self.inline_rows = inline_rows(self._run_all, row, self.signature.batch) or -1
-
-    def _rows_are_independent(self, row: Tensors) -> bool:
-        independent = rows_are_independent(self._run_all, row, max(self.declaration.tolerance, _ROW_TOLERANCE))
-        if not independent:
-            log.warning(
-                "batching_off",
-                model=self.name,
-                version=self.version,
-                reason="a row comes out differently beside another: its requests run one by one",
-                hint="batch = false in model.toml says so without this warning",
-            )
-        return independent
-
-    def _run_all(self, tensors: Tensors) -> list[Array]:
-        return self.run(tensors, self.signature.output_names)
+    def run_together(
+        self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str]
+    ) -> list[list[Array]]:
+        """One run for requests of one key, each with so many rows; their outputs. Raises InferenceFailed."""
+        if len(requests) == 1:
+            return [self.run(requests[0], outputs)]
+        padding = self.padding if self.findings.pads else None
+        results = split(self.run(padding.join(requests) if padding else join(requests), outputs), rows)
+        if padding is None:
+            return results
+        specs = [self._outputs[name] for name in outputs]
+        return [
+            [padding.cut(spec, output, tensors) for spec, output in zip(specs, result, strict=True)]
+            for tensors, result in zip(requests, results, strict=True)
+        ]
 
     def _replay_golden(self) -> int:
         samples = read_golden(self._entry.golden, self.declaration.tolerance)
@@ -191,11 +178,11 @@ class Model:
             for name, size in zip(spec.names, tensors[spec.name].shape, strict=True)
             if name
         }
-        shapes = [_resolved(self._fixed_outputs[name], sizes) for name in outputs]
+        shapes = [_resolved(self._outputs[name], sizes) for name in outputs]
         if any(FREE in shape for shape in shapes):
             return None
         return [
-            np.empty(shape, dtype=self._fixed_outputs[name].datatype.numpy)
+            np.empty(shape, dtype=self._outputs[name].datatype.numpy)
             for name, shape in zip(outputs, shapes, strict=True)
         ]
 

@@ -1,8 +1,8 @@
 """Large JSON documents: their numbers go from text to array without becoming Python objects in between.
 
 orjson makes an object of each number, which for an image costs more than all the rest of a request. simdjson can put
-an array's numbers into a buffer, and is as strict about their types. It only ever says yes here: whatever it cannot take
-is read by the ordinary way, which also has the better messages.
+an array's numbers into a buffer, and is as strict about their types. It only ever says yes here: whatever it cannot
+take is read by the ordinary way, which also has the better messages.
 """
 
 from math import prod

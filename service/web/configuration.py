@@ -17,20 +17,27 @@ def configuration(model: Model, batching: Batching) -> dict[str, Any]:
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "version_policy": {"specific": {"versions": [model.version]}},
-        "max_batch_size": model.batch_limit(batching.max_rows) if model.signature.batch else 0,
+        "max_batch_size": _max_batch_size(model, batching),
         "input": [_tensor(spec, model.signature.batch) for spec in model.signature.inputs],
         "output": [_tensor(spec, model.signature.batch) for spec in model.signature.outputs],
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": model.declaration.run_threads}],
         "default_model_filename": "model.onnx",
         "parameters": {name: {"string_value": value} for name, value in _findings(model, batching).items()},
-    } | ({"dynamic_batching": {}} if model.batches else {})
+    } | ({"dynamic_batching": {}} if model.findings.batch_rows > 1 else {})
+
+
+def _max_batch_size(model: Model, batching: Batching) -> int:
+    """Triton's word for the most rows in one request, 0 without a batch axis; no bound of ours is the largest run."""
+    if not model.signature.batch:
+        return 0
+    return model.declaration.limits.max_rows or max(batching.max_rows, model.batch_limit(batching.max_rows))
 
 
 def _findings(model: Model, batching: Batching) -> dict[str, str]:
     return {
-        "batching": "on" if model.batches else "off",
         "batch_rows": str(model.batch_limit(batching.max_rows)),
-        "inline_rows": str(max(model.inline_rows, 0)),
+        "inline_rows": str(model.findings.inline_rows),
+        "pads": str(model.findings.pads).lower(),
         "prepared": str(model.is_prepared).lower(),
         "digest": model.digest,
     }
