@@ -46,6 +46,7 @@ clean: ## Remove .venv and caches
 $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the service's dependencies into $(VENV) ..." >&2
 	@$(PIP) -r requirements.txt
+	@$(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps --no-index --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime

@@ -9,7 +9,7 @@ import sys
 COMPILE = (
     *(sys.executable, "-m", "uv", "pip", "compile", "pyproject.toml", "--quiet", "--upgrade"),
     *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"),
-    *("--custom-compile-command", "make lock"),
+    *("--custom-compile-command", "make lock", "--group", "build"),
 )
 
 
