@@ -10,7 +10,7 @@
       ServiceError               the caller did nothing wrong
         InferenceFailed            the model raised while it ran
         InternalError              we made a mistake
-        ModelNotReady              nothing was run: the same request may be sent again
+        ModelNotReady, Draining    nothing was run: the same request may be sent again
       StartError                 an operator must change something before the service can start
         SettingsError, AddressUnavailable, RepositoryError
 
@@ -130,6 +130,15 @@ class ModelNotReady(ServiceError):
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"model {model!r} is not ready: {reason}")
+
+
+class Draining(ServiceError):
+    """The service is ending and takes nothing new; nothing was run."""
+
+    code = "draining"
+
+    def __init__(self) -> None:
+        super().__init__("the service is ending; nothing was run, send the request to another instance")
 
 
 class StartError(OnnicornError):

@@ -143,7 +143,14 @@ class Batching(Group):
 
 
 class Lifecycle(Group):
-    """Health."""
+    """Health and end."""
+
+    drain_seconds: float = Field(
+        5, ge=0, le=600, description="How long all is answered after SIGTERM, while readiness says 503."
+    )
+    finish_seconds: float = Field(
+        30, ge=0, le=3600, description="How long requests that were admitted may go on after that."
+    )
 
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."

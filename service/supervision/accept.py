@@ -14,7 +14,6 @@ from typing import Any, Final
 import structlog
 
 from service.board import Board, State, WorkerRow
-from service.supervision.connection import Connection
 
 log = structlog.get_logger()
 
@@ -69,6 +68,11 @@ class Acceptor:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def take_backlog(self) -> None:
+        """Accept whatever waits: once the listener is closed the kernel would reset it."""
+        while self._accept():
+            pass
+
     def _on_readable(self) -> None:
         if self._patience and self._leave_to_others():
             self._patience -= 1
@@ -76,19 +80,24 @@ class Acceptor:
             return
         self._patience = _PATIENCE
         try:
-            connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return  # a sibling has taken it, or the client has given up
+            self._accept()
         except OSError as error:
             log.error("accept_failed", reason=str(error))  # most likely too many open files
             self._leave_for(_SHORTAGE)
-            return
+
+    def _accept(self) -> bool:
+        """Take one; False where there is none."""
+        try:
+            connection, _ = self._listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False  # a sibling has taken it, or the client has given up
         connection.setblocking(False)
         task = self._loop.create_task(
             self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
         )
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return True
 
     def _leave_for(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)
@@ -97,17 +106,3 @@ class Acceptor:
     def _resume(self) -> None:
         self._pause = None
         self._loop.add_reader(self._listener, self._on_readable)
-
-
-class CountedConnection(Connection):
-    """Tells the worker how many connections it holds."""
-
-    on_count: Callable[[int], None] = staticmethod(lambda count: None)
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.on_count(len(self.connections))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        super().connection_lost(exc)
-        self.on_count(len(self.connections))

@@ -1,5 +1,6 @@
 """Gunicorn's configuration, made from our settings and the plan."""
 
+import math
 import os
 from functools import cache
 from typing import Any
@@ -49,12 +50,21 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
         "timeout": int(settings.lifecycle.heartbeat_seconds),
     }
     master = Master(settings, plan, promised, lines)
-    hooks = ("on_starting", "nworkers_changed", "pre_fork", "post_fork", "worker_exit", "child_exit", "on_exit")
+    hooks = (
+        "on_starting",
+        "when_ready",
+        "nworkers_changed",
+        "pre_fork",
+        "post_fork",
+        "worker_exit",
+        "child_exit",
+        "on_exit",
+    )
     return {
         **promised,
         "worker_class": promised["worker_class_str"],
-        # For all workers together to finish what they have admitted; then SIGKILL.
-        "graceful_timeout": 30,
+        # All workers' time together, then SIGKILL; a worker's own steps end a little earlier.
+        "graceful_timeout": math.ceil(settings.lifecycle.drain_seconds + settings.lifecycle.finish_seconds) + 5,
         "keepalive": settings.http.keep_alive_seconds,
         # Gunicorn touches a file per worker every second or so; that must never wait for a disk.
         "worker_tmp_dir": str(seat.directory),

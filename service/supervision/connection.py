@@ -1,7 +1,13 @@
-"""One HTTP connection: Uvicorn's protocol class, with our answer to what its parser refuses."""
+"""One HTTP connection: Uvicorn's protocol class, with our answer to what its parser refuses, and with an end."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
 
 import structlog
+from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from service.errors import MalformedRequest
 from service.telemetry.record import Record
@@ -12,6 +18,53 @@ log = structlog.get_logger()
 
 
 class Connection(HttpToolsProtocol):
+    """`on_count` hears how many connections the server holds, whenever that changes."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        on_count: Callable[[int], None] = lambda count: None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._on_count = on_count
+        self._is_over = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._on_count(len(self.connections))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._on_count(len(self.connections))
+
+    def data_received(self, data: bytes) -> None:
+        if not self._is_over:
+            super().data_received(data)
+
+    @property
+    def is_idle(self) -> bool:
+        """No request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def answer_last(self) -> None:
+        """The answer that is under way closes the connection."""
+        if not self.is_idle:
+            self.cycle.keep_alive = False
+
+    def say_goodbye(self) -> None:
+        """FIN to an idle client. What it sends from now on is read, so that closing resets nothing, and dropped."""
+        if not self.is_idle:
+            return
+        self._is_over = True
+        self._unset_keepalive_if_required()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()  # TLS has no half-closed state
+
     def send_400_response(self, msg: str) -> None:
         """Called for bytes that are no HTTP; the connection ends with the answer."""
         error = MalformedRequest("these bytes are not an HTTP/1.1 request; the connection is closed")

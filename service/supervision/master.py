@@ -62,11 +62,23 @@ class Master:
             self.on_exit(server)
             raise
 
+    def when_ready(self, server: Any) -> None:
+        """Gunicorn has no hook for the beginning of its end, so its `stop` is wrapped: first of all readiness turns 503."""
+        stop = server.stop
+
+        def announced_stop(graceful: bool = True) -> None:
+            seat.board.service.terminating = True
+            stop(graceful)
+
+        server.stop = announced_stop
+
     def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
         seat.board.service.workers = new
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         worker.slot = seat.board.occupy()
+        worker.drain_seconds = self._settings.lifecycle.drain_seconds
+        worker.finish_seconds = self._settings.lifecycle.finish_seconds
 
     def post_fork(self, server: Any, worker: Any) -> None:
         # A terminal that is closed sends SIGHUP to the whole group; only the master may act on it.

@@ -26,9 +26,10 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.InferenceFailed: 500,
     errors.InternalError: 500,
     errors.ModelNotReady: 503,
+    errors.Draining: 503,
 }
 # Seconds after which it makes sense to ask again.
-RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1}
+RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1, errors.Draining: 1}
 
 
 def status_of(error: errors.OnnicornError) -> int:

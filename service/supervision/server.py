@@ -1,0 +1,150 @@
+"""A worker's HTTP server: Uvicorn's, with an accept of its own and a way out on which nothing is lost.
+
+On its way out a worker passes through these steps, each with the promise that it keeps:
+
+    asked      every answer says `Connection: close`; what idle, silent or half-sent connections send is answered.
+               If the whole service ends, listeners stay open for `drain_seconds`: balancers need time to notice.
+               If only this worker ends, its siblings accept, and it stops at once.
+    refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining`
+    goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST
+    finishing  what was admitted ends
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from time import monotonic
+from types import FrameType
+from typing import Any, Final
+
+import structlog
+from starlette.types import Receive, Scope, Send
+from uvicorn.config import STARTUP_FAILURE, Config
+from uvicorn.server import Server
+
+from service.board import Seat, State
+from service.errors import Draining
+from service.supervision.accept import Acceptor, others_hold_fewer
+from service.supervision.connection import Connection
+from service.web.middleware import Accounting, LastResort
+
+log = structlog.get_logger()
+
+# How long a step waits for clients, in seconds; and how long admitted work may go on after SIGINT or SIGQUIT.
+_LINGER: Final = 0.5
+_QUICK: Final = 2.0
+_POLL: Final = 0.02
+_CLOSE: Final = (b"connection", b"close")
+
+
+class WorkerServer(Server):
+    """`finish_seconds` is how long admitted requests may take once the drain is over."""
+
+    def __init__(self, config: Config, seat: Seat, drain_seconds: float, finish_seconds: float) -> None:
+        super().__init__(config)
+        self._seat = seat
+        self._drain_seconds = drain_seconds
+        self._finish_seconds = finish_seconds
+        self._asked: float | None = None
+        self._quick = False
+        self._acceptors: list[Acceptor] = []
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As the base class's for given sockets, but for who takes a connection."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        board, row = self._seat.board, self._seat.row
+        self._acceptors = [
+            Acceptor(listener, self._make_connection, lambda: others_hold_fewer(board, row), self.config.ssl)
+            for listener in sockets or []
+        ]
+        self.started = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Safe to be called again and again: Gunicorn repeats some signals every second.
+
+        The base class would remember the signal and end by it at last, and then no exit hook would run.
+        """
+        self._quick = self._quick or sig in (signal.SIGINT, signal.SIGQUIT)
+        asyncio.get_running_loop().call_soon_threadsafe(self._leave)
+
+    async def on_tick(self, counter: int) -> bool:
+        if await super().on_tick(counter):
+            self._leave()  # the limit of requests is reached
+        if self._asked is None:
+            return False
+        is_over = monotonic() - self._asked >= self._drain_seconds
+        return self._quick or is_over or not self._seat.board.service.terminating
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._stop_accepting(sockets or [])
+        for connection in self._connections():
+            connection.app = _refuse
+        linger = 0 if self._quick else _LINGER
+        await self._wait(lambda: not self.server_state.connections, linger)
+        for connection in self._connections():
+            connection.say_goodbye()
+        await self._wait(lambda: not self.server_state.tasks, _QUICK if self._quick else self._finish_seconds)
+        await self._wait(lambda: not self.server_state.connections, linger)
+        self._abandon()
+        await self.lifespan.shutdown()
+
+    def _make_connection(self) -> Connection:
+        def count(connections: int) -> None:
+            self._seat.row.connections = connections
+
+        return Connection(self.config, self.server_state, self.lifespan.state, on_count=count)
+
+    def _leave(self) -> None:
+        """Every answer from now on is its connection's last."""
+        if self._asked is not None:
+            return
+        self._asked = monotonic()
+        if self._seat.row.state is State.READY:
+            self._seat.row.move(State.DRAINING)
+        # The base class copies the first list into the second, once a second.
+        self.config.encoded_headers.append(_CLOSE)
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        for connection in self._connections():
+            connection.answer_last()
+        log.info("draining", connections=len(self.server_state.connections), quick=self._quick)
+
+    async def _stop_accepting(self, listeners: Iterable[socket.socket]) -> None:
+        for acceptor in self._acceptors:
+            acceptor.take_backlog()
+            acceptor.close()
+        for acceptor in self._acceptors:
+            await acceptor.wait_closed()
+        for listener in listeners:
+            listener.close()
+
+    async def _wait(self, is_done: Callable[[], bool], seconds: float) -> None:
+        """The heart goes on beating: the master kills a worker that is silent."""
+        until = monotonic() + seconds
+        while not is_done() and monotonic() < until:
+            if self.config.callback_notify:
+                await self.config.callback_notify()
+            await asyncio.sleep(_POLL)
+
+    def _abandon(self) -> None:
+        """Whoever is still here has had their time."""
+        tasks = list(self.server_state.tasks)
+        if tasks:
+            log.warning("requests_abandoned", requests=len(tasks))
+        for task in tasks:
+            task.cancel()
+        for connection in self._connections():
+            connection.transport.close()
+
+    def _connections(self) -> list[Any]:
+        return list(self.server_state.connections)
+
+
+async def _draining(scope: Scope, receive: Receive, send: Send) -> None:
+    raise Draining
+
+
+_refuse: Final = Accounting(LastResort(_draining))
