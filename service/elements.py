@@ -110,8 +110,11 @@ def _fits(datatype: Datatype, value: Any) -> bool:
     if datatype.is_integer:
         limits = np.iinfo(datatype.numpy)
         return type(value) is int and int(limits.min) <= value <= int(limits.max)
-    with np.errstate(over="ignore"):
-        return type(value) in (int, float) and bool(np.isfinite(np.float64(value).astype(datatype.numpy)))
+    try:
+        with np.errstate(over="ignore"):
+            return type(value) in (int, float) and bool(np.isfinite(np.float64(value).astype(datatype.numpy)))
+    except OverflowError:
+        return False
 
 
 def _kind(value: Any) -> str:

@@ -9,7 +9,7 @@
         RequestTooLarge, UnsupportedMedia
       ServiceError               the caller did nothing wrong
         InferenceFailed            the model raised while it ran
-        InternalError              we made a mistake
+        InternalError, Interrupted   we made a mistake; we had to end first
         ModelNotReady, Draining    nothing was run: the same request may be sent again
       StartError                 an operator must change something before the service can start
         SettingsError, AddressUnavailable, RepositoryError
@@ -139,6 +139,15 @@ class Draining(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the service is ending; nothing was run, send the request to another instance")
+
+
+class Interrupted(ServiceError):
+    """The service ended before the request was finished; it may have been run."""
+
+    code = "interrupted"
+
+    def __init__(self) -> None:
+        super().__init__("the service ended before the request was finished")
 
 
 class StartError(OnnicornError):

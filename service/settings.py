@@ -6,6 +6,7 @@ the start: a knob that silently does nothing is worse than none.
 
 import difflib
 import ipaddress
+import json
 import os
 import re
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -30,9 +31,9 @@ def _address(text: str) -> str:
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65535:
         raise ValueError("expected HOST:PORT, [IPV6]:PORT or unix:/PATH")
-    if host.startswith("["):
-        ipaddress.IPv6Address(host.strip("[]"))
-    elif ":" in host:
+    if host.startswith("[") and host.endswith("]"):
+        ipaddress.IPv6Address(host[1:-1])
+    elif not {":", "[", "]"}.isdisjoint(host):
         raise ValueError(f"expected an IPv6 address in brackets: [{host}]:{port}")
     return text
 
@@ -55,7 +56,17 @@ def _cache_directory() -> Path:
     return Path(home if home.startswith("/") else tempfile.gettempdir()) / "onnicorn"
 
 
+def _separated(value: Any) -> Any:
+    """`a,b` or, as JSON, `["a", "b"]`."""
+    if not isinstance(value, str):
+        return value
+    if value.startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
 
 
 class Group(BaseModel):
@@ -78,7 +89,7 @@ class Http(Group):
         ge=0,
         description="Answers below this size are compressed only for a client that names one single coding.",
     )
-    cors_origins: tuple[str, ...] = Field(
+    cors_origins: Names = Field(
         (), description="Origins that browsers may call from, separated by commas; * for all, none by default."
     )
     keep_alive_seconds: int = Field(
@@ -126,7 +137,7 @@ class Runtime(Group):
     profile: Literal["throughput", "latency"] = Field(
         "throughput", description="One worker per CPU with one thread each, or one worker with all threads."
     )
-    providers: tuple[str, ...] = Field(
+    providers: Names = Field(
         ("CPUExecutionProvider",),
         min_length=1,
         description="ONNX Runtime's execution providers, separated by commas, the preferred first.",
@@ -175,12 +186,10 @@ class Log(Group):
 
 
 class _Environment(EnvSettingsSource):
-    """Lists may be written `a,b`, not only as JSON."""
+    """Leaves lists to the fields themselves, so that a wrong one is reported with its variable."""
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
-        if value.startswith(("[", "{")):
-            return super().decode_complex_value(field_name, field, value)
-        return [part.strip() for part in value.split(",") if part.strip()]
+        return value
 
 
 class Settings(BaseSettings):
@@ -255,7 +264,7 @@ def _unknown(environ: Mapping[str, str]) -> Iterable[str]:
         upper = name.upper()
         if not upper.startswith(PREFIX) or upper in known or upper in _OTHERS:
             continue
-        if "__" not in upper and _SERVICE_LINK.fullmatch(upper):
+        if "__" not in upper and _SERVICE_LINK.fullmatch(f"{upper}={environ[name]}"):
             continue
         nearest = difflib.get_close_matches(upper, known, n=1, cutoff=0)[0]
         yield f"{name} is not a setting; the nearest is {nearest}"

@@ -20,7 +20,8 @@ class Catalogue:
         self.generation = generation
         self.refusals = tuple(refusals)
         self._versions: Mapping[str, Mapping[int, Model]] = MappingProxyType(versions)
-        self._defaults = {name: _default(known) for name, known in versions.items()}
+        defaults = {name: _default(known) for name, known in versions.items()}
+        self._defaults = {name: model for name, model in defaults.items() if model}
 
     @classmethod
     def load(cls, manifest: Manifest, compute: Compute) -> "Catalogue":
@@ -60,7 +61,7 @@ class Catalogue:
         raise VersionNotFound(name, str(version), self.versions(name))
 
 
-def _default(versions: Mapping[int, Model]) -> Model:
-    """The declared default, else the highest."""
-    highest = versions[max(versions)]
-    return versions.get(highest.declaration.default_version or 0, highest)
+def _default(versions: Mapping[int, Model]) -> Model | None:
+    """The declared default, else the highest; None where the declared one could not be loaded."""
+    highest = max(versions)
+    return versions.get(versions[highest].declaration.default_version or highest)

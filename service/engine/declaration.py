@@ -82,7 +82,7 @@ class WarmUpInput(_Table):
 class Declaration(_Table):
     """`model.toml`. Every field has a default, so that a model needs no such file."""
 
-    versions: Literal["latest", "all"] | tuple[PositiveInt, ...] = "latest"
+    versions: Literal["latest", "all"] | Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = "latest"
     default_version: PositiveInt | None = None
     batch: bool = True
     limits: Limits = Limits()

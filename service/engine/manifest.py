@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from service.engine.declaration import Declaration
 from service.engine.graph import Facts
 from service.engine.repository import Refusal
+from service.errors import RepositoryError
 
 
 class Findings(BaseModel):
@@ -36,7 +37,7 @@ class Entry(BaseModel):
     name: str
     version: int
     file: Path
-    golden: Path
+    golden: Path | None
     facts: Facts
     digest: str
     declaration: Declaration
@@ -74,5 +75,9 @@ def digest(files: tuple[Path, ...]) -> str:
 
 
 def _file_digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Raises RepositoryError for a file that cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise RepositoryError(f"{file} cannot be read: {error.strerror}") from None

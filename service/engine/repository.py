@@ -24,18 +24,19 @@ MODEL_FILE: Final = "model.onnx"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Under /v2/models/ these would be paths of our own.
 _RESERVED: Final = frozenset({"stats"})
-# Folders that lie in a model's directory without being versions.
-_NOT_VERSIONS: Final = frozenset({"golden", "__pycache__", "lost+found"})
+# Folders that lie in a repository without being models, and in a model's directory without being versions.
+_NOT_MODELS: Final = frozenset({"lost+found"})
+_NOT_VERSIONS: Final = frozenset({"golden", "__pycache__"})
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that is wanted and not loaded yet. `golden` may not exist."""
+    """A version that is wanted and not loaded yet. `golden` is None or a directory that may not exist."""
 
     name: str
     version: int
     file: Path
-    golden: Path
+    golden: Path | None
     declaration: Declaration
 
 
@@ -47,6 +48,11 @@ class Refusal:
     version: int | None
     reason: str
 
+    def __post_init__(self) -> None:
+        """A file's name may be no UTF-8; what is written about it must be."""
+        for field in ("name", "reason"):
+            object.__setattr__(self, field, getattr(self, field).encode(errors="backslashreplace").decode())
+
 
 def scan(path: Path, name: str | None = None) -> list[Candidate | Refusal]:
     """Every wanted version below `path`, sorted by name and version; what is unusable comes as a Refusal.
@@ -55,7 +61,7 @@ def scan(path: Path, name: str | None = None) -> list[Candidate | Refusal]:
     """
     path = path.absolute()
     if path.is_file():
-        return [Candidate(_model_name(name or path.stem), 1, path, Path(), Declaration())]
+        return [Candidate(_model_name(name or path.stem), 1, path, None, Declaration())]
     if not path.is_dir():
         raise RepositoryError(
             f"the model repository {path} does not exist: set ONNICORN_REPOSITORY__PATH to a directory of models, "
@@ -74,7 +80,7 @@ def _model_folders(path: Path) -> list[Path]:
     folders = [folder for folder in sorted(path.iterdir()) if folder.is_dir()]
     for file in path.glob("*.onnx"):
         log.warning("file_ignored", file=str(file), reason=f"expected {path}/<name>/<version>/{MODEL_FILE}")
-    return [folder for folder in folders if not folder.name.startswith(".") and folder.name not in _NOT_VERSIONS]
+    return [folder for folder in folders if not folder.name.startswith(".") and folder.name not in _NOT_MODELS]
 
 
 def _model(folder: Path, name: str) -> Iterator[Candidate | Refusal]:
@@ -84,10 +90,15 @@ def _model(folder: Path, name: str) -> Iterator[Candidate | Refusal]:
         declaration = Declaration.read(folder)
         if (folder / "config.pbtxt").exists():
             log.info("file_ignored", file=str(folder / "config.pbtxt"), reason="model.toml declares what is needed")
-        for version, place in _wanted(folder, declaration).items():
-            yield Candidate(name, version, _model_file(place), place / "golden", declaration)
+        wanted = _wanted(folder, declaration)
     except RepositoryError as error:
         yield Refusal(name, None, str(error))
+        return
+    for version, place in wanted.items():
+        try:
+            yield Candidate(name, version, _model_file(place), place / "golden", declaration)
+        except RepositoryError as error:
+            yield Refusal(name, version, str(error))
 
 
 def _wanted(folder: Path, declaration: Declaration) -> dict[int, Path]:

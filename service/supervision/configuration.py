@@ -48,6 +48,8 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
         "preload_app": True,
         # The heartbeat of the event loop, not a limit for requests.
         "timeout": int(settings.lifecycle.heartbeat_seconds),
+        # The run directory bears this process's pid.
+        "daemon": False,
     }
     master = Master(settings, plan, promised, lines)
     hooks = (

@@ -1,10 +1,10 @@
 """One HTTP connection: Uvicorn's protocol class, with our answer to what its parser refuses, and with an end."""
 
 import asyncio
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-import structlog
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -14,7 +14,7 @@ from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
 
-log = structlog.get_logger()
+_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
 
 
 class Connection(HttpToolsProtocol):
@@ -41,8 +41,11 @@ class Connection(HttpToolsProtocol):
         self._on_count(len(self.connections))
 
     def data_received(self, data: bytes) -> None:
-        if not self._is_over:
-            super().data_received(data)
+        if self._is_over:
+            return
+        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):
+            data = _without_upgrade(data)
+        super().data_received(data)
 
     @property
     def is_idle(self) -> bool:
@@ -83,6 +86,11 @@ class Connection(HttpToolsProtocol):
         record.bytes_out = len(body)
         record.close()
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Clients that offer HTTP/2 or a web socket are answered over HTTP/1.1; that is nobody's mistake."""
-        log.debug("upgrade_ignored")
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Decline an offer of HTTP/2 or a web socket by not seeing it (RFC 9110, 7.8).
+
+    The parser would take what follows the head for the other protocol, and the request would lose its body.
+    """
+    head, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nx-declined-upgrade:", head) + end + rest

@@ -1,7 +1,6 @@
 """Addresses: open one, or find out why it cannot be opened."""
 
 import errno
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ def open_listener(address: str, variable: str) -> socket.socket:
     """Listen on `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`. Raises AddressUnavailable, which names `variable`."""
     try:
         return _open_unix(address.removeprefix("unix:")) if address.startswith("unix:") else _open_tcp(address)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise AddressUnavailable(
             f"cannot listen on {address}: {_reason(error)}; set {variable} to a free address"
         ) from None
@@ -53,9 +52,7 @@ def _open_unix(path: str) -> socket.socket:
     """A socket file that nobody listens on is left over from a dead service, and is replaced."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if Path(path).exists():
-            if _answers(path):
-                raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        if Path(path).is_socket() and not _answers(path):
             Path(path).unlink()
         listener.bind(path)
         return _listening(listener)
@@ -75,5 +72,7 @@ def _answers(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
-def _reason(error: OSError) -> str:
-    return "it is in use already" if error.errno == errno.EADDRINUSE else str(error.strerror)
+def _reason(error: OSError | UnicodeError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "it is in use already"
+    return (isinstance(error, OSError) and error.strerror) or str(error)

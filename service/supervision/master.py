@@ -63,7 +63,7 @@ class Master:
             raise
 
     def when_ready(self, server: Any) -> None:
-        """Gunicorn has no hook for the beginning of its end, so its `stop` is wrapped: first of all readiness turns 503."""
+        """Gunicorn has no hook for the beginning of its end, so its `stop` is wrapped: readiness turns 503 first."""
         stop = server.stop
 
         def announced_stop(graceful: bool = True) -> None:
@@ -81,8 +81,6 @@ class Master:
         worker.finish_seconds = self._settings.lifecycle.finish_seconds
 
     def post_fork(self, server: Any, worker: Any) -> None:
-        # A terminal that is closed sends SIGHUP to the whole group; only the master may act on it.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # Not before the fork: the master would take the slot as well, and both would write one file.
         identity.become(f"worker-{worker.slot}")
         seat.take(worker.slot)

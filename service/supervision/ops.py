@@ -49,18 +49,20 @@ def create_app(settings: Settings, seat: Seat) -> Starlette:
         body, content_type = await asyncio.to_thread(scrape.render, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
 
-    return Starlette(
+    app = Starlette(
         routes=[*(Route(path, probe) for path in probes), Route("/metrics", metrics)],
         # Probes come every second: they are answered, neither logged nor counted.
         middleware=[Middleware(Accounting, close=_forget), Middleware(LastResort)],
         exception_handlers={HTTPException: problems.on_http_exception},
     )
+    app.router.redirect_slashes = False
+    return app
 
 
 def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
     """Serve until the master is gone."""
     # A terminal sends Ctrl-C and its own end to the whole group; the master decides when ops ends.
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     config = uvicorn.Config(
         create_app(settings, seat), loop="uvloop", http=Connection, ws="none", lifespan="off",

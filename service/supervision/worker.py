@@ -32,6 +32,11 @@ class Worker(UvicornWorker):
     drain_seconds: float
     finish_seconds: float
 
+    def init_signals(self) -> None:
+        super().init_signals()
+        # A terminal that is closed sends SIGHUP to the whole group; only the master may act on it.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
     async def _serve(self) -> None:
         self.config.app = self.wsgi
         server = WorkerServer(self.config, seat, self.drain_seconds, self.finish_seconds)

@@ -6,6 +6,7 @@ and raises the same text.
 """
 
 import io
+import json
 import logging
 import os
 import sys
@@ -27,6 +28,7 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 def configure(settings: Log, stream: TextIO = sys.stdout) -> LineWriter:
     """Route every record of this process to `stream`, through the writer that is returned."""
+    sys.stderr = sys.__stderr__  # where an earlier call has taken it over
     console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     level = _LEVELS[settings.level]
     lines = LineWriter(stream)
@@ -124,7 +126,10 @@ def _short_start_errors(logger: WrappedLogger, method: str, event: EventDict) ->
 
 def _render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
     first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    return orjson.dumps({**first, **event}, default=str).decode()
+    try:
+        return orjson.dumps({**first, **event}, default=str).decode()
+    except TypeError:  # a text that is no UTF-8, such as a file's name may be
+        return json.dumps({**first, **event}, default=str)
 
 
 class _Lines(io.TextIOBase):

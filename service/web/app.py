@@ -25,7 +25,7 @@ from service.telemetry.scrape import Scrape, Served
 from service.web import health, infer, metadata, problems, repository
 from service.web.announcement import announce
 from service.web.answers import answer
-from service.web.middleware import Accounting, LastResort
+from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 
 
@@ -41,7 +41,6 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         title="Onnicorn",
         version=__version__,
         description="ONNX models over HTTP: the Open Inference Protocol v2.",
-        root_path=settings.http.root_path,
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -60,7 +59,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     app.include_router(repository.router(dataplane))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane))))
-    _add_openapi(app, dataplane)
+    _add_openapi(app, dataplane, settings.http.root_path)
     return app
 
 
@@ -86,7 +85,8 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIAp
             allow_headers=("*",),
             expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
         )
-    return Accounting(app)
+    app = Accounting(app)
+    return Behind(app, settings.http.root_path) if settings.http.root_path else app
 
 
 @asynccontextmanager
@@ -120,8 +120,8 @@ def _served(dataplane: Dataplane) -> list[Served]:
     return [(model.name, model.version, model.digest) for model in dataplane.catalogue.models]
 
 
-def _add_openapi(app: FastAPI, dataplane: Dataplane) -> None:
-    document = Document(app)
+def _add_openapi(app: FastAPI, dataplane: Dataplane, root_path: str) -> None:
+    document = Document(app, root_path)
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:

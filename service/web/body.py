@@ -1,5 +1,7 @@
 """A request's body: read under a limit, decompressed under the same limit, its declared form checked first."""
 
+import gzip
+import io
 import re
 import zlib
 from collections.abc import Mapping
@@ -19,6 +21,8 @@ _MEDIA_TYPES: Final = frozenset(
 # The same as most clients write them, for a look that costs nothing.
 _USUAL: Final = frozenset({b"", b"application/json", b"application/octet-stream"})
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+# Of a length that is worth reading as a number.
+_MAX_DIGITS: Final = 18
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
 
@@ -34,7 +38,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int) -
     _check_media_type(headers.get(b"content-type", b""))
     codings = _codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
     declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > limit:
+    if declared.isdigit() and (len(declared) > _MAX_DIGITS or int(declared) > limit):
         raise _too_large(limit)
     body = await _receive(receive, limit)
     record.bytes_in = len(body)
@@ -93,27 +97,36 @@ def _codings(value: bytes) -> list[str]:
 
 
 def _decompress(coding: str, body: bytes, limit: int) -> bytes:
-    """Never inflates further than one byte past the limit. gzip may have several members (RFC 1952, 2.2)."""
-    parts: list[bytes] = []
-    left = limit + 1
-    while True:
-        # 31 reads gzip; deflate is zlib's format by the standard (15).
-        inflate = zlib.decompressobj(15 if coding == "deflate" else 31)
-        try:
-            part = inflate.decompress(body, left)
-        except zlib.error:
-            raise MalformedRequest(f"Content-Encoding: the body is not valid {coding}") from None
-        parts.append(part)
-        left -= len(part)
-        if left <= 0:
-            raise _too_large(limit)
-        if not inflate.eof:
-            raise MalformedRequest(f"Content-Encoding: the {coding} body ends too early")
-        body = inflate.unused_data
-        if not body:
-            return b"".join(parts)
-        if coding == "deflate":
-            raise MalformedRequest(f"Content-Encoding: {len(body)} bytes are left over behind the deflate body")
+    """Never inflates further than one byte past the limit."""
+    try:
+        inflated = _inflate(body, limit + 1) if coding == "deflate" else _gunzip(body, limit + 1)
+    except EOFError:
+        raise MalformedRequest(f"Content-Encoding: the {coding} body ends too early") from None
+    except (zlib.error, gzip.BadGzipFile):
+        raise MalformedRequest(f"Content-Encoding: the body is not valid {coding}") from None
+    if len(inflated) > limit:
+        raise _too_large(limit)
+    return inflated
+
+
+def _gunzip(body: bytes, most: int) -> bytes:
+    """gzip may have several members (RFC 1952, 2.2)."""
+    with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+        inflated = file.read(most)
+        if len(inflated) < most:
+            file.read(1)  # whether the end is one
+        return inflated
+
+
+def _inflate(body: bytes, most: int) -> bytes:
+    """By the standard "deflate" is zlib's format (RFC 9110, 8.4.1.2)."""
+    inflate = zlib.decompressobj()
+    inflated = inflate.decompress(body, most)
+    if len(inflated) < most and not inflate.eof:
+        raise EOFError
+    if inflate.unused_data:
+        raise zlib.error("bytes are left over")
+    return inflated
 
 
 def _too_large(limit: int) -> RequestTooLarge:

@@ -1,10 +1,11 @@
 """Pure ASGI around every request: its id and trace, its record, and the last resort for errors."""
 
+import asyncio
 from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import InternalError, OnnicornError
+from service.errors import InternalError, Interrupted, OnnicornError
 from service.telemetry.record import Record
 from service.telemetry.trace import continue_trace, request_id
 from service.web import problems
@@ -52,6 +53,17 @@ class Accounting:
             self.close(record)
 
 
+class Behind:
+    """The path prefix that an ingress puts before ours: with it or without, the routes are found."""
+
+    def __init__(self, app: ASGIApp, root_path: str) -> None:
+        self.app = app
+        self.root_path = root_path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app({**scope, "root_path": self.root_path}, receive, send)
+
+
 class LastResort:
     """Around all that may fail: our own errors become problems, any other a 500 that says only the request id."""
 
@@ -68,10 +80,11 @@ class LastResort:
             return
         except OnnicornError as error:
             await problems.respond(scope, error)(scope, receive, send)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if record_of(scope).has_started:
                 raise
-            problem = InternalError()
+            # Cancelled is what a server does to a request when its own time is over.
+            problem = Interrupted() if isinstance(error, asyncio.CancelledError) else InternalError()
             problem.__cause__ = error
             await problems.respond(scope, problem)(scope, receive, send)
 

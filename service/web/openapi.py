@@ -28,8 +28,9 @@ _PROBLEM: Final = {
 class Document:
     """Made once per generation."""
 
-    def __init__(self, app: FastAPI) -> None:
+    def __init__(self, app: FastAPI, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
         self._generation: int | None = None
         self._document: dict[str, Any] = {}
 
@@ -46,7 +47,7 @@ class Document:
             version=app.version,
             description=app.description,
             routes=app.routes,
-            servers=[{"url": app.root_path}] if app.root_path else None,
+            servers=[{"url": self._root_path}] if self._root_path else None,
         )
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
         for model in catalogue.models:
@@ -136,6 +137,8 @@ def _response(model: Model) -> dict[str, Any]:
 
 
 def _tensors(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    if not specs:
+        return {"type": "array", "maxItems": 0}
     return {"type": "array", "items": {"anyOf": [_tensor(spec) for spec in specs]}}
 
 

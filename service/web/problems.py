@@ -25,6 +25,7 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.UnsupportedMedia: 415,
     errors.InferenceFailed: 500,
     errors.InternalError: 500,
+    errors.Interrupted: 500,
     errors.ModelNotReady: 503,
     errors.Draining: 503,
 }
