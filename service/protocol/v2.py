@@ -117,8 +117,8 @@ class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
     def __init__(self, document: bytes, blobs: memoryview) -> None:
+        self._text = document
         self._document = large.parse(document) or parse(document)
-        self._booleans = b"true" in document or b"false" in document
         self._blobs = blobs
         self._position = 0
 
@@ -156,7 +156,8 @@ class _Decoder:
         data = tensor.get("data", [])
         if isinstance(data, large.Numbers):
             return data.decode(what, datatype, shape)
-        return elements.decode(what, datatype, shape, data, self._booleans)
+        booleans = b"true" in self._text or b"false" in self._text
+        return elements.decode(what, datatype, shape, data, booleans)
 
     def _take(self, what: str, size: Any) -> memoryview:
         if type(size) is not int or size < 0:
