@@ -5,7 +5,8 @@ import os
 # Importing onnxruntime starts a telemetry thread unless this is set first. A process that holds that thread
 # and then forks cannot exit normally any more, and a service that reports home is nobody's wish.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# numpy's OpenBLAS adds a thread at import; the models run in ONNX Runtime, never in BLAS.
+# numpy's OpenBLAS adds threads at import, and so may OpenMP; the models run in ONNX Runtime, in threads that we count.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 __version__ = "0.1.0"
