@@ -85,9 +85,11 @@ def _decode_numbers(what: str, datatype: Datatype, flat: list[Any]) -> Array:
         return numbers.view(np.bool_)
     if not datatype.is_float:
         return numbers
-    with np.errstate(over="ignore"):
-        numbers = numbers.astype(datatype.numpy, copy=False)
-    if not np.isfinite(numbers).all():  # JSON has only finite numbers, so these have overflowed
+    if datatype is Datatype.FP16:
+        with np.errstate(over="ignore"):
+            numbers = numbers.astype(datatype.numpy)
+    # JSON has only finite numbers, all of which FP64 holds; in a narrower type others have overflowed.
+    if datatype is not Datatype.FP64 and not np.isfinite(numbers).all():
         raise _wrong_element(what, datatype, flat)
     return numbers
 

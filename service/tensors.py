@@ -125,22 +125,22 @@ class Signature:
 
     def check(self, tensors: Tensors) -> int:
         """Hold `tensors` against the inputs; returns the rows, 1 without a batch axis. Raises SignatureMismatch."""
-        self._check_names(tensors)
+        if len(tensors) != len(self.inputs) or any(spec.name not in tensors for spec in self.inputs):
+            raise self._wrong_names(tensors)
         seen: dict[str, tuple[int, str]] = {}
         for spec in self.inputs:
             shape = tensors[spec.name].shape
             _check_tensor(spec, tensors[spec.name])
-            _check_named_dimensions(spec, shape, seen)
+            if len(self.inputs) > 1 or len(shape) > 1:
+                _check_named_dimensions(spec, shape, seen)
         return tensors[self.inputs[0].name].shape[0] if self.batch else 1
 
-    def _check_names(self, tensors: Tensors) -> None:
+    def _wrong_names(self, tensors: Tensors) -> SignatureMismatch:
         wanted = [spec.name for spec in self.inputs]
         missing = [name for name in wanted if name not in tensors]
         unknown = [name for name in tensors if name not in wanted]
-        if not missing and not unknown:
-            return
         wrong = [f"{word} {quote(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
-        raise SignatureMismatch(f"inputs: expected {quote(wanted)}, got {quote(tensors)}: {', '.join(wrong)}")
+        return SignatureMismatch(f"inputs: expected {quote(wanted)}, got {quote(tensors)}: {', '.join(wrong)}")
 
 
 def describe(datatype: Datatype, shape: tuple[int, ...] | None) -> str:
@@ -157,16 +157,20 @@ def quote(names: Iterable[str]) -> str:
 
 
 def _check_tensor(spec: TensorSpec, array: Array) -> None:
-    fits = array.dtype == spec.datatype.numpy and (
-        spec.shape is None
-        or (
-            len(spec.shape) == array.ndim
-            and all(want in (FREE, got) for want, got in zip(spec.shape, array.shape, strict=True))
-        )
-    )
-    if not fits:
-        got = describe(datatype_of(array), array.shape)
-        raise SignatureMismatch(f"input {spec.name!r}: expected {spec}, got {got}")
+    if array.dtype == spec.datatype.numpy and _has_shape(spec.shape, array.shape):
+        return
+    raise SignatureMismatch(f"input {spec.name!r}: expected {spec}, got {describe(datatype_of(array), array.shape)}")
+
+
+def _has_shape(wanted: tuple[int, ...] | None, shape: tuple[int, ...]) -> bool:
+    if wanted is None:
+        return True
+    if len(wanted) != len(shape):
+        return False
+    for want, got in zip(wanted, shape, strict=True):  # noqa: SIM110 - every request passes here, and `all` costs more
+        if want not in (FREE, got):
+            return False
+    return True
 
 
 def _check_named_dimensions(spec: TensorSpec, shape: tuple[int, ...], seen: dict[str, tuple[int, str]]) -> None:

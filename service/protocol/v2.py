@@ -7,7 +7,7 @@ the stricter reading decides; every refusal says which field, what was expected 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import orjson
@@ -45,8 +45,7 @@ class InferRequest:
         return self.binary
 
 
-@dataclass(frozen=True, slots=True)
-class OutputTensor:
+class OutputTensor(NamedTuple):
     """One output on its way out, and the form the caller wants it in."""
 
     name: str
@@ -144,16 +143,18 @@ class _Decoder:
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
-        parameters = _object(f"{what}: 'parameters'", tensor.get("parameters"))
-        size = parameters.get("binary_data_size")
-        has_data = tensor.get("data") is not None
-        if has_data and size is not None:
-            raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got both")
+        size = None
+        if "parameters" in tensor:
+            size = _object(f"{what}: 'parameters'", tensor["parameters"]).get("binary_data_size")
+        data = tensor.get("data")
         if size is not None:
+            if data is not None:
+                raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got both")
             return binary.decode(what, datatype, shape, self._take(what, size))
-        if not has_data and prod(shape) > 0:
-            raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got neither")
-        data = tensor.get("data", [])
+        if data is None:
+            if prod(shape) > 0:
+                raise MalformedRequest(f"{what}: expected 'data' or 'parameters.binary_data_size', got neither")
+            data = []
         if isinstance(data, large.Numbers):
             return data.decode(what, datatype, shape)
         booleans = b"true" in self._text or b"false" in self._text
@@ -230,9 +231,12 @@ def _datatype(what: str, value: Any) -> Datatype:
 
 
 def _shape(what: str, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or any(type(size) is not int or size < 0 for size in value):
-        raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
-    if len(value) > MAX_RANK or prod(max(size, 1) for size in value) >= _MAX_SIZE:
+    elements = 1
+    for size in value if isinstance(value, list) else [None]:
+        if type(size) is not int or size < 0:
+            raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
+        elements *= size or 1
+    if len(value) > MAX_RANK or elements >= _MAX_SIZE:
         raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
     return tuple(value)
 

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
@@ -77,7 +78,7 @@ def _adopt_everything(handler: logging.Handler, level: int) -> None:
 
 def _common(console: bool) -> list[Processor]:
     if not console:
-        return [_stamp, _short_start_errors]
+        return [_short_start_errors]
     clock = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
     return [clock, structlog.processors.add_log_level, _short_start_errors]
 
@@ -85,7 +86,7 @@ def _common(console: bool) -> list[Processor]:
 def _renderers(console: bool) -> Sequence[Processor]:
     if console:
         return [_Console()]
-    return [structlog.processors.format_exc_info, _render_json]
+    return [structlog.processors.format_exc_info, _Json()]
 
 
 class _Console:
@@ -106,14 +107,6 @@ def _drop_colours(logger: WrappedLogger, method: str, event: EventDict) -> Event
     return event
 
 
-def _stamp(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-    """Time, level and pid; one step, since every request takes it."""
-    event["timestamp"] = datetime.now(UTC).isoformat()
-    event["level"] = method
-    event["pid"] = os.getpid()
-    return event
-
-
 def _short_start_errors(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     """Our own errors explain themselves; a traceback beside them would only bury the sentence."""
     info = event.get("exc_info")
@@ -124,12 +117,26 @@ def _short_start_errors(logger: WrappedLogger, method: str, event: EventDict) ->
     return event
 
 
-def _render_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    first = {key: event.pop(key) for key in ("timestamp", "level", "event") if key in event}
-    try:
-        return orjson.dumps({**first, **event}, default=str).decode()
-    except TypeError:  # a text that is no UTF-8, such as a file's name may be
-        return json.dumps({**first, **event}, default=str)
+class _Json:
+    """Time, level and event first; one step, since every request takes it."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
+        line = {"timestamp": self._now(), "level": method, "event": event.pop("event"), **event, "pid": os.getpid()}
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except TypeError:  # a text that is no UTF-8, such as a file's name may be
+            return json.dumps(line, default=str)
+
+    def _now(self) -> str:
+        """RFC 3339 with microseconds; all but those is made once a second."""
+        second, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+        if second != self._second:
+            self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+        return f"{self._text}.{nanoseconds // 1000:06}Z"
 
 
 class _Lines(io.TextIOBase):
