@@ -36,3 +36,12 @@ def fork(name: str, work: Callable[[], None]) -> int:
 def wait(pid: int) -> int:
     """The exit code; a signal that ended the child is negative."""
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def is_alive(pid: int) -> bool:
+    """A child that has ended but was not reaped yet still counts as alive."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

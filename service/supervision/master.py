@@ -63,14 +63,20 @@ class Master:
             raise
 
     def when_ready(self, server: Any) -> None:
-        """Gunicorn has no hook for the beginning of its end, so its `stop` is wrapped: readiness turns 503 first."""
-        stop = server.stop
+        """Gunicorn has no hooks for these moments, so its own methods are wrapped; each is a name of `Arbiter`."""
+        stop, manage_workers = server.stop, server.manage_workers
 
         def announced_stop(graceful: bool = True) -> None:
-            seat.board.service.terminating = True
+            seat.board.service.terminating = True  # readiness turns 503 before anything else happens
             stop(graceful)
 
+        def manage_all() -> None:
+            manage_workers()  # about once a second
+            self._keep_ops(server.LISTENERS)
+
         server.stop = announced_stop
+        server.manage_workers = manage_all
+        server.handle_usr2 = _refuse_second_master
 
     def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
         seat.board.service.workers = new
@@ -106,9 +112,28 @@ class Master:
         with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
         self._ops_listener = ops_listener
-        self._ops_pid = child.fork("ops", lambda: ops.run(self._settings, seat, ops_listener))
+        self._ops_pid = self._fork_ops([])
         manifest = self._prepare_first_generation()
         self._fit(server, manifest)
+
+    def _fork_ops(self, api_listeners: list[Any]) -> int:
+        """`api_listeners` would stay bound as long as ops lives, if it kept what it inherits."""
+        listener = self._ops_listener
+        assert listener
+
+        def work() -> None:
+            for api_listener in api_listeners:
+                api_listener.close()
+            ops.run(self._settings, seat, listener)
+
+        return child.fork("ops", work)
+
+    def _keep_ops(self, api_listeners: list[Any]) -> None:
+        """Gunicorn reaps every child, so whether ops lives can only be asked. Nothing starts while the master stops."""
+        if child.is_alive(self._ops_pid) or seat.board.service.terminating:
+            return
+        log.error("ops_died", hint="probes and scrapes wait until it is back")
+        self._ops_pid = self._fork_ops(api_listeners)
 
     def _refuse_contradictions(self, cfg: Any) -> None:
         """Gunicorn lets its command line win over the configuration; here that would break promises."""
@@ -159,6 +184,11 @@ class Master:
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass  # it had ended by itself
+
+
+def _refuse_second_master() -> None:
+    """SIGUSR2 makes Gunicorn start a second master on the same ports, which would not know our board."""
+    log.warning("signal_ignored", signal="USR2", reason="a service is replaced by a rollout, not in place")
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -11,6 +11,7 @@ On its way out a worker passes through these steps, each with the promise that i
 """
 
 import asyncio
+import os
 import signal
 import socket
 import sys
@@ -50,6 +51,7 @@ class WorkerServer(Server):
         self._asked: float | None = None
         self._quick = False
         self._acceptors: list[Acceptor] = []
+        self._master = os.getppid()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As the base class's for given sockets, but for who takes a connection."""
@@ -74,6 +76,9 @@ class WorkerServer(Server):
     async def on_tick(self, counter: int) -> bool:
         if await super().on_tick(counter):
             self._leave()  # the limit of requests is reached
+        if os.getppid() != self._master:
+            self._quick = True  # nobody is left to replace us, or to stop us: an orphan must not serve
+            self._leave()
         if self._asked is None:
             return False
         is_over = monotonic() - self._asked >= self._drain_seconds
