@@ -12,7 +12,7 @@
         InternalError, Interrupted   we made a mistake; we had to end first
         ModelNotReady, Draining    nothing was run: the same request may be sent again
       StartError                 an operator must change something before the service can start
-        SettingsError, AddressUnavailable, RepositoryError
+        SettingsError, AddressUnavailable, Contradiction, RepositoryError
 
 No class knows a status number: `web/problems.py` has the one table of them. A message names the thing, what was
 expected and what came. Messages of `ServiceError` are public too, so they never carry an exception's text: that is
@@ -164,6 +164,12 @@ class AddressUnavailable(StartError):
     """Another process listens there, or we may not."""
 
     code = "address_unavailable"
+
+
+class Contradiction(StartError):
+    """Gunicorn was told something that breaks a promise of ours."""
+
+    code = "contradiction"
 
 
 class RepositoryError(StartError):

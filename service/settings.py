@@ -252,7 +252,7 @@ def variables() -> dict[str, tuple[str, str, Any]]:
 
 # Kubernetes gives every container such variables for each Service; one called `onnicorn` must not break the start.
 _SERVICE_LINK: Final = re.compile(
-    r"ONNICORN(_[A-Z0-9]+)*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z_]+)?)"
+    r"ONNICORN(_[A-Z0-9]+)*_(SERVICE_HOST=.*|SERVICE_PORT(_[A-Z0-9_]+)?=\d+|PORT=\w+://.*|PORT_\d+_[A-Z]+(_[A-Z]+)?=.*)"
 )
 # Where tests and benchmarks look for large models: theirs, not the service's.
 _OTHERS: Final = frozenset({"ONNICORN_TEST_MODELS"})

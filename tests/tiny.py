@@ -25,6 +25,7 @@ ELEMENT_TYPES = {
     "BYTES": TensorProto.STRING,
 }
 DATATYPES = tuple(ELEMENT_TYPES)
+OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("ai.onnx.ml", 3)]
 WORDS = ("zero", "one", "zwölf")
 SECRET = "secret_lookup"
 """A node's name, which ONNX Runtime puts into the text of its exceptions."""
@@ -98,12 +99,72 @@ def gather_words() -> onnx.ModelProto:
 
 def failing() -> onnx.ModelProto:
     """index INT64 [batch] -> row FP32 [batch, 2] of a table of three: any other index fails in the run."""
-    table = numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2), "table")
+    return lookup(3)
+
+
+def lookup(rows: int) -> onnx.ModelProto:
+    """The same with so many rows in the table."""
+    table = numpy_helper.from_array(np.arange(2 * rows, dtype=np.float32).reshape(rows, 2), "table")
     return _model(
         [helper.make_node("Gather", ["table", "index"], ["row"], name=SECRET)],
         inputs=[_value("index", TensorProto.INT64, ["batch"])],
         outputs=[_value("row", TensorProto.FLOAT, ["batch", 2])],
         initializers=[table],
+    )
+
+
+def sevens() -> onnx.ModelProto:
+    """x FP32 [n] -> y FP32 [weeks, 7]: fails for every length that seven does not divide, so for one."""
+    shape = numpy_helper.from_array(np.array([-1, 7], dtype=np.int64), "shape")
+    return _model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["n"])],
+        outputs=[_value("y", TensorProto.FLOAT, ["weeks", 7])],
+        initializers=[shape],
+    )
+
+
+def flattened() -> onnx.ModelProto:
+    """x FP32 [batch, 2, 2] -> y FP32 [batch, 4], in the way exporters write it, which fails for no rows."""
+    shape = numpy_helper.from_array(np.array([0, -1], dtype=np.int64), "shape")
+    return _model(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", 2, 2])],
+        outputs=[_value("y", TensorProto.FLOAT, ["batch", 4])],
+        initializers=[shape],
+    )
+
+
+def repeated() -> onnx.ModelProto:
+    """x FP32 [batch, n] -> y FP32 [batch, 2n], each row twice side by side: the size of y's second axis has no name."""
+    return _model(
+        [helper.make_node("Concat", ["x", "x"], ["y"], axis=1)],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", "n"])],
+        outputs=[_value("y", TensorProto.FLOAT, ["batch", None])],
+    )
+
+
+def weighted(zipmap: bool = False) -> onnx.ModelProto:
+    """x FP32 [batch, 2] -> y = x @ w for w = [[1, 2], [3, 4]]; with a ZipMap y is a map of "a" and "b" per row."""
+    weights = numpy_helper.from_array(np.array([[1, 2], [3, 4]], dtype=np.float32), "w")
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["scores" if zipmap else "y"])]
+    output = _value("y", TensorProto.FLOAT, ["batch", 2])
+    if zipmap:
+        names = {"classlabels_strings": ["a", "b"], "domain": "ai.onnx.ml"}
+        nodes.append(helper.make_node("ZipMap", ["scores"], ["y"], **names))
+        value = helper.make_tensor_type_proto(TensorProto.FLOAT, [])
+        map_type = helper.make_map_type_proto(TensorProto.STRING, value)
+        output = helper.make_value_info("y", helper.make_sequence_type_proto(map_type))
+    return _model(nodes, [_value("x", TensorProto.FLOAT, ["batch", 2])], [output], [weights])
+
+
+def constant() -> onnx.ModelProto:
+    """No input at all -> y FP32 [2] = 1, 2."""
+    return _model(
+        [helper.make_node("Identity", ["c"], ["y"])],
+        inputs=[],
+        outputs=[_value("y", TensorProto.FLOAT, [2])],
+        initializers=[numpy_helper.from_array(np.array([1, 2], dtype=np.float32), "c")],
     )
 
 
@@ -177,6 +238,13 @@ def write(model: onnx.ModelProto, root: Path, name: str, version: int | str = 1)
     return path
 
 
+def write_with_weights_outside(model: onnx.ModelProto, root: Path, name: str) -> Path:
+    """The same, with every constant in a file `weights.bin` beside the model's own."""
+    path = write(model, root, name)
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    return path
+
+
 def repository(root: Path, **models: onnx.ModelProto) -> Path:
     """Put each model into the repository at `root` as its version 1; return `root`."""
     for name, model in models.items():
@@ -195,7 +263,7 @@ def _model(
     initializers: Sequence[onnx.TensorProto] = (),
 ) -> onnx.ModelProto:
     graph = helper.make_graph(nodes, "tiny", inputs, outputs, initializers)
-    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    return helper.make_model(graph, ir_version=8, opset_imports=OPSETS)
 
 
 def _classifier(labels: Sequence[int] | Sequence[str]) -> onnx.ModelProto:

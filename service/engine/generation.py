@@ -13,6 +13,7 @@ from service.engine.measure import measure
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.repository import Candidate, Refusal, scan
+from service.engine.samples import read_golden
 from service.engine.session import Compute
 from service.errors import RepositoryError
 
@@ -74,9 +75,10 @@ def _check(candidate: Candidate, compute: Compute, cache: Cache) -> Entry | Refu
             declaration=candidate.declaration,
         )
         compute = compute.preferring(candidate.declaration.providers)
-        entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache)})
+        samples = read_golden(entry.golden, entry.declaration.tolerance)
+        entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
-        model.warm_up()
+        model.warm_up(samples)
         entry = entry.model_copy(update={"findings": measure(model)})
     except RepositoryError as error:
         return Refusal(name=candidate.name, version=candidate.version, reason=str(error))

@@ -13,7 +13,7 @@ from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
 from service.engine.padding import Padding
 from service.engine.prepare import load_plain, load_prepared
-from service.engine.samples import made_up, ones, read_golden
+from service.engine.samples import Golden, made_up, ones, read_golden
 from service.engine.session import Compute, Session
 from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
 from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
@@ -73,10 +73,16 @@ class Model:
         """Every output, in the model's order."""
         return self.run(tensors, self.signature.output_names)
 
-    def warm_up(self) -> None:
-        """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError."""
+    def warm_up(self, samples: Sequence[Golden] | None = None) -> None:
+        """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError.
+
+        `samples` are the golden ones, where they have been read already.
+        """
         started = time.perf_counter()
-        golden = self._replay_golden()
+        if samples is None:
+            samples = read_golden(self._entry.golden, self.declaration.tolerance)
+        self._replay(samples)
+        golden = len(samples)
         declared = self.declaration.warm_up
         for inputs in declared:
             self._run_declared(inputs)
@@ -115,15 +121,13 @@ class Model:
             for tensors, result in zip(requests, results, strict=True)
         ]
 
-    def _replay_golden(self) -> int:
-        samples = read_golden(self._entry.golden, self.declaration.tolerance)
+    def _replay(self, samples: Sequence[Golden]) -> None:
         for sample in samples:
             names = [spec.name for spec in self._select(sample.file, list(sample.outputs))]
             got = self._try(f"golden sample {sample.file}", sample.inputs, names)
             if difference := sample.difference(dict(zip(names, got, strict=True))):
                 raise RepositoryError(f"model {self.name!r} version {self.version}: {difference}")
             self.example = self.example or sample.inputs
-        return len(samples)
 
     def _select(self, file: object, names: list[str]) -> list[TensorSpec]:
         try:

@@ -8,7 +8,7 @@ The result fits only this CPU, this version of ONNX Runtime and these options, s
 import hashlib
 import json
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ import structlog
 
 from service.engine.cache import MODEL, WEIGHTS, Cache, CacheUnusable
 from service.engine.manifest import Entry
-from service.engine.samples import made_up, read_golden
+from service.engine.samples import Golden, made_up
 from service.engine.session import Compute, Session, session_options
 from service.errors import RepositoryError
 from service.tensors import Array, Tensors
@@ -33,7 +33,7 @@ _MIN_BYTES: Final = 1024
 _CPU_ONLY: Final = ("CPUExecutionProvider",)
 
 
-def prepare(entry: Entry, compute: Compute, store: Cache) -> Path | None:
+def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Golden] = ()) -> Path | None:
     """The prepared form of a version, made if the cache has none; None, with one warning, where it cannot be had."""
     if compute.providers != _CPU_ONLY:
         return None  # packed weights are the CPU kernels' own; a device keeps its copy in its own memory
@@ -44,7 +44,7 @@ def prepare(entry: Entry, compute: Compute, store: Cache) -> Path | None:
     try:
         with store.draft(key, size) as draft:
             _write(entry, compute, draft)
-            _compare(entry, compute, draft / MODEL)
+            _compare(entry, compute, draft / MODEL, samples)
     except (CacheUnusable, RepositoryError) as error:
         log.warning(
             "not_prepared",
@@ -103,13 +103,13 @@ def _write(entry: Entry, compute: Compute, draft: Path) -> None:
     Session(entry.file, entry.facts, options, compute.providers)
 
 
-def _compare(entry: Entry, compute: Compute, model: Path) -> None:
+def _compare(entry: Entry, compute: Compute, model: Path, samples: Sequence[Golden] = ()) -> None:
     """Run both forms on the same inputs. Raises RepositoryError where they differ by a bit, or the model by itself."""
     original = load_plain(entry, compute)
     prepared = load_prepared(model, entry, compute)
     if prepared.signature != original.signature:
         raise RepositoryError("the optimised model has another signature")
-    for tensors in _inputs(entry, original):
+    for tensors in _inputs(samples, original):
         wanted = _outcome(original, tensors)
         if not _equal(wanted, _outcome(original, tensors)):
             raise RepositoryError("the model answers the same input differently each time, so nothing can be compared")
@@ -117,8 +117,7 @@ def _compare(entry: Entry, compute: Compute, model: Path) -> None:
             raise RepositoryError("the optimised model answers differently")
 
 
-def _inputs(entry: Entry, session: Session) -> Iterator[Tensors]:
-    samples = read_golden(entry.golden, entry.declaration.tolerance)
+def _inputs(samples: Sequence[Golden], session: Session) -> Iterator[Tensors]:
     yield from (sample.inputs for sample in samples)
     if not samples:
         yield from made_up(session.signature)

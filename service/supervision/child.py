@@ -7,7 +7,6 @@ from collections.abc import Callable
 import structlog
 
 from service.errors import StartError
-from service.telemetry import identity
 
 log = structlog.get_logger()
 
@@ -21,7 +20,6 @@ def fork(name: str, work: Callable[[], None]) -> int:
     try:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        identity.become(name)
         work()
         code = 0
     except StartError as error:

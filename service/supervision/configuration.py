@@ -2,13 +2,15 @@
 
 import math
 import os
+import shlex
+import sys
 from functools import cache
 from typing import Any
 
 import structlog
 
 from service.board import Board
-from service.errors import StartError
+from service.errors import Contradiction, StartError
 from service.plan import plan_for_this_machine
 from service.settings import Log, Settings
 from service.supervision import directory
@@ -22,6 +24,7 @@ def gunicorn_settings() -> dict[str, Any]:
     """Every Gunicorn setting that differs from its default. Ends the process with one line if something is wrong."""
     logs.configure(Log())
     try:
+        _refuse_daemon()
         settings = Settings.from_environment(os.environ)
         lines = logs.configure(settings.log)
         seat.share(Board(), directory.create(settings.run.dir))
@@ -31,6 +34,13 @@ def gunicorn_settings() -> dict[str, Any]:
     assert seat.directory is not None
     identity.keep_metrics_in(seat.directory)
     return _gunicorn_settings(settings, lines)
+
+
+def _refuse_daemon() -> None:
+    """Gunicorn would leave its terminal between this configuration and the first hook: the last moment to say no."""
+    given = [*sys.argv[1:], *shlex.split(os.environ.get("GUNICORN_CMD_ARGS", ""))]
+    if not {"-D", "--daemon"}.isdisjoint(given):
+        raise Contradiction("gunicorn's daemon mode is not supported: let systemd or a container run the service")
 
 
 def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
@@ -48,8 +58,6 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
         "preload_app": True,
         # The heartbeat of the event loop, not a limit for requests.
         "timeout": int(settings.lifecycle.heartbeat_seconds),
-        # The run directory bears this process's pid.
-        "daemon": False,
     }
     master = Master(settings, plan, promised, lines)
     hooks = (

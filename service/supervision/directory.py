@@ -1,39 +1,48 @@
 """The directory of one running service: metric files and manifests.
 
-Fresh for each master and named by it, so that two services on one host never meet; those of dead masters are removed.
+Fresh for each master, so that two services on one host never meet, nor two containers of a pod that share /dev/shm,
+where each master is process 1. A master holds a lock on its own for as long as one of its processes lives; what nobody
+holds was left behind by a death, and is removed.
 """
 
+import fcntl
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from service.errors import StartError
 
-_PREFIX = "onnicorn"
+_PREFIX: Final = "onnicorn-"
 
 
 class DirectoryUnusable(StartError):
+    """Files of the running service cannot be kept where they should be."""
+
     code = "directory_unusable"
 
 
 def create(parent: Path) -> Path:
-    """`<parent>/onnicorn-<pid>-<start>` of this process. Raises DirectoryUnusable."""
+    """A new directory below `parent`, locked by this process and its forks. Raises DirectoryUnusable."""
     prune(parent)
-    directory = parent / f"{_PREFIX}-{os.getpid()}-{_start_of(os.getpid())}"
     try:
-        directory.mkdir(mode=0o700, exist_ok=True)
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        # Never closed: the lock ends with the last process that has inherited it.
+        fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_SH)
     except OSError as error:
         raise DirectoryUnusable(
-            f"{directory} cannot be made: {error.strerror}; set ONNICORN_RUN__DIR to a writable directory"
+            f"no directory can be made in {parent}: {error.strerror}; set ONNICORN_RUN__DIR to a writable directory"
         ) from None
     return directory
 
 
 def prune(parent: Path) -> None:
-    """Remove what masters left behind that are dead, or whose pid another process has now."""
-    for directory in parent.glob(f"{_PREFIX}-*-*"):
-        _, pid, start = directory.name.split("-", 2)
-        if pid.isdecimal() and _start_of(int(pid)) != start:
+    """Remove what masters left behind that are dead."""
+    for directory in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError), _held(directory):
             remove(directory)
 
 
@@ -41,9 +50,12 @@ def remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _start_of(pid: int) -> str | None:
-    """When the process began, in clock ticks since boot (proc(5), field 22 of stat); None for no such process."""
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Alone, or BlockingIOError."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)

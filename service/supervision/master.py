@@ -11,7 +11,7 @@ import structlog
 from service.board import State
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
-from service.errors import StartError
+from service.errors import Contradiction, StartError
 from service.loading import prepare_generation, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
@@ -25,11 +25,9 @@ log = structlog.get_logger()
 _FIRST: Final = 1  # the generation that a start prepares
 
 
-class Contradiction(StartError):
-    code = "contradiction"
-
-
 class PrepareDied(StartError):
+    """The child that checks the models was killed."""
+
     code = "prepare_died"
 
 

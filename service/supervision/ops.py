@@ -24,6 +24,7 @@ from service.board import Board, Seat, Verdict
 from service.engine.manifest import Manifest
 from service.settings import Settings
 from service.supervision.connection import Connection
+from service.telemetry import identity
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.web import problems
@@ -64,6 +65,7 @@ def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
     # A terminal sends Ctrl-C and its own end to the whole group; the master decides when ops ends.
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
+    identity.become("ops")
     config = uvicorn.Config(
         create_app(settings, seat), loop="uvloop", http=Connection, ws="none", lifespan="off",
         log_config=None, access_log=False, server_header=False,

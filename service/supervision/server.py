@@ -94,7 +94,7 @@ class WorkerServer(Server):
             connection.say_goodbye()
         await self._wait(lambda: not self.server_state.tasks, _QUICK if self._quick else self._finish_seconds)
         await self._wait(lambda: not self.server_state.connections, linger)
-        self._abandon()
+        await self._abandon()
         await self.lifespan.shutdown()
 
     def _make_connection(self) -> Connection:
@@ -134,13 +134,15 @@ class WorkerServer(Server):
                 await self.config.callback_notify()
             await asyncio.sleep(_POLL)
 
-    def _abandon(self) -> None:
+    async def _abandon(self) -> None:
         """Whoever is still here has had their time."""
         tasks = list(self.server_state.tasks)
         if tasks:
             log.warning("requests_abandoned", requests=len(tasks))
         for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_LINGER)  # each says so to its client
         for connection in self._connections():
             connection.transport.close()
 

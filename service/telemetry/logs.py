@@ -27,6 +27,10 @@ from service.telemetry.lines import LineWriter
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
+class AlreadyLogged(Exception):
+    """Ends a start whose reason has been logged; Uvicorn's own words on it, a traceback, are dropped."""
+
+
 def configure(settings: Log, stream: TextIO = sys.stdout) -> LineWriter:
     """Route every record of this process to `stream`, through the writer that is returned."""
     sys.stderr = sys.__stderr__  # where an earlier call has taken it over
@@ -64,6 +68,7 @@ def _adopt_everything(handler: logging.Handler, level: int) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level)
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
     # asyncio says at debug level which selector it uses, at every start.
     logging.getLogger("asyncio").setLevel(max(level, logging.INFO))
     logging.captureWarnings(True)
@@ -137,6 +142,12 @@ class _Json:
         if second != self._second:
             self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._text}.{nanoseconds // 1000:06}Z"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return AlreadyLogged.__name__ not in record.getMessage() and not (
+        record.exc_info and isinstance(record.exc_info[1], AlreadyLogged)
+    )
 
 
 class _Lines(io.TextIOBase):

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,17 +17,20 @@ from service.board import Seat, State
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
-from service.errors import OnnicornError
+from service.errors import OnnicornError, StartError
 from service.loading import load, prepare_generation
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat
+from service.telemetry.logs import AlreadyLogged
 from service.telemetry.scrape import Scrape, Served
 from service.web import health, infer, metadata, problems, repository
 from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
+
+log = structlog.get_logger()
 
 
 def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
@@ -93,7 +97,11 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIAp
 async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> AsyncIterator[None]:
     """Load, warm up, verify; ready in between; stop."""
     row = seat.row
-    catalogue = await asyncio.to_thread(_load, settings, seat)
+    try:
+        catalogue = await asyncio.to_thread(_load, settings, seat)
+    except StartError as error:
+        log.critical(error.code, reason=str(error))
+        raise AlreadyLogged from None
     dataplane.serve(catalogue)
     for name in catalogue.names:
         metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind

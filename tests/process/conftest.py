@@ -1,41 +1,139 @@
-"""The real thing: Gunicorn's master, its workers and the ops process, started and ended as in production."""
+"""The real thing: Gunicorn's master, its workers and the ops process, started and ended as in production.
 
+Nothing here sleeps: whoever waits asks a condition between bounded waits for the process itself.
+"""
+
+import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx2
 import pytest
 
 from tests import tiny
+from tests.oip import Json
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "service.asgi:app")
-START_SECONDS = 60
-STOP_SECONDS = 60
+SECONDS = 30
+"""How long anything may take before the test fails; nothing is expected to come near it."""
+MARK = "TESTED_SERVICE"
+"""A variable by which all processes of one service know each other."""
+
+T = TypeVar("T")
+
+
+def client(address: str) -> httpx2.Client:
+    """A client of `HOST:PORT` or `unix:PATH` that asks for no compression and that no proxy variable leads astray."""
+    path = address.removeprefix("unix:")
+    is_unix = path != address
+    return httpx2.Client(
+        base_url="http://localhost" if is_unix else f"http://{address}",
+        transport=httpx2.HTTPTransport(uds=path if is_unix else None, verify=False),
+        timeout=SECONDS,
+        trust_env=False,
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
+def connect(address: str) -> socket.socket:
+    """The same as bare bytes. Whatever blocks for too long raises TimeoutError."""
+    path = address.removeprefix("unix:")
+    if path == address:
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(SECONDS)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 @dataclass(frozen=True)
 class Service:
-    """A running service: its master, its two addresses (`host:port`), and the files that it prints to."""
+    """A service: its master, its two addresses, the files that it prints to, and where its run directory is."""
 
     process: subprocess.Popen[bytes]
     api: str
     ops: str
     stdout: Path
     stderr: Path
+    run: Path
 
     def printed(self) -> str:
         """Everything that it has printed so far."""
         return self.stdout.read_text() + self.stderr.read_text()
+
+    def records(self) -> list[Json]:
+        """What it has logged so far. A line that is no JSON object is an error; one that is not whole yet is left."""
+        # Not splitlines: to Unicode, other characters end a line as well.
+        *whole, _ = self.stdout.read_text().split("\n")
+        records = [json.loads(line) for line in whole]
+        assert [record for record in records if not isinstance(record, dict)] == []
+        return records
+
+    def requests(self) -> list[Json]:
+        """The lines about requests: one each."""
+        return [record for record in self.records() if record["event"] == "request"]
+
+    def get(self, path: str) -> httpx2.Response:
+        """From the API port, over a connection of its own."""
+        with client(self.api) as api:
+            return api.get(path)
+
+    def post(self, path: str, document: Any) -> httpx2.Response:
+        """To the API port, over a connection of its own."""
+        with client(self.api) as api:
+            return api.post(path, json=document)
+
+    def probe(self, path: str) -> httpx2.Response:
+        """From the ops port."""
+        with client(self.ops) as ops:
+            return ops.get(path)
+
+    def workers(self) -> dict[int, int]:
+        """The pids of the ready workers by slot."""
+        rows = self.probe("/readyz").json()["workers"]
+        return {row["slot"]: row["pid"] for row in rows if row["state"] == "READY"}
+
+    def wait_until(self, condition: Callable[[], T], expected: str) -> T:
+        """Ask until the answer is true, and return it. The end of the service meanwhile fails the test."""
+        deadline = time.monotonic() + SECONDS
+        while not (answer := condition()):
+            try:
+                code = self.process.wait(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline:
+                    pytest.fail(f"not {expected} after {SECONDS} s:\n{self.printed()}")
+            else:
+                pytest.fail(f"exited with {code} before it was {expected}:\n{self.printed()}")
+        return answer
+
+    def alive(self) -> list[int]:
+        """The pids of its processes, the master among them."""
+        return alive(self.run)
+
+    def is_started(self) -> bool:
+        """Not so either while nobody listens on the ops port."""
+        try:
+            # Not by the client, which leaks a UNIX socket that it cannot connect.
+            connect(self.ops).close()
+            return self.probe("/startupz").status_code == 200
+        except (OSError, httpx2.TransportError):
+            return False
 
 
 StartService = Callable[..., Service]
@@ -46,8 +144,8 @@ def start_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSer
     """`start_service(repository, ONNICORN_...="...")` starts a service that the end of the module ends."""
     with ExitStack() as stack:
 
-        def start(repository: Path, **environment: str) -> Service:
-            return stack.enter_context(_running(repository, tmp_path_factory.mktemp("service"), environment))
+        def start(repository: Path, **environment: str | None) -> Service:
+            return stack.enter_context(running(repository, tmp_path_factory.mktemp("service"), **environment))
 
         yield start
 
@@ -61,75 +159,108 @@ def service(start_service: StartService, tmp_path_factory: pytest.TempPathFactor
 
 
 @contextmanager
-def _running(repository: Path, folder: Path, environment: dict[str, str]) -> Iterator[Service]:
-    api, ops = _free_addresses()
-    settings = {
-        "ONNICORN_REPOSITORY__PATH": str(repository),
-        "ONNICORN_HTTP__BIND": api,
-        "ONNICORN_OPS__BIND": ops,
-        "ONNICORN_RUNTIME__WORKERS": "2",
-    }
-    stdout, stderr = folder / "stdout", folder / "stderr"
+def running(repository: Path, folder: Path, **environment: str | None) -> Iterator[Service]:
+    """A service that is started, and that is ended with SIGTERM unless the block has done it; its exit code is 0."""
+    with launched(repository, folder, **environment) as service:
+        service.wait_until(service.is_started, "started")
+        yield service
+        if service.process.poll() is None:
+            service.process.terminate()
+        assert exit_code(service) == 0, service.printed()
+
+
+@contextmanager
+def launched(repository: Path, folder: Path, *wrapper: str, **environment: str | None) -> Iterator[Service]:
+    """A service of which nothing is expected. What it prints and keeps lies in `folder`; None unsets a variable.
+
+    `wrapper` is a command that runs the command behind it.
+    """
+    stdout, stderr, run = (folder / name for name in ("stdout", "stderr", "run"))
+    run.mkdir(parents=True, exist_ok=True)
+    variables = environment_of(repository, run, environment)
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
-            COMMAND,
+            (*wrapper, *COMMAND),
             cwd=ROOT,
-            env=os.environ | settings | environment,
+            env=variables,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
             start_new_session=True,
         )
-    running = Service(process, api, ops, stdout, stderr)
+    api, ops = variables["ONNICORN_HTTP__BIND"], variables["ONNICORN_OPS__BIND"]
     try:
-        _wait_until_started(running)
-        yield running
-        _end(running)
+        yield Service(process, api, ops, stdout, stderr, run)
     finally:
-        _kill_what_is_left(process)
+        kill_what_is_left(process, run)
 
 
-def _free_addresses() -> tuple[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
-        first, second = (f"127.0.0.1:{server.getsockname()[1]}" for server in (one, other))
-    return first, second
-
-
-def _wait_until_started(service: Service) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while not _is_ok(f"http://{service.ops}/startupz"):
-        try:
-            code = service.process.wait(timeout=0.05)
-        except subprocess.TimeoutExpired:
-            if time.monotonic() > deadline:
-                pytest.fail(f"not started after {START_SECONDS} s:\n{service.printed()}")
-        else:
-            pytest.fail(f"exited with {code} while it started:\n{service.printed()}")
-
-
-def _is_ok(url: str) -> bool:
+def exit_code(service: Service) -> int:
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _end(service: Service) -> None:
-    """SIGTERM, unless the test has ended it already; what it was asked to finish it has finished, so 0."""
-    if service.process.poll() is None:
-        service.process.terminate()
-    try:
-        code = service.process.wait(timeout=STOP_SECONDS)
+        return service.process.wait(timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        pytest.fail(f"not ended {STOP_SECONDS} s after SIGTERM:\n{service.printed()}")
-    assert code == 0, service.printed()
+        pytest.fail(f"not ended after {SECONDS} s:\n{service.printed()}")
 
 
-def _kill_what_is_left(process: subprocess.Popen[bytes]) -> None:
-    """A failed test leaves nothing running: the service is a session, and so a process group, of its own."""
+def alive(run: Path) -> list[int]:
+    """The pids of the service's processes, found by what they inherit: one that has left the session is one as well."""
+    mark = f"{MARK}={run}\0".encode()
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):  # it has ended meanwhile, or is another user's; a zombie's is empty
+            if mark in environment.read_bytes():
+                found.append(int(environment.parent.name))
+    return found
+
+
+def wait_until_gone(pid: int) -> None:
+    """For a process that is nobody's child here."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    process.wait(timeout=STOP_SECONDS)
+    try:
+        ended, _, _ = select.select([descriptor], [], [], SECONDS)
+        assert ended, f"process {pid} lives on after {SECONDS} s"
+    finally:
+        os.close(descriptor)
+
+
+def kill_what_is_left(process: subprocess.Popen[bytes], run: Path) -> None:
+    """A failed test leaves nothing running: each process of the service is ended by its own pid."""
+    while left := alive(run):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            wait_until_gone(pid)
+    process.wait(timeout=SECONDS)
+
+
+def environment_of(repository: Path, run: Path, changes: Mapping[str, str | None]) -> dict[str, str]:
+    """What a service is started with. A developer's own settings of Gunicorn are not the ones under test."""
+    api, ops = free_addresses()
+    variables: dict[str, str | None] = {
+        **os.environ,
+        "GUNICORN_CMD_ARGS": None,
+        "WEB_CONCURRENCY": None,
+        "ONNICORN_REPOSITORY__PATH": str(repository),
+        "ONNICORN_HTTP__BIND": api,
+        "ONNICORN_OPS__BIND": ops,
+        "ONNICORN_RUNTIME__WORKERS": "2",
+        "ONNICORN_RUN__DIR": str(run),
+        "ONNICORN_CACHE__DIR": str(run.parent / "cache"),
+        "ONNICORN_LIFECYCLE__DRAIN_SECONDS": "0",  # whoever tests the drain asks for one
+        MARK: str(run),
+        **changes,
+    }
+    return {name: value for name, value in variables.items() if value is not None}
+
+
+def free_addresses(host: str = "127.0.0.1") -> tuple[str, str]:
+    """Two that nobody listens on at the moment; nothing keeps them free, but the kernel hands each out rarely."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    written = f"[{host}]" if ":" in host else host
+    with ExitStack() as stack:
+        servers = [stack.enter_context(socket.create_server((host, 0), family=family)) for _ in range(2)]
+        first, second = (f"{written}:{server.getsockname()[1]}" for server in servers)
+    return first, second
