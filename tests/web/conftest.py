@@ -18,8 +18,8 @@ SMALL_BODY = 65_536
 
 
 @contextmanager
-def _serve(models: Path, **groups: Any) -> Iterator[TestClient]:
-    groups = {"repository": {"path": str(models)}} | groups
+def _serve(models: Path, cache_dir: Path, **groups: Any) -> Iterator[TestClient]:
+    groups = {"repository": {"path": str(models)}, "cache": {"dir": str(cache_dir)}} | groups
     app = create_app(Settings(**groups))
     # The client's own default asks for compression, which is then seen by no test.
     with TestClient(app, headers={"Accept-Encoding": "identity"}) as client:
@@ -27,21 +27,21 @@ def _serve(models: Path, **groups: Any) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def serve() -> Serve:
+def serve(cache_dir: Path) -> Serve:
     """`with serve(repository, http={...}) as client`: an app with other models or settings."""
-    return _serve
+    return lambda models, **groups: _serve(models, cache_dir, **groups)
 
 
 @pytest.fixture(scope="session")
-def client(repository: Path) -> Iterator[TestClient]:
+def client(repository: Path, cache_dir: Path) -> Iterator[TestClient]:
     """A client of all tiny models under the default settings."""
-    with _serve(repository) as client:
+    with _serve(repository, cache_dir) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def small_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def small_client(tmp_path_factory: pytest.TempPathFactory, cache_dir: Path) -> Iterator[TestClient]:
     """A client of a server that takes bodies of `SMALL_BODY` bytes and no more."""
     models = tiny.repository(tmp_path_factory.mktemp("small"), identity_bytes=tiny.identity("BYTES"))
-    with _serve(models, http={"max_body_bytes": SMALL_BODY}) as client:
+    with _serve(models, cache_dir, http={"max_body_bytes": SMALL_BODY}) as client:
         yield client
