@@ -47,6 +47,13 @@ class Connection(HttpToolsProtocol):
             data = _without_upgrade(data)
         super().data_received(data)
 
+    def eof_received(self) -> bool:
+        """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
+        if self.is_idle or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
+
     @property
     def is_idle(self) -> bool:
         """No request is being answered."""

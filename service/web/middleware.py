@@ -41,7 +41,7 @@ class Accounting:
             if message["type"] == "http.response.start":
                 record.status = message["status"]
                 message = {**message, "headers": [*message.get("headers", ()), *names]}
-            else:
+            elif record.method != "HEAD":
                 record.bytes_out += len(message.get("body", b""))
             await send(message)
 
