@@ -47,7 +47,7 @@ class Connection(HttpToolsProtocol):
             data = _without_upgrade(data)
         super().data_received(data)
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
         if self.is_idle or self.cycle.more_body:
             return False

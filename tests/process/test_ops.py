@@ -1,10 +1,15 @@
 """The port for probes: what an orchestrator, and who debugs it, gets to read."""
 
+import os
+import signal
+from pathlib import Path
+
 import pytest
 
 from tests.oip import Json, assert_problem
-from tests.process.conftest import Service, StartService, client
+from tests.process.conftest import Service, StartService, client, running, wait_until_gone
 from tests.process.double import doubled, serve_double
+from tests.process.test_signals import ops_of
 
 WORDS = {"/livez": "live", "/readyz": "ready", "/startupz": "started"}
 
@@ -77,3 +82,17 @@ def test_probes_are_neither_logged_nor_counted(service: Service) -> None:
     metrics = service.probe("/metrics").text
     assert [path for path in WORDS if path in metrics] == []
     assert len(service.requests()) == before
+
+
+def test_a_slash_behind_a_probe_is_another_path(tmp_path: Path) -> None:
+    """Answered with a redirect to whatever the Host header says, without our body; the API port has that off."""
+    with running(serve_double(tmp_path), tmp_path) as service:
+        assert_problem(service.probe("/readyz/"), 404, "not_found", "/readyz/")
+
+
+def test_ops_comes_back_when_it_is_killed(tmp_path: Path) -> None:
+    with running(serve_double(tmp_path), tmp_path) as service:
+        ops = ops_of(service)
+        os.kill(ops, signal.SIGKILL)
+        wait_until_gone(ops)
+        service.wait_until(service.is_started, "probed again")

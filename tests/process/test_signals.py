@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.oip import Json
+from tests.oip import Json, assert_problem
 from tests.process.conftest import Service, exit_code, launched, running, wait_until_gone
 from tests.process.double import BODY, INFER, TWOS, doubled, golden_file, golden_sample, serve_double
 from tests.process.wire import Wire, request, wire
@@ -212,3 +212,31 @@ def test_what_a_killed_master_left_behind_is_removed_by_the_next_start(tmp_path:
         (own,) = killed.run.iterdir()
         assert own != left
     assert list(killed.run.iterdir()) == []
+
+
+def test_a_hang_up_of_the_terminal_ends_no_worker(tmp_path: Path) -> None:
+    """It reaches the whole group; `post_fork` ignores it, and then the worker's `init_signals` resets it."""
+    with running(serve_double(tmp_path), tmp_path) as service:
+        before = service.workers()
+        for pid in before.values():
+            os.kill(pid, signal.SIGHUP)
+        assert doubled(service) == TWOS
+        assert service.workers() == before
+
+
+def test_a_quit_of_the_terminal_leaves_ops_to_the_master(tmp_path: Path) -> None:
+    """Ctrl-backslash reaches the whole group as Ctrl-C does; the probes are needed until the end."""
+    with running(serve_double(tmp_path), tmp_path) as service:
+        os.kill(ops_of(service), signal.SIGQUIT)
+        assert service.probe("/livez").status_code == 200
+
+
+def test_a_request_that_a_quick_end_cuts_off_gets_a_problem_and_one_true_line(tmp_path: Path) -> None:
+    with running(serve_double(tmp_path), tmp_path) as service, half_a_request(service) as connection:
+        service.process.send_signal(signal.SIGINT)
+        answer = connection.answer()
+        assert exit_code(service) == 0
+    (line,) = service.requests()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert_problem(answer, answer.status_code, answer.json()["code"])
+    assert (line["status"], line["request_id"]) == (answer.status_code, answer.headers["X-Request-ID"])

@@ -1,6 +1,10 @@
 """What keeps the service from starting, and what does not."""
 
+import os
+import shutil
+import signal
 import socket
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +14,7 @@ from tests import tiny
 from tests.oip import assert_problem
 from tests.process.conftest import exit_code, free_addresses, launched, running
 from tests.process.double import ONES, TWOS, doubled, golden_file, golden_sample, serve_double
+from tests.process.test_signals import gated, verdict
 
 BOOT = "Booting worker"
 """What Gunicorn logs for each worker that it forks."""
@@ -255,3 +260,52 @@ def test_a_root_path_is_served_whether_the_proxy_strips_it_or_not(tmp_path: Path
         assert_problem(service.get("/team/v2"), 404, "not_found", "/team/v2")
     routes = {record["route"] for record in service.requests() if record["method"] == "POST"}
     assert routes == {"/v2/models/{model_name}/infer"}
+
+
+def test_a_service_cannot_be_made_a_daemon(tmp_path: Path) -> None:
+    """Its run directory is named by the parent that has ended, so that the next start on the host removes it."""
+    with launched(serve_double(tmp_path), tmp_path, GUNICORN_CMD_ARGS="--daemon") as service:
+        code = exit_code(service)
+        critical = [record for record in service.records() if record["level"] == "critical"]
+        assert (code > 0, len(critical), service.alive()) == (True, 1, []), service.printed()
+        assert "daemon" in critical[0]["reason"]
+
+
+def test_two_containers_of_one_pod_keep_apart_in_its_shared_memory(tmp_path: Path) -> None:
+    """Each master is process 1 of its own container, and /dev/shm belongs to the pod."""
+    contained = ("unshare", "--pid", "--fork", "--mount-proc")
+    if not shutil.which("unshare") or subprocess.run([*contained, "true"], capture_output=True).returncode:
+        pytest.skip("process namespaces cannot be made here")
+    repository, run = serve_double(tmp_path), tmp_path / "run"
+    run.mkdir()
+    with launched(repository, tmp_path / "one", *contained, ONNICORN_RUN__DIR=str(run)) as one:
+        one.wait_until(one.is_started, "started")
+        (directory,) = run.iterdir()
+        with launched(repository, tmp_path / "other", *contained, ONNICORN_RUN__DIR=str(run)) as other:
+            other.wait_until(other.is_started, "started")
+            assert directory.exists()
+
+
+def test_a_worker_whose_model_file_has_changed_does_not_take_the_service_with_it(tmp_path: Path) -> None:
+    """A successor serves what was checked and prepared, whatever has become of the file meanwhile."""
+    repository = serve_double(tmp_path)
+    with running(repository, tmp_path) as service:
+        (repository / "double" / "1" / "model.onnx").write_bytes(b"half a copy")
+        killed = service.workers()[0]
+        os.kill(killed, signal.SIGKILL)
+        service.wait_until(lambda: service.workers().get(0, killed) != killed, "served by a successor")
+        assert [doubled(service) for _ in range(8)] == [TWOS] * 8
+
+
+def test_a_worker_that_refuses_a_model_at_the_start_says_so_in_one_line(tmp_path: Path) -> None:
+    """As the preparation does; here it has passed, and the sample is another one when the worker replays it."""
+    with gated(tmp_path) as (service, gate):
+        with gate.holding_one(service):
+            pass
+        service.wait_until(lambda: "0 of 1" in str(verdict(service, "/startupz")), "past the preparation")
+        with gate.holding_one(service, golden_sample(2, 2, 2, 3)):
+            pass
+        assert exit_code(service) > 0
+    (critical,) = [record for record in service.records() if record["level"] == "critical"]
+    assert "differs by up to 1" in critical["reason"]
+    assert "Traceback" not in service.printed()

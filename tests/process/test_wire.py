@@ -2,12 +2,14 @@
 
 import socket
 import struct
+from contextlib import closing
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
 from tests.oip import assert_problem
-from tests.process.conftest import Service, StartService, connect
+from tests.process.conftest import Service, StartService, connect, running
 from tests.process.double import BODY, INFER, TWOS, serve_double
 from tests.process.wire import WireAnswer, request, wire
 
@@ -143,3 +145,34 @@ def test_a_client_that_leaves_in_the_middle_of_its_body_does_no_harm(service: Se
     with wire(service.api) as connection_after:
         connection_after.send(request("POST", INFER, BODY))
         assert_doubled(connection_after.answer())
+
+
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA")
+
+
+@pytest.mark.parametrize("cut", [0, 10], ids=["the body at once", "the body later"])
+def test_a_post_that_offers_http2_is_answered_with_its_body_read(cut: int, tmp_path: Path) -> None:
+    """Java's HttpClient and `curl --http2` offer it; who ignores the offer goes on reading HTTP/1.1."""
+    whole = request("POST", INFER, BODY, *UPGRADE)
+    end = len(whole) - cut
+    with running(serve_double(tmp_path), tmp_path) as service, wire(service.api) as connection:
+        connection.send(whole[:end], whole[end:])
+        answer = connection.answer()
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["outputs"][0]["data"] == TWOS
+
+
+def test_what_follows_a_declined_upgrade_in_the_same_packet_is_answered(tmp_path: Path) -> None:
+    live = request("GET", "/v2/health/live", None, "Connection: close")
+    with running(serve_double(tmp_path), tmp_path) as service, wire(service.api) as connection:
+        connection.send(request("GET", "/v2/health/live", None, *UPGRADE) + live)
+        assert connection.answer().status_code == 200
+        assert connection.answer().status_code == 200
+
+
+def test_a_client_that_closes_its_side_behind_the_request_gets_its_answer(tmp_path: Path) -> None:
+    with running(serve_double(tmp_path), tmp_path) as service, closing(connect(service.api)) as connection:
+        connection.sendall(request("POST", INFER, BODY))
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as stream:
+            assert stream.readline().startswith(b"HTTP/1.1 200 ")
