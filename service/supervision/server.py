@@ -11,6 +11,7 @@ On its way out a worker passes through these steps, each with the promise that i
 """
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -37,6 +38,8 @@ log = structlog.get_logger()
 _LINGER: Final = 0.5
 _QUICK: Final = 2.0
 _POLL: Final = 0.02
+# Objects made and not freed since the last collection; a request leaves no cycles unless it fails.
+_COLLECT_AFTER: Final = 50_000
 _CLOSE: Final = (b"connection", b"close")
 
 
@@ -58,6 +61,7 @@ class WorkerServer(Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
+        _spare_the_collector()
         board, row = self._seat.board, self._seat.row
         self._acceptors = [
             Acceptor(listener, self._make_connection, lambda: others_hold_fewer(board, row), self.config.ssl)
@@ -148,6 +152,13 @@ class WorkerServer(Server):
 
     def _connections(self) -> list[Any]:
         return list(self.server_state.connections)
+
+
+def _spare_the_collector() -> None:
+    """What has been loaded stays: looking at it again and again for cycles would cost a tenth of every request."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)
 
 
 async def _draining(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,7 @@ In Gunicorn each process writes files of its own, named by what the process is (
 whoever is scraped adds them up; `telemetry/identity.py` must be set up before this module is imported for that.
 """
 
+from bisect import bisect_left
 from functools import cache
 from typing import Final
 
@@ -72,23 +73,42 @@ READ_AT_SCRAPE: Final = {
 }
 
 
+class Observed:
+    """One label set of a histogram. prometheus_client's own `observe` looks at the buckets one by one."""
+
+    __slots__ = ("_bounds", "_buckets", "_sum")
+
+    def __init__(self, histogram: Histogram, *labels: object) -> None:
+        child = histogram.labels(*labels)
+        self._bounds = child._upper_bounds
+        self._buckets = child._buckets
+        self._sum = child._sum
+
+    def observe(self, amount: float) -> None:
+        self._sum.inc(amount)
+        self._buckets[bisect_left(self._bounds, amount)].inc(1)
+
+
 # Looking a label set up costs more than counting it; the label sets are few.
 http_requests = cache(HTTP_REQUESTS.labels)
-http_duration = cache(HTTP_DURATION.labels)
 inference_requests = cache(INFERENCE_REQUESTS.labels)
-batch_rows = cache(BATCH_ROWS.labels)
 pending = cache(PENDING.labels)
 
 
 @cache
-def stages(model: str, version: int) -> tuple[Histogram, Histogram, Histogram, Histogram]:
+def http_duration(route: str) -> Observed:
+    return Observed(HTTP_DURATION, route)
+
+
+@cache
+def batch_rows(model: str, version: int) -> Observed:
+    return Observed(BATCH_ROWS, model, version)
+
+
+@cache
+def stages(model: str, version: int) -> tuple[Observed, ...]:
     """One version's histograms of decode, queue, run and encode seconds."""
-    return (
-        DECODE.labels(model, version),
-        QUEUE.labels(model, version),
-        RUN.labels(model, version),
-        ENCODE.labels(model, version),
-    )
+    return tuple(Observed(histogram, model, version) for histogram in (DECODE, QUEUE, RUN, ENCODE))
 
 
 class ModelObserver:
