@@ -118,14 +118,18 @@ class Dataplane:
         self._batching = batching
         self._observer = observer
         self._lanes: dict[Model, _Lane] = {}
+        self._retired: dict[Model, _Lane] = {}
 
     def serve(self, catalogue: Catalogue) -> None:
-        """From the next request on, this catalogue answers."""
+        """From the next request on, this catalogue answers. Requests that were resolved in the last one end in it."""
+        for lane in self._retired.values():
+            lane.close()
+        self._retired = self._lanes
         self._lanes = {model: _Lane(model, self._batching, self._observer) for model in catalogue.models}
         self.catalogue = catalogue
 
     def close(self) -> None:
-        for lane in self._lanes.values():
+        for lane in (*self._lanes.values(), *self._retired.values()):
             lane.close()
 
     def resolve(self, name: str, version: str | None = None) -> Model:
@@ -134,4 +138,5 @@ class Dataplane:
 
     async def infer(self, model: Model, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
         """Raises SignatureMismatch before anything is run, InferenceFailed from a run."""
-        return await self._lanes[model].infer(tensors, outputs)
+        lane = self._lanes.get(model) or self._retired[model]
+        return await lane.infer(tensors, outputs)

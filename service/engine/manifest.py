@@ -18,12 +18,13 @@ from service.errors import RepositoryError
 class Findings(BaseModel):
     """What running a version has shown; see `engine/measure.py`.
 
-    `batch_rows` is how many rows in one run pay, 1 where rows of different requests must not or need not meet;
+    `together` says whether rows of different requests may meet, `batch_rows` how many in one run pay;
     `inline_rows` how many the event loop can run by itself; `pads` whether declared padding is worth it.
     """
 
     model_config = ConfigDict(frozen=True)
 
+    together: bool = False
     batch_rows: int = 1
     inline_rows: int = 0
     pads: bool = False

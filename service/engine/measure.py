@@ -1,5 +1,4 @@
-"""What a model turns out to be when it is run: do its rows go together, how many at a time pay, is it cheaper than a
-thread?
+"""What running a model shows: do its rows go together, how many at a time pay, is it cheaper than a thread?
 
 Measured once, when a generation is made, so that all its workers do the same.
 """
@@ -15,7 +14,7 @@ from service.engine.batch import repeat
 from service.engine.manifest import Findings
 from service.engine.model import Model
 from service.engine.padding import Padding
-from service.errors import RepositoryError
+from service.errors import InferenceFailed, RepositoryError
 from service.tensors import FREE, Array, Datatype, Signature, Tensors
 
 log = structlog.get_logger()
@@ -52,6 +51,7 @@ def measure(model: Model) -> Findings:
     row = {name: tensor[:1] for name, tensor in model.example.items()} if batch else dict(model.example)
     together = batch and _rows_are_independent(model, row)
     return Findings(
+        together=together,
         batch_rows=best_rows(model.run_all, row) if together else 1,
         inline_rows=inline_rows(model.run_all, row, batch) if _may_inline(model) else 0,
         pads=together and model.padding is not None and _padding_wins(model, model.padding, row),
@@ -77,7 +77,10 @@ def best_rows(run: Run, row: Tensors) -> int:
     """How many rows in one run cost the least each; the fewer where more would not gain much."""
     best, best_cost, rows, spent = 1, float("inf"), 1, 0.0
     while rows <= _MOST_ROWS and spent < _BUDGET_SECONDS:
-        seconds = _fastest(run, repeat(row, rows), _BUDGET_SECONDS)
+        try:
+            seconds = _fastest(run, repeat(row, rows), _BUDGET_SECONDS)
+        except InferenceFailed:
+            break  # some graphs have a limit of their own
         if seconds / rows < best_cost * _GAIN:
             best, best_cost = rows, seconds / rows
         spent += seconds * _TRIES
@@ -104,13 +107,16 @@ def _may_inline(model: Model) -> bool:
 
 
 def _rows_are_independent(model: Model, row: Tensors) -> bool:
-    independent = rows_are_independent(model.run_all, row, max(model.declaration.tolerance, _ROW_TOLERANCE))
+    try:
+        independent = rows_are_independent(model.run_all, row, max(model.declaration.tolerance, _ROW_TOLERANCE))
+    except InferenceFailed:
+        independent = False
     if not independent:
         log.warning(
             "batching_off",
             model=model.name,
             version=model.version,
-            reason="a row comes out differently beside another: its requests run one by one",
+            reason="a row fails or comes out differently beside another: its requests run one by one",
             hint="batch = false in model.toml says so without this warning",
         )
     return independent

@@ -47,6 +47,8 @@ class Model:
 
     def batch_limit(self, most: int) -> int:
         """The most rows in one run of several requests: as declared, else what pays, up to `most`."""
+        if not self.findings.together:
+            return 1
         return self.declaration.limits.batch_rows or min(most, self.findings.batch_rows)
 
     def check(self, tensors: Tensors) -> int:
@@ -99,7 +101,7 @@ class Model:
 
     def batch_key(self, tensors: Tensors) -> Hashable:
         """Requests whose keys are equal may share a run; no two have equal keys where none may."""
-        if self.findings.batch_rows == 1:
+        if not self.findings.together:
             return object()
         if self.padding and self.findings.pads:
             return self.padding.key(tensors)

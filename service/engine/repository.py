@@ -25,7 +25,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 # Under /v2/models/ these would be paths of our own.
 _RESERVED: Final = frozenset({"stats"})
 # Folders that lie in a repository without being models, and in a model's directory without being versions.
-_NOT_MODELS: Final = frozenset({"lost+found"})
+_NOT_MODELS: Final = frozenset({"__pycache__", "lost+found"})
 _NOT_VERSIONS: Final = frozenset({"golden", "__pycache__"})
 
 

@@ -5,6 +5,7 @@ an array's numbers into a buffer, and is as strict about their types. It only ev
 take is read by the ordinary way, which also has the better messages.
 """
 
+import codecs
 from collections.abc import Callable
 from math import prod
 from typing import Any, Final, Literal
@@ -24,10 +25,11 @@ _KINDS: Final[dict[str, Literal["d", "i", "u"]]] = {"f": "d", "i": "i", "u": "u"
 
 
 class Numbers:
-    """An array of a parsed document, not read yet."""
+    """An array of a parsed document, not read yet. `arrays` counts it and those inside; 0 where they are ragged."""
 
     def __init__(self, array: simdjson.Array) -> None:
         self._array = array
+        self.arrays = _count_even(array)
 
     def decode(self, what: str, datatype: Datatype, shape: tuple[int, ...]) -> Array:
         """As `elements.decode`. Raises MalformedRequest."""
@@ -39,7 +41,7 @@ class Numbers:
     def _buffered(self, datatype: Datatype) -> Array | None:
         """The elements, flat; None where only a closer look can tell what is wrong with them."""
         kind = _KINDS.get(datatype.numpy.kind)
-        if kind is None or not _is_even(self._array):
+        if kind is None:
             return None
         try:
             buffer = self._array.as_buffer(of_type=kind)
@@ -54,18 +56,23 @@ class Numbers:
 
 def parse(text: bytes) -> dict[str, Any] | None:
     """The document, with the `data` of each of its inputs as Numbers; None where the ordinary way has to read it."""
-    if len(text) < LEAST_BYTES or _brackets(text) > _MAX_BRACKETS:
+    if len(text) < LEAST_BYTES or text.startswith(codecs.BOM_UTF8):
+        return None
+    opening = _count(text, b"[")
+    if opening + _count(text, b"{") > _MAX_BRACKETS:
         return None
     try:
-        document = simdjson.Parser().parse(text)
-    except ValueError:
+        document = _members(simdjson.Parser().parse(text), _member)
+    # Not JSON, or an integer of more than 64 bits, or a key that simdjson cannot look up again.
+    except (ValueError, RuntimeError, KeyError):
         return None
-    return _members(document, lambda key, value: _inputs(value) if key == "inputs" else _plain(value))
+    # A buffer does not show an array among numbers, [1, [2]]; but then a bracket is left that nobody has accounted for.
+    return document if document and _arrays(document) == opening else None
 
 
-def _inputs(value: Any) -> Any:
+def _member(key: str, value: Any) -> Any:
     """Each input that is an object as a dictionary; anything else as it is, for the decoder to refuse."""
-    if not isinstance(value, simdjson.Array):
+    if key != "inputs" or not isinstance(value, simdjson.Array):
         return _plain(value)
     return [_members(item, _input_member) or _plain(item) for item in value]
 
@@ -83,23 +90,33 @@ def _members(value: Any, read: Callable[[str, Any], Any]) -> dict[str, Any] | No
     return {key: read(key, value[key]) for key in keys} if keys and len(set(keys)) == len(keys) else None
 
 
+def _arrays(value: Any) -> int:
+    """How many arrays a read document has."""
+    if isinstance(value, Numbers):
+        return value.arrays
+    if isinstance(value, dict):
+        return sum(map(_arrays, value.values()))
+    return 1 + sum(map(_arrays, value)) if isinstance(value, list) else 0
+
+
+def _count_even(array: simdjson.Array) -> int:
+    """The arrays down to the numbers, as far as the first of each level tells; 0 where their lengths differ."""
+    level: list[Any] = [array]
+    count = 1
+    while len(level[0]) and isinstance(level[0][0], simdjson.Array):
+        level = [child for parent in level for child in parent]
+        if not all(isinstance(child, simdjson.Array) and len(child) == len(level[0]) for child in level):
+            return 0
+        count += len(level)
+    return count
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, simdjson.Object):
         return value.as_dict()
     return value.as_list() if isinstance(value, simdjson.Array) else value
 
 
-def _brackets(text: bytes) -> int:
+def _count(text: bytes, character: bytes) -> int:
     """numpy counts a byte in a large text ten times faster than `bytes.count`."""
-    characters = np.frombuffer(text, dtype=np.uint8)
-    return sum(int(np.count_nonzero(characters == bracket)) for bracket in b"[{")
-
-
-def _is_even(array: simdjson.Array) -> bool:
-    """Do arrays side by side have one length, down to the numbers? A buffer would hide it if not."""
-    level: list[Any] = [array]
-    while len(level[0]) and isinstance(level[0][0], simdjson.Array):
-        level = [child for parent in level for child in parent]
-        if not all(isinstance(child, simdjson.Array) and len(child) == len(level[0]) for child in level):
-            return False
-    return True
+    return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == character[0]))

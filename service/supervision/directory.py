@@ -17,6 +17,7 @@ from typing import Final
 from service.errors import StartError
 
 _PREFIX: Final = "onnicorn-"
+_LOCK: Final = "onnicorn.lock"
 
 
 class DirectoryUnusable(StartError):
@@ -28,22 +29,24 @@ class DirectoryUnusable(StartError):
 def create(parent: Path) -> Path:
     """A new directory below `parent`, locked by this process and its forks. Raises DirectoryUnusable."""
     prune(parent)
-    try:
-        directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        # Never closed: the lock ends with the last process that has inherited it.
-        fcntl.flock(os.open(directory, os.O_RDONLY), fcntl.LOCK_SH)
-    except OSError as error:
-        raise DirectoryUnusable(
-            f"no directory can be made in {parent}: {error.strerror}; set ONNICORN_RUN__DIR to a writable directory"
-        ) from None
-    return directory
+    while True:
+        try:
+            directory = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+            # Never closed: the lock ends with the last process that has inherited it.
+            fcntl.flock(os.open(directory / _LOCK, os.O_RDONLY | os.O_CREAT, 0o600), fcntl.LOCK_SH)
+        except OSError as error:
+            raise DirectoryUnusable(
+                f"no directory can be made in {parent}: {error.strerror}; set ONNICORN_RUN__DIR to a writable directory"
+            ) from None
+        if directory.exists():  # else another service has taken it for abandoned, before it was locked
+            return directory
 
 
 def prune(parent: Path) -> None:
-    """Remove what masters left behind that are dead."""
-    for directory in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError), _held(directory):
-            remove(directory)
+    """Remove what masters left behind that are dead, and nothing that bears no lock file of ours."""
+    for lock in parent.glob(f"{_PREFIX}*/{_LOCK}"):
+        with suppress(OSError), _held(lock):
+            remove(lock.parent)
 
 
 def remove(directory: Path) -> None:
@@ -51,9 +54,9 @@ def remove(directory: Path) -> None:
 
 
 @contextmanager
-def _held(directory: Path) -> Iterator[None]:
+def _held(lock: Path) -> Iterator[None]:
     """Alone, or BlockingIOError."""
-    descriptor = os.open(directory, os.O_RDONLY)
+    descriptor = os.open(lock, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield

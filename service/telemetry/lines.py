@@ -3,8 +3,9 @@
 import os
 import threading
 from collections import deque
+from collections.abc import Callable
 from time import sleep
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 # How long lines are gathered before they are written together.
 _GATHER_SECONDS: Final = 0.02
@@ -19,24 +20,22 @@ class LineWriter:
     """
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._waiting: deque[str] = deque()
+        # A stream without bytes below it is a test's.
+        buffer = getattr(stream, "buffer", None)
+        self._write = _writer(buffer) if buffer else lambda data: _writer(stream)(data.decode())
+        self._waiting: deque[bytes] = deque()
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
         os.register_at_fork(after_in_child=self._forget_thread)
 
     def write(self, text: str) -> int:
-        if self._thread is None:
-            self._stream.write(text)
-            self._stream.flush()
-        else:
-            self._waiting.append(text)
-            if not self._wanted.is_set():
-                self._wanted.set()
-            if len(self._waiting) > _MAX_WAITING:
-                self._drain()
+        self._put(text.encode(errors="backslashreplace"))
         return len(text)
+
+    def write_line(self, line: bytes) -> None:
+        """One line without its end, already encoded."""
+        self._put(line + b"\n")
 
     def flush(self) -> None:
         """Nothing to do: `write` has written, or the thread will."""
@@ -53,6 +52,13 @@ class LineWriter:
             thread.join()
             self._drain()
 
+    def _put(self, data: bytes) -> None:
+        self._waiting.append(data)
+        if self._thread is None or len(self._waiting) > _MAX_WAITING:
+            self._drain()
+        elif not self._wanted.is_set():
+            self._wanted.set()
+
     def _serve(self) -> None:
         while self._thread is not None:
             self._wanted.wait()
@@ -62,13 +68,20 @@ class LineWriter:
 
     def _drain(self) -> None:
         with self._writing:
-            texts = []
+            lines = []
             while self._waiting:
-                texts.append(self._waiting.popleft())
-            self._stream.write("".join(texts))
-            self._stream.flush()
+                lines.append(self._waiting.popleft())
+            self._write(b"".join(lines))
 
     def _forget_thread(self) -> None:
         self._thread = None
         self._waiting.clear()
         self._writing = threading.Lock()
+
+
+def _writer(stream: Any) -> Callable[[Any], None]:
+    def write(data: Any) -> None:
+        stream.write(data)
+        stream.flush()
+
+    return write

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, TextIO
+from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
@@ -39,7 +39,7 @@ def configure(settings: Log, stream: TextIO = sys.stdout) -> LineWriter:
     lines = LineWriter(stream)
     structlog.configure(
         processors=[*_common(console), *_renderers(console)],
-        wrapper_class=structlog.make_filtering_bound_logger(level) if console else _lean(level),
+        wrapper_class=structlog.make_filtering_bound_logger(level) if console else _lean(level, lines),
         logger_factory=structlog.WriteLoggerFactory(lines),  # type: ignore[arg-type]
         cache_logger_on_first_use=True,
     )
@@ -130,11 +130,14 @@ class _Json:
         self._text = ""
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
-        line = {"timestamp": self._now(), "level": method, "event": event.pop("event"), **event, "pid": os.getpid()}
+        return self.line(method, event.pop("event"), event).decode()
+
+    def line(self, level: str, event: Any, fields: EventDict) -> bytes:
+        line = {"timestamp": self._now(), "level": level, "event": event, **fields, "pid": os.getpid()}
         try:
-            return orjson.dumps(line, default=str).decode()
+            return orjson.dumps(line, default=str)
         except TypeError:  # a text that is no UTF-8, such as a file's name may be
-            return json.dumps(line, default=str)
+            return json.dumps(line, default=str).encode()
 
     def _now(self) -> str:
         """RFC 3339 with microseconds; all but those is made once a second."""
@@ -153,20 +156,18 @@ def _is_news(record: logging.LogRecord) -> bool:
     )
 
 
-def _lean(level: int) -> type[Any]:
+def _lean(level: int, lines: LineWriter) -> type[Any]:
     """structlog's logger, with a short way for what every request writes: a fact without an exception."""
     base: Any = structlog.make_filtering_bound_logger(level)
-    if level > logging.INFO:
-        return base
-    render = _Json()
+    renderer = _Json()
 
-    class Lean(base):  # type: ignore[misc]
+    class Lean(base):
         def info(self, event: str, *args: object, **fields: Any) -> Any:
             if args or self._context or "exc_info" in fields:
                 return super().info(event, *args, **fields)
-            return self._logger.msg(render(self._logger, "info", {"event": event, **fields}))
+            return lines.write_line(renderer.line("info", event, fields))
 
-    return Lean
+    return Lean if level <= logging.INFO else cast(type[Any], base)
 
 
 class _Lines(io.TextIOBase):

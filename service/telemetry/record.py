@@ -98,4 +98,4 @@ class Record:
 
 
 def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
+    return int(seconds * 1e6) / 1000  # `round` costs three times as much, five times a request

@@ -23,7 +23,7 @@ def configuration(model: Model, batching: Batching) -> dict[str, Any]:
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": model.declaration.run_threads}],
         "default_model_filename": "model.onnx",
         "parameters": {name: {"string_value": value} for name, value in _findings(model, batching).items()},
-    } | ({"dynamic_batching": {}} if model.findings.batch_rows > 1 else {})
+    } | ({"dynamic_batching": {}} if model.batch_limit(batching.max_rows) > 1 else {})
 
 
 def _max_batch_size(model: Model, batching: Batching) -> int:

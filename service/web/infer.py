@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
 
-from starlette._utils import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dataplane import Dataplane, Inference
@@ -39,7 +38,7 @@ class Infer:
         self._settings = settings
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match = _PATH.fullmatch(get_route_path(scope)) if scope["type"] == "http" else None
+        match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
         if match is None:
             await self.app(scope, receive, send)
             return

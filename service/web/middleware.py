@@ -54,14 +54,16 @@ class Accounting:
 
 
 class Behind:
-    """The path prefix that an ingress puts before ours: with it or without, the routes are found."""
+    """The path prefix that an ingress puts before ours: taken off here, if the ingress has not done it."""
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
         self.app = app
         self.root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app({**scope, "root_path": self.root_path}, receive, send)
+        if scope.get("path", "").startswith(f"{self.root_path}/"):
+            scope = {**scope, "path": scope["path"][len(self.root_path) :]}
+        await self.app(scope, receive, send)
 
 
 class LastResort:

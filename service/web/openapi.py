@@ -15,6 +15,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.protocol.v2 import tensor_document
 from service.tensors import Datatype, TensorSpec
+from service.web.infer import ROUTE, VERSION_ROUTE
 
 # A larger example would make the document unreadable; such a model's path has its schema only.
 _MAX_EXAMPLE: Final = 4096
@@ -50,6 +51,8 @@ class Document:
             servers=[{"url": self._root_path}] if self._root_path else None,
         )
         document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
+        for path in (ROUTE, VERSION_ROUTE):
+            document["paths"][path] = {"post": _generic(path)}
         for model in catalogue.models:
             is_default = catalogue.resolve(model.name) is model
             for path in _paths(model, is_default):
@@ -82,6 +85,20 @@ def _shortest(value: Any) -> Any:
 def _paths(model: Model, is_default: bool) -> list[str]:
     versioned = f"/v2/models/{model.name}/versions/{model.version}/infer"
     return [f"/v2/models/{model.name}/infer", versioned] if is_default else [versioned]
+
+
+def _generic(path: str) -> dict[str, Any]:
+    """The inference route as it is for all models; `web/infer.py` answers it without the framework."""
+    names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+    return {
+        "tags": ["inference"],
+        "summary": "Run a model",
+        "description": "The paths of the single models have their signatures and examples.",
+        "operationId": "_".join(("infer", *names)),
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "responses": {"200": {"description": "The outputs", "content": {"application/json": {"schema": {}}}}},
+    }
 
 
 def _operation(model: Model, path: str) -> dict[str, Any]:
