@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from time import perf_counter, thread_time
 from typing import Final, Protocol
 
+import structlog
+
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.scheduling.batcher import Batcher
 from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
+
+log = structlog.get_logger()
 
 # A run that takes this long has no place on the event loop, whatever was measured before. Time on the clock may be the
 # machine's doing, so the next few runs are looked at more closely, by the CPU time that they use.
@@ -92,7 +96,8 @@ class _Lane:
             self._suspect -= 1
             if thread_time() - cpu_started > _DEMOTE_SECONDS:
                 self._inline_rows = _NEVER
-        elif seconds > _DEMOTE_SECONDS:
+                log.warning("inline_off", model=self._model.name, version=self._model.version, seconds=seconds)
+        elif seconds > _DEMOTE_SECONDS and self._model.declaration.inline is None:
             self._suspect = _SUSPECT_RUNS
         self._observer.batch(self._model.name, self._model.version, rows)
         return Inference(result, rows, 0.0, seconds)

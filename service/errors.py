@@ -16,7 +16,8 @@
 
 No class knows a status number: `web/problems.py` has the one table of them. A message names the thing, what was
 expected and what came. Messages of `ServiceError` are public too, so they never carry an exception's text: that is
-logged under the same request id. The first line of a class's docstring is what the README says of its code.
+logged under the same request id. What can go wrong in one place of the start only is defined there, as a StartError.
+The first line of a class's docstring is what the README says of its code.
 """
 
 from typing import ClassVar

@@ -1,5 +1,6 @@
 """Settings and a repository become a generation; a generation becomes a catalogue."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from service.engine.cache import Cache
@@ -19,7 +20,7 @@ def prepare_generation(
         settings.repository.path,
         settings.repository.name,
         compute_for(settings),
-        Cache(settings.cache.dir, settings.cache.keep_days),
+        cache_of(settings),
         number=number,
         only=only,
         tolerate_failures=settings.repository.tolerate_failures,
@@ -27,9 +28,16 @@ def prepare_generation(
     )
 
 
+def cache_of(settings: Settings) -> Cache:
+    return Cache(settings.cache.dir, settings.cache.keep_days)
+
+
 def load(settings: Settings, manifest: Manifest) -> Catalogue:
     """Load, warm up and verify. Blocks; raises RepositoryError."""
-    return Catalogue.load(manifest, compute_for(settings))
+    compute = compute_for(settings)
+    if manifest.intra_op_threads:
+        compute = replace(compute, intra_op_threads=manifest.intra_op_threads)
+    return Catalogue.load(manifest, compute)
 
 
 def compute_for(settings: Settings) -> Compute:

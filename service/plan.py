@@ -29,7 +29,9 @@ class Plan:
     intra_op_threads: int
     shares_cpus: bool
     reasons: tuple[str, ...]
-    is_by_hand: bool = False
+    cpus: int = 1
+    workers_by_hand: bool = False
+    threads_by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ def make_plan(runtime: Runtime, cgroup: Cgroup, affinity: int) -> Plan:
             f"{workers} workers: " + ("set by hand" if runtime.workers else f"profile {runtime.profile!r}"),
             f"{threads} threads in each: " + ("set by hand" if runtime.intra_op_threads else "CPUs per worker"),
         ),
-        is_by_hand=runtime.workers is not None,
+        cpus=cpus,
+        workers_by_hand=runtime.workers is not None,
+        threads_by_hand=runtime.intra_op_threads is not None,
     )
 
 
@@ -87,15 +91,15 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
     need = f"{_mib(base)} for the service and shared weights and {_mib(each)} for each worker, of {_mib(limit)}"
     if room >= plan.workers:
         return replace(plan, reasons=(*plan.reasons, f"memory suffices: {need}"))
-    if plan.is_by_hand or not room:
-        wanted = plan.workers if plan.is_by_hand else 1
+    if plan.workers_by_hand or not room:
+        wanted = plan.workers if plan.workers_by_hand else 1
         raise DoesNotFit(
             f"{wanted} workers do not fit into memory: {need}; "
             "raise the container's memory limit, lower ONNICORN_RUNTIME__WORKERS, or serve fewer models"
         )
-    return replace(
-        plan, workers=room, reasons=(*plan.reasons, f"only {room} workers: memory for more is missing: {need}")
-    )
+    threads = plan.intra_op_threads if plan.threads_by_hand else max(1, plan.cpus // room)
+    reason = f"only {room} workers with {threads} threads each: memory for more workers is missing: {need}"
+    return replace(plan, workers=room, intra_op_threads=threads, reasons=(*plan.reasons, reason))
 
 
 def plan_for_this_machine(runtime: Runtime) -> Plan:

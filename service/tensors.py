@@ -19,6 +19,7 @@ Tensors = Mapping[str, Array]
 
 FREE: Final = -1
 MAX_RANK: Final = 64  # numpy's own limit
+_NAMES_SHOWN: Final = 100
 
 
 class Datatype(Enum):
@@ -125,8 +126,7 @@ class Signature:
 
     def check(self, tensors: Tensors) -> int:
         """Hold `tensors` against the inputs; returns the rows, 1 without a batch axis. Raises SignatureMismatch."""
-        if len(tensors) != len(self.inputs) or any(spec.name not in tensors for spec in self.inputs):
-            raise self._wrong_names(tensors)
+        self.require(tensors)
         seen: dict[str, tuple[int, str]] = {}
         for spec in self.inputs:
             shape = tensors[spec.name].shape
@@ -135,12 +135,17 @@ class Signature:
                 _check_named_dimensions(spec, shape, seen)
         return tensors[self.inputs[0].name].shape[0] if self.batch else 1
 
-    def _wrong_names(self, tensors: Tensors) -> SignatureMismatch:
+    def require(self, names: Mapping[str, object]) -> None:
+        """Exactly the inputs that the model has. Raises SignatureMismatch."""
+        if len(names) != len(self.inputs) or any(spec.name not in names for spec in self.inputs):
+            raise self._wrong_names(list(names)[:_NAMES_SHOWN])
+
+    def _wrong_names(self, names: list[str]) -> SignatureMismatch:
         wanted = [spec.name for spec in self.inputs]
-        missing = [name for name in wanted if name not in tensors]
-        unknown = [name for name in tensors if name not in wanted]
+        missing = [name for name in wanted if name not in names]
+        unknown = [name for name in names if name not in wanted]
         wrong = [f"{word} {quote(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
-        return SignatureMismatch(f"inputs: expected {quote(wanted)}, got {quote(tensors)}: {', '.join(wrong)}")
+        return SignatureMismatch(f"inputs: expected {quote(wanted)}, got {quote(names)}: {', '.join(wrong)}")
 
 
 def describe(datatype: Datatype, shape: tuple[int, ...] | None) -> str:

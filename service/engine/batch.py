@@ -16,9 +16,14 @@ def join(requests: Sequence[Tensors]) -> Tensors:
 
 
 def split(outputs: Sequence[Array], rows: Sequence[int]) -> list[list[Array]]:
-    """Cut stacked outputs back into the requests that had so many rows each; views, not copies."""
+    """Cut stacked outputs back into the requests that had so many rows each; views, not copies.
+
+    Raises ValueError for an output that has not as many rows as went in: nobody can tell whose are whose.
+    """
     if len(rows) == 1:
         return [list(outputs)]
+    if any(len(output) != sum(rows) for output in outputs):
+        raise ValueError(f"{sum(rows)} rows went in, {', '.join(str(len(output)) for output in outputs)} came out")
     ends = list(accumulate(rows))
     return [[output[end - count : end] for output in outputs] for end, count in zip(ends, rows, strict=True)]
 

@@ -8,17 +8,24 @@
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+import structlog
+
+from service.engine.manifest import file_digest
 from service.errors import OnnicornError
+
+log = structlog.get_logger()
 
 MODEL: Final = "model.onnx"
 WEIGHTS: Final = "weights.bin"
 _LOCK: Final = "lock"
+_SUMS: Final = "SHA256SUMS"
 _DRAFT: Final = ".draft-"
 _READ_ONLY: Final = 0o444
 # A draft that old has lost its maker.
@@ -41,9 +48,17 @@ class Cache:
         self._keep_seconds = keep_days * 86400
 
     def find(self, key: str) -> Path | None:
-        """The prepared model under `key`, if there is one."""
-        model = self._directory / key / MODEL
-        return model if model.is_file() else None
+        """The prepared model under `key`, if there is one and its files are whole. A damaged one is removed."""
+        entry = self._directory / key
+        if not (entry / MODEL).is_file():
+            return None
+        if _sums(entry) != _read(entry / _SUMS):
+            log.warning("cache_damaged", entry=str(entry), reason="the files are not as they were written")
+            shutil.rmtree(entry, ignore_errors=True)
+            return None
+        with suppress(OSError):  # in an image that is read-only the time stays what it was
+            os.utime(entry / _LOCK)
+        return entry / MODEL
 
     @contextmanager
     def draft(self, key: str, model_bytes: int) -> Iterator[Path]:
@@ -51,10 +66,10 @@ class Cache:
 
         Raises CacheUnusable where it cannot be made, for a lack of rights or of room for `model_bytes`.
         """
-        draft = self._directory / f"{_DRAFT}{key}-{os.getpid()}"
         try:
-            draft.mkdir(parents=True)
+            self._directory.mkdir(parents=True, exist_ok=True)
             self._check_space(model_bytes)
+            draft = Path(tempfile.mkdtemp(prefix=f"{_DRAFT}{key}-", dir=self._directory))
         except OSError as error:
             raise CacheUnusable(f"{self._directory} is not writable: {error.strerror}") from None
         try:
@@ -71,8 +86,7 @@ class Cache:
                 if entry.name.startswith(_DRAFT):
                     if _age(entry) > _DRAFT_SECONDS:
                         shutil.rmtree(entry)
-                elif _age(entry / _LOCK) > self._keep_seconds and _is_free(entry):
-                    shutil.rmtree(entry)
+                elif _age(entry / _LOCK) > self._keep_seconds and _removed(entry):
                     removed.append(entry.name)
         return removed
 
@@ -83,34 +97,54 @@ class Cache:
 
     def _publish(self, draft: Path, key: str) -> None:
         (draft / _LOCK).touch()
+        (draft / _SUMS).write_text(_sums(draft))
         for file in draft.iterdir():
             file.chmod(_READ_ONLY)
-        with suppress(OSError):  # another process was faster with the same entry
+            _sync(file)
+        draft.chmod(0o755)
+        try:
             draft.rename(self._directory / key)
+        except OSError as error:
+            if not (self._directory / key).is_dir():  # else another process was faster with the same entry
+                raise CacheUnusable(f"{self._directory} is not writable: {error.strerror}") from None
 
 
 class Hold:
     """Keeps an entry from being pruned, as long as the object or a fork of its process lives."""
 
     def __init__(self, model: Path) -> None:
-        lock = model.parent / _LOCK
-        with suppress(OSError):  # in an image that is read-only the time stays what it was
-            os.utime(lock)
-        self._file = lock.open("rb")
+        self._file = (model.parent / _LOCK).open("rb")
         fcntl.flock(self._file, fcntl.LOCK_SH)
-
-    def release(self) -> None:
-        self._file.close()
 
 
 def _age(path: Path) -> float:
     return time.time() - path.stat().st_mtime
 
 
-def _is_free(entry: Path) -> bool:
+def _removed(entry: Path) -> bool:
+    """Remove an entry unless somebody holds it; nobody can take it meanwhile."""
     with (entry / _LOCK).open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-    return True
+        shutil.rmtree(entry)
+        return True
+
+
+def _sums(entry: Path) -> str:
+    """The checksums of what workers map, one line each."""
+    return "".join(f"{file_digest(file)}  {file.name}\n" for file in (entry / MODEL, entry / WEIGHTS) if file.is_file())
+
+
+def _read(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
+
+
+def _sync(file: Path) -> None:
+    """On the disk before it is in its place: a power cut must not leave half an entry."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

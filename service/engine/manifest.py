@@ -50,13 +50,14 @@ class Entry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A numbered, validated set of model versions."""
+    """A numbered, validated set of model versions, and the threads that each worker gives a run, once that is known."""
 
     model_config = ConfigDict(frozen=True)
 
     generation: int
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...] = ()
+    intra_op_threads: int | None = None
 
     @classmethod
     def read(cls, file: Path) -> "Manifest":
@@ -71,11 +72,11 @@ class Manifest(BaseModel):
 
 def digest(files: tuple[Path, ...]) -> str:
     """SHA-256 in hexadecimal: of one file its own (what `sha256sum` prints), of several that of their digests."""
-    digests = [_file_digest(file) for file in files]
+    digests = [file_digest(file) for file in files]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _file_digest(file: Path) -> str:
+def file_digest(file: Path) -> str:
     """Raises RepositoryError for a file that cannot be read."""
     try:
         with file.open("rb") as stream:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from service.engine.batch import repeat
+from service.engine.batch import join, repeat
 from service.engine.manifest import Findings
 from service.engine.model import Model
 from service.engine.padding import Padding
@@ -38,6 +38,8 @@ _UNPREDICTABLE: Final = frozenset(
         *("Range", "Resize", "Scan", "SequenceAt", "StringSplit", "Tile", "TopK", "Unique", "Upsample"),
     }
 )
+# How many rows come out depends on the values that come in, so rows cannot be told apart.
+_SELECTING: Final = frozenset({"Compress", "NonMaxSuppression", "Unique"})
 
 
 def measure(model: Model) -> Findings:
@@ -49,7 +51,7 @@ def measure(model: Model) -> Findings:
         return Findings()
     batch = model.signature.batch
     row = {name: tensor[:1] for name, tensor in model.example.items()} if batch else dict(model.example)
-    together = batch and _rows_are_independent(model, row)
+    together = batch and not model.operators & _SELECTING and _rows_are_independent(model, row)
     return Findings(
         together=together,
         batch_rows=best_rows(model.run_all, row) if together else 1,
@@ -58,11 +60,31 @@ def measure(model: Model) -> Findings:
     )
 
 
-def rows_are_independent(run: Run, tensors: Tensors, tolerance: float) -> bool:
-    """Does each row come out the same, alone and in company? Only then may strangers' rows share a run."""
-    alone = run(tensors)
-    together = run(repeat(tensors, 2))
-    return all(_is_twice(one, two, tolerance) for one, two in zip(alone, together, strict=True))
+def rows_are_independent(run: Run, row: Tensors, tolerance: float) -> bool:
+    """Does each of two different rows come out the same, alone and in company? Only then may strangers share a run."""
+    rows = (row, another(row))
+    alone = [run(tensors) for tensors in rows]
+    together = run(join(rows))
+    return all(
+        _is_close(np.concatenate([one, other]), both, tolerance)
+        for one, other, both in zip(*alone, together, strict=True)
+        if one.shape[1:] == other.shape[1:]
+    ) and all(len(both) == 2 for both in together)
+
+
+def another(row: Tensors) -> Tensors:
+    """A row that differs from `row` and is made of values like its own; the same where none can be made."""
+    return {name: _another(tensor) for name, tensor in row.items()}
+
+
+def _another(tensor: Array) -> Array:
+    rolled = np.roll(tensor, 1, axis=-1) if tensor.ndim > 1 else tensor
+    if tensor.dtype.kind == "f":
+        ramp = np.linspace(0.5, 1.5, tensor.size, dtype=tensor.dtype).reshape(tensor.shape)
+        return np.asarray(rolled * ramp + ramp - 1, dtype=tensor.dtype)
+    if np.array_equal(rolled, tensor) and tensor.dtype.kind in "iub":
+        return np.zeros_like(tensor)
+    return rolled
 
 
 def is_predictable(signature: Signature, operators: frozenset[str]) -> bool:
@@ -152,10 +174,6 @@ def _fastest(run: Run, tensors: Tensors, enough: float) -> float:
         if seconds > 2 * enough:
             break
     return best
-
-
-def _is_twice(one: Array, two: Array, tolerance: float) -> bool:
-    return two.shape[:1] == (2 * one.shape[0],) and _is_close(np.concatenate([one, one]), two, tolerance)
 
 
 def _is_close(one: Array, two: Array, tolerance: float) -> bool:

@@ -47,7 +47,7 @@ class Model:
 
     def batch_limit(self, most: int) -> int:
         """The most rows in one run of several requests: as declared, else what pays, up to `most`."""
-        if not self.findings.together:
+        if not self.findings.together or most == 1:
             return 1
         return self.declaration.limits.batch_rows or min(most, self.findings.batch_rows)
 

@@ -40,11 +40,12 @@ def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Gold
     key = key_of(entry, compute)
     if found := store.find(key):
         return found
+    original = load_plain(entry, compute)  # a model that cannot be served at all is refused, not loaded plainly
     size = sum(file.stat().st_size for file in (entry.file, *entry.facts.external_files))
     try:
         with store.draft(key, size) as draft:
             _write(entry, compute, draft)
-            _compare(entry, compute, draft / MODEL, samples)
+            _compare(entry, compute, original, draft / MODEL, samples)
     except (CacheUnusable, RepositoryError) as error:
         log.warning(
             "not_prepared",
@@ -103,9 +104,8 @@ def _write(entry: Entry, compute: Compute, draft: Path) -> None:
     Session(entry.file, entry.facts, options, compute.providers)
 
 
-def _compare(entry: Entry, compute: Compute, model: Path, samples: Sequence[Golden] = ()) -> None:
+def _compare(entry: Entry, compute: Compute, original: Session, model: Path, samples: Sequence[Golden] = ()) -> None:
     """Run both forms on the same inputs. Raises RepositoryError where they differ by a bit, or the model by itself."""
-    original = load_plain(entry, compute)
     prepared = load_prepared(model, entry, compute)
     if prepared.signature != original.signature:
         raise RepositoryError("the optimised model has another signature")

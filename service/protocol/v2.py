@@ -18,6 +18,8 @@ from service.protocol import binary, large
 from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, quote
 
 MAX_DEPTH: Final = 100
+# Parameters of outputs that would change the answer, so they cannot be passed over in silence.
+_UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
 _MAX_SIZE: Final = 2**63  # numpy counts elements in a signed 64-bit integer
 
 
@@ -58,19 +60,19 @@ def decode(body: bytes, json_length: int | None, signature: Signature) -> InferR
     """A request body as tensors.
 
     `json_length` is the value of Inference-Header-Content-Length: None for a body that is all JSON, 0 for one that is
-    the single input itself. `signature` is needed for the latter only. Raises MalformedRequest.
+    the single input itself. `signature` is that of the model. Raises MalformedRequest, SignatureMismatch.
     """
     if json_length == 0:
         name, tensor = binary.decode_raw(signature, memoryview(body))
         return InferRequest({name: tensor}, binary=True)
     if json_length is None or json_length == len(body):
-        return _Decoder(body, memoryview(b"")).request()
+        return _Decoder(body, memoryview(b""), signature).request()
     if json_length > len(body):
         raise MalformedRequest(
             f"Inference-Header-Content-Length: expected a number in the range 0 to {len(body)}, "
             f"the length of the body, got {json_length}"
         )
-    return _Decoder(body[:json_length], memoryview(body)[json_length:]).request()
+    return _Decoder(body[:json_length], memoryview(body)[json_length:], signature).request()
 
 
 def encode(model: str, version: int, request_id: str, outputs: Sequence[OutputTensor]) -> tuple[bytes, int | None]:
@@ -79,9 +81,9 @@ def encode(model: str, version: int, request_id: str, outputs: Sequence[OutputTe
     tensors = [_encode_output(output, blobs) for output in outputs]
     document = {"model_name": model, "model_version": str(version), "id": request_id, "outputs": tensors}
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    if b"null" in text:  # far cheaper than a look at every number; there hardly ever is one
-        for output, tensor in zip(outputs, tensors, strict=True):
-            _mark_nonfinite(tensor, output.tensor)
+    # To look for a null is far cheaper than to look at every number; there hardly ever is one.
+    marked = b"null" in text and [_mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)]
+    if marked and any(marked):
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if not blobs:
         return text, None
@@ -106,18 +108,23 @@ def _encode_output(output: OutputTensor, blobs: list[bytes]) -> dict[str, Any]:
     }
 
 
-def _mark_nonfinite(document: dict[str, Any], tensor: Array) -> None:
-    """NaN and infinities, for which JSON has only `null`; a binary tensor is exact."""
-    if "data" in document and tensor.dtype.kind == "f" and not np.isfinite(tensor).all():
-        document["parameters"] = {"nonfinite": True}
+def _mark_nonfinite(document: dict[str, Any], output: OutputTensor) -> bool:
+    """Say of NaN and infinities, for which JSON has only `null`, that they are; a binary tensor is exact."""
+    if output.binary or output.tensor.dtype.kind != "f" or np.isfinite(output.tensor).all():
+        return False
+    document["parameters"] = {"nonfinite": True}
+    return True
 
 
 class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
-    def __init__(self, document: bytes, blobs: memoryview) -> None:
-        self._text = document
-        self._document = large.parse(document) or parse(document)
+    def __init__(self, document: bytes, blobs: memoryview, signature: Signature) -> None:
+        read = large.parse(document)
+        # Only lists are looked at for booleans; where simdjson has read the numbers there are few.
+        self._booleans = read is not None or b"true" in document or b"false" in document
+        self._document = read or parse(document)
+        self._signature = signature
         self._blobs = blobs
         self._position = 0
 
@@ -137,7 +144,9 @@ class _Decoder:
     def _inputs(self) -> Iterator[tuple[str, Array]]:
         if "inputs" not in self._document:
             raise MalformedRequest("'inputs' is missing: expected an array of tensors")
-        for name, tensor in _named("inputs", self._document["inputs"]):
+        inputs = dict(_named("inputs", self._document["inputs"]))
+        self._signature.require(inputs)  # before any work is done for a tensor that nobody wants
+        for name, tensor in inputs.items():
             yield name, self._tensor(f"input {name!r}", tensor)
 
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
@@ -157,8 +166,7 @@ class _Decoder:
             data = []
         if isinstance(data, large.Numbers):
             return data.decode(what, datatype, shape)
-        booleans = b"true" in self._text or b"false" in self._text
-        return elements.decode(what, datatype, shape, data, booleans)
+        return elements.decode(what, datatype, shape, data, self._booleans)
 
     def _take(self, what: str, size: Any) -> memoryview:
         if type(size) is not int or size < 0:
@@ -221,6 +229,8 @@ def _outputs(value: Any) -> Iterator[RequestedOutput]:
     for name, item in _named("outputs", [] if value is None else value):
         what = f"output {name!r}: 'parameters"
         parameters = _object(f"{what}'", item.get("parameters"))
+        if unsupported := _UNSUPPORTED & parameters.keys():
+            raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")
         yield RequestedOutput(name, _boolean(f"{what}.binary_data'", parameters.get("binary_data")))
 
 
@@ -232,11 +242,13 @@ def _datatype(what: str, value: Any) -> Datatype:
 
 def _shape(what: str, value: Any) -> tuple[int, ...]:
     elements = 1
+    if isinstance(value, list) and len(value) > MAX_RANK:
+        raise MalformedRequest(f"{what}: 'shape': expected at most {MAX_RANK} dimensions, got {len(value)}")
     for size in value if isinstance(value, list) else [None]:
         if type(size) is not int or size < 0:
             raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
         elements *= size or 1
-    if len(value) > MAX_RANK or elements >= _MAX_SIZE:
+    if elements >= _MAX_SIZE:
         raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
     return tuple(value)
 

@@ -8,10 +8,13 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
+
+# How many entries of other kinds a batch looks past for company; a long queue must not cost the event loop.
+_LOOK_AHEAD: Final = 256
 
 
 class Done(Generic[Result]):
@@ -47,7 +50,7 @@ def take_batch(waiting: "deque[Entry[Request, Result]]", max_rows: int) -> "list
     batch: list[Entry[Request, Result]] = []
     kept: list[Entry[Request, Result]] = []
     rows = 0
-    while waiting and rows < max_rows:
+    while waiting and rows < max_rows and len(kept) < _LOOK_AHEAD:
         entry = waiting.popleft()
         if entry.future.done():
             continue
@@ -81,11 +84,12 @@ class Batcher(Generic[Request, Result]):
         self._run = run
         self._executor = executor
         self._max_rows = max_rows
+        self._concurrency = concurrency
         self._free = concurrency
         self._linger = linger
         self._on_batch = on_batch
         self._waiting: deque[Entry[Request, Result]] = deque()
-        self._is_due = False
+        self._timer: asyncio.Handle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def submit(self, request: Request, rows: int, key: Hashable) -> Done[Result]:
@@ -93,22 +97,28 @@ class Batcher(Generic[Request, Result]):
         loop = asyncio.get_running_loop()
         entry: Entry[Request, Result] = Entry(request, rows, key, loop.create_future())
         self._waiting.append(entry)
-        self._wake(self._linger)
+        self._wake()
         return await entry.future
 
-    def _wake(self, delay: float = 0.0) -> None:
-        """Start what can be started, at the end of this turn of the loop: what arrived in it goes together."""
-        if self._is_due or not self._free:
+    def _wake(self) -> None:
+        """Start what can be started, at the end of this turn of the loop: what arrived in it goes together.
+
+        Only where nothing runs, a batch that is not full lingers for company.
+        """
+        if not self._free:
             return
-        self._is_due = True
+        delay = self._linger
+        if self._free < self._concurrency or sum(entry.rows for entry in self._waiting) >= self._max_rows:
+            delay = 0.0
+        if self._timer:
+            if delay:
+                return
+            self._timer.cancel()
         loop = asyncio.get_running_loop()
-        if delay:
-            loop.call_later(delay, self._start)
-        else:
-            loop.call_soon(self._start)
+        self._timer = loop.call_later(delay, self._start) if delay else loop.call_soon(self._start)
 
     def _start(self) -> None:
-        self._is_due = False
+        self._timer = None
         while self._free and (batch := take_batch(self._waiting, self._max_rows)):
             self._free -= 1
             task = asyncio.get_running_loop().create_task(self._serve(batch))
@@ -139,12 +149,13 @@ class Batcher(Generic[Request, Result]):
             started = perf_counter()
             return self._run(requests), started, perf_counter()
 
-        self._on_batch(sum(entry.rows for entry in batch))
         try:
+            self._on_batch(sum(entry.rows for entry in batch))
             results, started, ended = await asyncio.get_running_loop().run_in_executor(self._executor, timed)
+            pairs = list(zip(batch, results, strict=True))
         except Exception as failure:
             return failure
-        for entry, result in zip(batch, results, strict=True):
+        for entry, result in pairs:
             if not entry.future.done():
                 entry.future.set_result(Done(result, started - entry.asked, ended - started))
         return None

@@ -12,7 +12,7 @@ from service.board import State
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
-from service.loading import prepare_generation, weights
+from service.loading import cache_of, prepare_generation, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
 from service.supervision import child, directory, listener, ops
@@ -154,6 +154,7 @@ class Master:
         manifest = Manifest.read(seat.manifest_of(_FIRST))
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
         self._holds = [Hold(entry.prepared) for entry in manifest.entries if entry.prepared]
+        cache_of(self._settings).prune()
         seat.board.service.text = ""
         seat.board.service.commit(_FIRST, len(manifest.entries))
         return manifest
@@ -163,12 +164,18 @@ class Master:
         plan = fit(self._plan, weights(manifest), memory_limit())
         log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
         if plan.workers != self._plan.workers:
+            # The setting is what Gunicorn would go back to, the attribute what it works by.
             server.cfg.set("workers", plan.workers)
             server.num_workers = plan.workers
+            manifest.model_copy(update={"intra_op_threads": plan.intra_op_threads}).write(seat.manifest_of(_FIRST))
 
     def _prepare(self) -> None:
         def progress(note: str) -> None:
             seat.board.service.text = note
+
+        # It shall not slow down what else runs here; a group of its own keeps a terminal's Ctrl-C away from it.
+        os.nice(10)
+        os.setpgid(0, 0)
 
         prepare_generation(self._settings, _FIRST, progress=progress).write(seat.manifest_of(_FIRST))
 

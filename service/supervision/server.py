@@ -38,6 +38,9 @@ log = structlog.get_logger()
 _LINGER: Final = 0.5
 _QUICK: Final = 2.0
 _POLL: Final = 0.02
+# How long a worker that cannot load waits before it lets itself be replaced, and its exit code (EX_TEMPFAIL).
+_BACK_OFF: Final = 2.0
+_TRY_AGAIN: Final = 75
 # Objects made and not freed since the last collection; a request leaves no cycles unless it fails.
 _COLLECT_AFTER: Final = 50_000
 _CLOSE: Final = (b"connection", b"close")
@@ -60,7 +63,7 @@ class WorkerServer(Server):
         """As the base class's for given sockets, but for who takes a connection."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
-            sys.exit(STARTUP_FAILURE)
+            await self._refuse_start()
         _spare_the_collector()
         board, row = self._seat.board, self._seat.row
         self._acceptors = [
@@ -100,6 +103,13 @@ class WorkerServer(Server):
         await self._wait(lambda: not self.server_state.connections, linger)
         await self._abandon()
         await self.lifespan.shutdown()
+
+    async def _refuse_start(self) -> None:
+        """At the first start Gunicorn ends the service by this code. Later siblings serve on, we come back slowly."""
+        if not self._seat.board.service.started:
+            sys.exit(STARTUP_FAILURE)
+        await self._wait(lambda: self._asked is not None, _BACK_OFF)
+        sys.exit(_TRY_AGAIN)
 
     def _make_connection(self) -> Connection:
         def count(connections: int) -> None:

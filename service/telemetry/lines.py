@@ -4,13 +4,16 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import sleep
 from typing import Any, Final, TextIO
 
 # How long lines are gathered before they are written together.
 _GATHER_SECONDS: Final = 0.02
-# So many lines wait at most; whoever logs more than the reader takes has to wait for it.
+# So many lines wait at most for a reader that is slow or stuck; further ones are counted and dropped.
 _MAX_WAITING: Final = 100_000
+# How long the end waits for such a reader, in seconds.
+_PATIENCE: Final = 2.0
 
 
 class LineWriter:
@@ -24,6 +27,7 @@ class LineWriter:
         buffer = getattr(stream, "buffer", None)
         self._write = _writer(buffer) if buffer else lambda data: _writer(stream)(data.decode())
         self._waiting: deque[bytes] = deque()
+        self._lost = 0
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -49,12 +53,16 @@ class LineWriter:
         thread, self._thread = self._thread, None
         if thread:
             self._wanted.set()
-            thread.join()
-            self._drain()
+            thread.join(_PATIENCE)
+            if not thread.is_alive():
+                self._drain()
 
     def _put(self, data: bytes) -> None:
+        if len(self._waiting) >= _MAX_WAITING:
+            self._lost += 1
+            return
         self._waiting.append(data)
-        if self._thread is None or len(self._waiting) > _MAX_WAITING:
+        if self._thread is None:
             self._drain()
         elif not self._wanted.is_set():
             self._wanted.set()
@@ -71,7 +79,11 @@ class LineWriter:
             lines = []
             while self._waiting:
                 lines.append(self._waiting.popleft())
-            self._write(b"".join(lines))
+            if self._lost:
+                lines.append(b'{"level":"error","event":"lines_lost","lines":%d}\n' % self._lost)
+                self._lost = 0
+            with suppress(OSError):  # a reader that is gone must not end the service
+                self._write(b"".join(lines))
 
     def _forget_thread(self) -> None:
         self._thread = None

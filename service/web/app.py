@@ -7,7 +7,6 @@ from typing import Any
 
 import structlog
 from fastapi import FastAPI, Response
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -55,7 +54,6 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
-            RequestValidationError: problems.on_http_exception,
         },
     )
     app.include_router(health.health_router(seat.board))

@@ -1,5 +1,6 @@
 """A request's body: read under a limit, decompressed under the same limit, its declared form checked first."""
 
+import asyncio
 import gzip
 import io
 import re
@@ -21,6 +22,7 @@ _MEDIA_TYPES: Final = frozenset(
 # The same as most clients write them, for a look that costs nothing.
 _USUAL: Final = frozenset({b"", b"application/json", b"application/octet-stream"})
 _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
+_INFLATE_ON_LOOP: Final = 1024
 # Of a length that is worth reading as a number.
 _MAX_DIGITS: Final = 18
 ACCEPT_ENCODING: Final = "gzip, deflate"
@@ -43,7 +45,11 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int) -
     body = await _receive(receive, limit)
     record.bytes_in = len(body)
     for coding in reversed(codings):
-        body = _decompress(coding, body, limit)
+        # Off the event loop, unless it is so short that even a bomb is soon over; zlib lets other threads run.
+        if len(body) > _INFLATE_ON_LOOP:
+            body = await asyncio.to_thread(_decompress, coding, body, limit)
+        else:
+            body = _decompress(coding, body, limit)
     return body
 
 

@@ -3,11 +3,14 @@
 Source: triton-inference-server/server, docs/protocol/extension_model_configuration.md, and the ModelConfig message.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from service.engine.model import Model
 from service.settings import Batching
 from service.tensors import Datatype, TensorSpec
+
+# Triton has no word for "no limit".
+_UNLIMITED: Final = 65536
 
 
 def configuration(model: Model, batching: Batching) -> dict[str, Any]:
@@ -17,7 +20,7 @@ def configuration(model: Model, batching: Batching) -> dict[str, Any]:
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
         "version_policy": {"specific": {"versions": [model.version]}},
-        "max_batch_size": _max_batch_size(model, batching),
+        "max_batch_size": _max_batch_size(model),
         "input": [_tensor(spec, model.signature.batch) for spec in model.signature.inputs],
         "output": [_tensor(spec, model.signature.batch) for spec in model.signature.outputs],
         "instance_group": [{"name": model.name, "kind": "KIND_CPU", "count": model.declaration.run_threads}],
@@ -26,11 +29,9 @@ def configuration(model: Model, batching: Batching) -> dict[str, Any]:
     } | ({"dynamic_batching": {}} if model.batch_limit(batching.max_rows) > 1 else {})
 
 
-def _max_batch_size(model: Model, batching: Batching) -> int:
-    """Triton's word for the most rows in one request, 0 without a batch axis; no bound of ours is the largest run."""
-    if not model.signature.batch:
-        return 0
-    return model.declaration.limits.max_rows or max(batching.max_rows, model.batch_limit(batching.max_rows))
+def _max_batch_size(model: Model) -> int:
+    """Triton's word for the most rows in one request, 0 without a batch axis."""
+    return (model.declaration.limits.max_rows or _UNLIMITED) if model.signature.batch else 0
 
 
 def _findings(model: Model, batching: Batching) -> dict[str, str]:

@@ -45,7 +45,7 @@ class Infer:
         name, version = match.groups()
         record_of(scope).route = ROUTE if version is None else VERSION_ROUTE
         if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['path']} does not know {scope['method']}; it knows POST", "POST")
+            raise MethodNotAllowed(f"{scope['path']} does not know {record_of(scope).method}; it knows POST", "POST")
         headers, answer = await self._infer(scope, receive, name, version)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
