@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from service.errors import MalformedRequest
-from service.tensors import Array, Datatype, describe
+from service.tensors import Array, Datatype, describe, limits_of
 
 # The C types of the `array` module convert a list in one pass, refuse other types and check the range. FP16 has none.
 _TYPECODES: Final = {
@@ -110,8 +110,8 @@ def _fits(datatype: Datatype, value: Any) -> bool:
     if datatype is Datatype.BOOL:
         return isinstance(value, int) and value in (0, 1)
     if datatype.is_integer:
-        limits = np.iinfo(datatype.numpy)
-        return type(value) is int and int(limits.min) <= value <= int(limits.max)
+        low, high = limits_of(datatype)
+        return type(value) is int and low <= value <= high
     try:
         with np.errstate(over="ignore"):
             return type(value) in (int, float) and bool(np.isfinite(np.float64(value).astype(datatype.numpy)))

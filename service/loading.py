@@ -48,7 +48,7 @@ def compute_for(settings: Settings) -> Compute:
 
 def weights(manifest: Manifest) -> Weights:
     """What a generation weighs in memory: prepared models are mapped once, others lie in each worker."""
-    prepared = [entry.prepared.parent.glob("*") for entry in manifest.entries if entry.prepared]
+    prepared = [place.glob("*") for place in {entry.prepared.parent for entry in manifest.entries if entry.prepared}]
     plain = [_files(entry) for entry in manifest.entries if not entry.prepared]
     return Weights(
         shared=sum(file.stat().st_size for files in prepared for file in files),

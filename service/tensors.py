@@ -153,6 +153,12 @@ def describe(datatype: Datatype, shape: tuple[int, ...] | None) -> str:
     return f"{datatype.name}[{'...' if shape is None else ','.join(map(str, shape))}]"
 
 
+def limits_of(datatype: Datatype) -> tuple[int, int]:
+    """The least and the greatest value of an integer datatype."""
+    limits = np.iinfo(datatype.numpy)
+    return int(limits.min), int(limits.max)
+
+
 def datatype_of(array: Array) -> Datatype:
     return Datatype(array.dtype)
 

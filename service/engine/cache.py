@@ -50,9 +50,9 @@ class Cache:
     def find(self, key: str) -> Path | None:
         """The prepared model under `key`, if there is one and its files are whole. A damaged one is removed."""
         entry = self._directory / key
-        if not (entry / MODEL).is_file():
+        if not entry.is_dir():
             return None
-        if _sums(entry) != _read(entry / _SUMS):
+        if not (entry / MODEL).is_file() or _sums(entry) != _read(entry / _SUMS):
             log.warning("cache_damaged", entry=str(entry), reason="the files are not as they were written")
             shutil.rmtree(entry, ignore_errors=True)
             return None

@@ -54,7 +54,7 @@ def make_generation(
         raise RepositoryError("; ".join(f"model {refusal.name!r}: {refusal.reason}" for refusal in refusals))
     for refusal in refusals:
         log.warning("model_refused", model=refusal.name, version=refusal.version, reason=refusal.reason)
-    if not entries:
+    if not entries and only is None:
         log.warning("repository_empty", path=str(repository), hint="put a model into <name>/1/model.onnx")
     return Manifest(generation=number, entries=tuple(entries), refusals=tuple(refusals))
 

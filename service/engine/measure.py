@@ -4,6 +4,7 @@ Measured once, when a generation is made, so that all its workers do the same.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
@@ -56,7 +57,7 @@ def measure(model: Model) -> Findings:
         together=together,
         batch_rows=best_rows(model.run_all, row) if together else 1,
         inline_rows=inline_rows(model.run_all, row, batch) if _may_inline(model) else 0,
-        pads=together and model.padding is not None and _padding_wins(model, model.padding, row),
+        pads=together and model.padding is not None and _padding_pays(model, model.padding, row),
     )
 
 
@@ -113,11 +114,12 @@ def best_rows(run: Run, row: Tensors) -> int:
 def inline_rows(run: Run, tensors: Tensors, batch: bool) -> int:
     """The most rows whose run stays below INLINE_SECONDS; 0 where not even `tensors`, which are one row, do."""
     rows, best = 1, 0
-    while (
-        rows <= (_MOST_ROWS if batch else 1) and _fastest(run, repeat(tensors, rows), INLINE_SECONDS) < INLINE_SECONDS
-    ):
-        best = rows
-        rows *= 2
+    with suppress(InferenceFailed):  # some graphs have a limit of their own
+        while rows <= (_MOST_ROWS if batch else 1):
+            if _fastest(run, repeat(tensors, rows), INLINE_SECONDS) >= INLINE_SECONDS:
+                break
+            best = rows
+            rows *= 2
     return best
 
 
@@ -142,6 +144,15 @@ def _rows_are_independent(model: Model, row: Tensors) -> bool:
             hint="batch = false in model.toml says so without this warning",
         )
     return independent
+
+
+def _padding_pays(model: Model, padding: Padding, row: Tensors) -> bool:
+    try:
+        return _padding_wins(model, padding, row)
+    except InferenceFailed as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        log.warning("padding_off", model=model.name, version=model.version, reason=reason)
+        return False
 
 
 def _padding_wins(model: Model, padding: Padding, row: Tensors) -> bool:

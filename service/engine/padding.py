@@ -11,7 +11,7 @@ import numpy as np
 
 from service.engine.declaration import PaddingRule
 from service.errors import RepositoryError
-from service.tensors import Array, Signature, Tensors, TensorSpec
+from service.tensors import Array, Datatype, Signature, Tensors, TensorSpec, limits_of
 
 
 class Padding:
@@ -83,6 +83,16 @@ def _padded(tensor: Array, shape: tuple[int, ...], value: float | str) -> Array:
     return padded
 
 
+def _fits(spec: TensorSpec, value: float | str) -> bool:
+    """Is it an element that the input can have, to the last digit?"""
+    if spec.datatype is Datatype.BYTES or isinstance(value, str):
+        return spec.datatype is Datatype.BYTES and isinstance(value, str)
+    if spec.datatype.is_float:
+        return True
+    low, high = (0, 1) if spec.datatype is Datatype.BOOL else limits_of(spec.datatype)
+    return value == int(value) and low <= value <= high
+
+
 def _check_rule(signature: Signature, name: str, rule: PaddingRule) -> None:
     bearers = {spec.name for spec in signature.inputs if name in spec.names[1:]}
     if not signature.batch or not bearers:
@@ -92,5 +102,10 @@ def _check_rule(signature: Signature, name: str, rule: PaddingRule) -> None:
             f"padding.{name} in model.toml: expected a value for each of {', '.join(sorted(bearers))}, "
             f"got {', '.join(sorted(rule.inputs))}"
         )
+    for spec in signature.inputs:
+        if spec.name in bearers and not _fits(spec, rule.inputs[spec.name]):
+            raise RepositoryError(
+                f"padding.{name} in model.toml: {rule.inputs[spec.name]!r} is no value of input {spec.name!r}, {spec}"
+            )
     if rule.mask not in bearers:
         raise RepositoryError(f"padding.{name} in model.toml: the mask {rule.mask!r} is not an input with that axis")

@@ -36,7 +36,9 @@ _CPU_ONLY: Final = ("CPUExecutionProvider",)
 def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Golden] = ()) -> Path | None:
     """The prepared form of a version, made if the cache has none; None, with one warning, where it cannot be had."""
     if compute.providers != _CPU_ONLY:
-        return None  # packed weights are the CPU kernels' own; a device keeps its copy in its own memory
+        reason = f"it runs on {', '.join(compute.providers)}; packed weights are the CPU kernels' own"
+        log.warning("not_prepared", model=entry.name, version=entry.version, reason=reason)
+        return None
     key = key_of(entry, compute)
     if found := store.find(key):
         return found

@@ -97,17 +97,16 @@ class Batcher(Generic[Request, Result]):
         loop = asyncio.get_running_loop()
         entry: Entry[Request, Result] = Entry(request, rows, key, loop.create_future())
         self._waiting.append(entry)
-        self._wake()
+        self._wake(self._linger)
         return await entry.future
 
-    def _wake(self) -> None:
+    def _wake(self, delay: float = 0.0) -> None:
         """Start what can be started, at the end of this turn of the loop: what arrived in it goes together.
 
         Only where nothing runs, a batch that is not full lingers for company.
         """
         if not self._free:
             return
-        delay = self._linger
         if self._free < self._concurrency or sum(entry.rows for entry in self._waiting) >= self._max_rows:
             delay = 0.0
         if self._timer:

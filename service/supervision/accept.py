@@ -9,6 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -70,8 +71,9 @@ class Acceptor:
 
     def take_backlog(self) -> None:
         """Accept whatever waits: once the listener is closed the kernel would reset it."""
-        while self._accept():
-            pass
+        with suppress(OSError):  # out of files: what cannot be taken now cannot be taken at all
+            while self._accept():
+                pass
 
     def _on_readable(self) -> None:
         if self._patience and self._leave_to_others():
@@ -96,8 +98,13 @@ class Acceptor:
             self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
         )
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settle)
         return True
+
+    def _settle(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.debug("handshake_failed", reason=str(error))  # such as a client that speaks no TLS
 
     def _leave_for(self, seconds: float) -> None:
         self._loop.remove_reader(self._listener)

@@ -2,9 +2,9 @@
 
 On its way out a worker passes through these steps, each with the promise that it keeps:
 
-    asked      every answer says `Connection: close`; what idle, silent or half-sent connections send is answered.
-               If the whole service ends, listeners stay open for `drain_seconds`: balancers need time to notice.
-               If only this worker ends, its siblings accept, and it stops at once.
+    asked      for `drain_seconds` every answer says `Connection: close`; what idle, silent or half-sent connections
+               send is answered. If the whole service ends, listeners stay open: balancers need time to notice. If only
+               this worker ends, it leaves what is new to its siblings.
     refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining`
     goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST
     finishing  what was admitted ends
@@ -88,8 +88,7 @@ class WorkerServer(Server):
             self._leave()
         if self._asked is None:
             return False
-        is_over = monotonic() - self._asked >= self._drain_seconds
-        return self._quick or is_over or not self._seat.board.service.terminating
+        return self._quick or monotonic() - self._asked >= self._drain_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._stop_accepting(sockets or [])
@@ -129,11 +128,15 @@ class WorkerServer(Server):
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         for connection in self._connections():
             connection.answer_last()
+        if not self._seat.board.service.terminating:
+            for acceptor in self._acceptors:
+                acceptor.close()
         log.info("draining", connections=len(self.server_state.connections), quick=self._quick)
 
     async def _stop_accepting(self, listeners: Iterable[socket.socket]) -> None:
         for acceptor in self._acceptors:
-            acceptor.take_backlog()
+            if self._seat.board.service.terminating:
+                acceptor.take_backlog()
             acceptor.close()
         for acceptor in self._acceptors:
             await acceptor.wait_closed()

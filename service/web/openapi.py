@@ -6,7 +6,6 @@ The app is built before any model is known, so the document is made per generati
 from collections.abc import Sequence
 from typing import Any, Final
 
-import numpy as np
 import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -14,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.protocol.v2 import tensor_document
-from service.tensors import Datatype, TensorSpec
+from service.tensors import Datatype, TensorSpec, limits_of
 from service.web.infer import ROUTE, VERSION_ROUTE
 
 # A larger example would make the document unreadable; such a model's path has its schema only.
@@ -190,8 +189,8 @@ def _element(datatype: Datatype) -> dict[str, Any]:
         return {"type": "boolean"}
     if not datatype.is_integer:
         return {"type": "number"}
-    limits = np.iinfo(datatype.numpy)
-    return {"type": "integer", "minimum": int(limits.min), "maximum": int(limits.max)}
+    low, high = limits_of(datatype)
+    return {"type": "integer", "minimum": low, "maximum": high}
 
 
 def _describe_problems(operation: dict[str, Any]) -> None:
