@@ -1,10 +1,10 @@
 """One HTTP connection: Uvicorn's protocol class, with our answer to what its parser refuses, and with an end."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
+import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -14,7 +14,8 @@ from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
 
-_UPGRADE: Final = re.compile(rb"\r\nupgrade[ \t]*:", re.IGNORECASE)
+# What says how long a body is.
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class Connection(HttpToolsProtocol):
@@ -31,6 +32,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._on_count = on_count
         self._is_over = False
+        self._is_declining = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -43,9 +45,48 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_over:
             return
-        if b"pgrade" in data and (self.cycle is None or not self.cycle.more_body):
-            data = _without_upgrade(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade(data[offer.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def on_message_begin(self) -> None:
+        if not self._is_declining:
+            super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._is_declining:
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_declining:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._is_declining:
+            super().on_headers_complete()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).
+
+        The parser takes what follows the head for the other protocol, and the request for one without a body. Another
+        parser, told how long the body is, takes over where it left off.
+        """
+        framing = [header for header in self.headers if header[0] in _FRAMING]
+        self.parser = httptools.HttpRequestParser(self)
+        self._is_declining = True
+        if framing:
+            # The request has not been looked at yet: its task starts in the next turn of the loop.
+            self.cycle.more_body = True
+            self.cycle.message_event.clear()
+            head = b"".join(b"%s: %s\r\n" % header for header in framing)
+            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
+        self._is_declining = False
+        if rest:
+            self.data_received(rest)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
@@ -92,12 +133,3 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
         record.bytes_out = len(body)
         record.close()
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Decline an offer of HTTP/2 or a web socket by not seeing it (RFC 9110, 7.8).
-
-    The parser would take what follows the head for the other protocol, and the request would lose its body.
-    """
-    head, end, rest = data.partition(b"\r\n\r\n")
-    return _UPGRADE.sub(b"\r\nx-declined-upgrade:", head) + end + rest

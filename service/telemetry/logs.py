@@ -148,9 +148,7 @@ class _Json:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Uvicorn's words on what has its own record already are not: a refused start, bytes that are no HTTP."""
-    if record.msg == "Invalid HTTP request received.":
-        return False
+    """Uvicorn's words on a start that was refused are not."""
     return AlreadyLogged.__name__ not in record.getMessage() and not (
         record.exc_info and isinstance(record.exc_info[1], AlreadyLogged)
     )
