@@ -38,6 +38,7 @@ log = structlog.get_logger()
 _LINGER: Final = 0.5
 _QUICK: Final = 2.0
 _POLL: Final = 0.02
+_BEAT: Final = 0.5
 # How long a worker that cannot load waits before it lets itself be replaced, and its exit code (EX_TEMPFAIL).
 _BACK_OFF: Final = 2.0
 _TRY_AGAIN: Final = 75
@@ -61,7 +62,11 @@ class WorkerServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As the base class's for given sockets, but for who takes a connection."""
-        await self.lifespan.startup()
+        beat = asyncio.create_task(self._beat())
+        try:
+            await self.lifespan.startup()
+        finally:
+            beat.cancel()
         if self.lifespan.should_exit:
             await self._refuse_start()
         _spare_the_collector()
@@ -102,6 +107,12 @@ class WorkerServer(Server):
         await self._wait(lambda: not self.server_state.connections, linger)
         await self._abandon()
         await self.lifespan.shutdown()
+
+    async def _beat(self) -> None:
+        """While the models load: Gunicorn never misses a worker that has not beaten for the first time."""
+        while self.config.callback_notify:
+            await self.config.callback_notify()
+            await asyncio.sleep(_BEAT)
 
     async def _refuse_start(self) -> None:
         """At the first start Gunicorn ends the service by this code. Later siblings serve on, we come back slowly."""
