@@ -1,4 +1,4 @@
-"""What running a model shows: do its rows go together, how many at a time pay, is it cheaper than a thread?
+"""What running a model shows: whether its rows go together, how many at a time pay, whether it needs a thread.
 
 Measured once, when a generation is made, so that all its workers do the same.
 """

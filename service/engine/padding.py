@@ -90,7 +90,7 @@ def _fits(spec: TensorSpec, value: float | str) -> bool:
     if spec.datatype.is_float:
         return True
     low, high = (0, 1) if spec.datatype is Datatype.BOOL else limits_of(spec.datatype)
-    return value == int(value) and low <= value <= high
+    return low <= value <= high and value == int(value)
 
 
 def _check_rule(signature: Signature, name: str, rule: PaddingRule) -> None:

@@ -91,8 +91,10 @@ class Acceptor:
         """Take one; False where there is none."""
         try:
             connection, _ = self._listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return False  # a sibling has taken it, or the client has given up
+        except BlockingIOError:
+            return False  # a sibling has taken it
+        except ConnectionAbortedError:
+            return True  # the client has given up
         connection.setblocking(False)
         task = self._loop.create_task(
             self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
