@@ -467,6 +467,50 @@ def test_data_both_in_json_and_behind_it_is_refused(client: TestClient, paramete
     assert_problem(infer(client, "double", ONES | {"parameters": parameters}), 400, "malformed_request", "x")
 
 
+def x(data: str, rest: str = "") -> str:
+    """A body whose only input has these elements, and these other members."""
+    return f'{{"inputs":[{{"name":"x","datatype":"FP64","shape":[1,2],"data":{data}{rest}}}]}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *map(
+            x,
+            (
+                "[1,2]", "[[1,2]]", "[[1],[2]]", "[1,[2]]", "[[1],2]", "[1]", "[]", "[[],[]]", "null", "{}", "3",
+                '"12"', "[1.5,-0.0]", "[0.1,5e-324]", "[9007199254740993,1]",
+                "[18446744073709551615,-9223372036854775808]", "[18446744073709551616,1]", "[-9223372036854775809,1]",
+                "[1e400,1]", "[NaN,1]", "[01,2]", "[1,2,]", "[true,1]", "[null,1]", '["1",2]', "[{},1]",
+            ),
+        ),
+        x("[1,2]", ',"data":[3,4]'),
+        x("[1,2]", ',"parameters":{"binary_data_size":16}'),
+        x("[1,2]").replace("FP64", "FP46"),
+        x("[1,2]").replace("[1,2]", "[1,2.0]", 1),
+        x("[1,2]").replace("name", "n\\u0061me"),
+        x("[1,2]").replace('{"inputs"', '{"\\u0000":0,"inputs"'),
+        x("[1,2]").replace('{"inputs"', '{"inputs":[],"inputs"'),
+        x("[1,2]").replace('{"inputs"', '\ufeff{"inputs"'),
+        x("[1,2]") + "]",
+        *("", "[]", "null", "{}"),
+        *(f'{{"inputs":{inputs}}}' for inputs in ("null", "{}", "[]", "[1]", "[{}]")),
+        '{"a":' + "[" * 200 + "]" * 200 + "}",
+    ],
+)  # fmt: skip
+def test_a_long_body_is_read_as_a_short_one(client: TestClient, body: str) -> None:
+    """Long ones go another way; blanks change no meaning."""
+
+    def ask(text: str) -> tuple[int, str, Any]:
+        answer = client.post("/v2/models/identity_fp64/infer", content=text.encode(), headers={"X-Request-ID": "7"})
+        document = answer.json()
+        # Where in the text it is wrong differs.
+        sentence = document.get("error", "").partition(" is not valid JSON")[0]
+        return answer.status_code, sentence, document.get("outputs")
+
+    assert ask(body + " " * 50_000) == ask(body)
+
+
 def test_a_refused_request_leaves_the_next_one_alone(client: TestClient) -> None:
     assert infer(client, "double", ONES | {"data": [math.pi]}).status_code == 400
     assert outputs(infer(client, "double", ONES)) == [TWOS]

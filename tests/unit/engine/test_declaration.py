@@ -1,0 +1,169 @@
+"""`model.toml`: its defaults, all that it may say, and what is said of a wrong one."""
+
+from pathlib import Path
+
+import pytest
+
+from service.engine.declaration import (
+    Declaration,
+    Limits,
+    PaddingRule,
+    PinnedSignature,
+    PinnedTensor,
+    SessionOptions,
+    WarmUpInput,
+)
+from service.errors import RepositoryError
+from service.tensors import Datatype, Signature, TensorSpec
+
+ALL = """
+versions = [1, 2]
+default_version = 2
+batch = false
+inline = true
+run_threads = 3
+tolerance = 0.5
+providers = ["CPUExecutionProvider"]
+warm_up = [{ x = { shape = [1, 4] } }, { x = { shape = [2], data = [1, 2.5] } }]
+[limits]
+max_rows = 8
+batch_rows = 4
+[padding.sequence]
+inputs = { ids = 1, words = "" }
+mask = "ids"
+max_waste = 2
+[labels]
+y = ["no", "yes"]
+[session]
+intra_op_threads = 2
+graph_optimization = "basic"
+config = { "session.intra_op.allow_spinning" = "1" }
+[signature]
+inputs = [{ name = "x", datatype = "FP32", shape = [-1, 4] }]
+outputs = []
+"""
+
+
+def declare(directory: Path, text: str) -> Declaration:
+    (directory / "model.toml").write_text(text)
+    return Declaration.read(directory)
+
+
+def test_a_model_need_not_declare_anything(tmp_path: Path) -> None:
+    assert Declaration.read(tmp_path) == declare(tmp_path, "") == Declaration()
+    assert Declaration().model_dump() == {
+        "versions": "latest",
+        "default_version": None,
+        "batch": True,
+        "limits": {"max_rows": None, "batch_rows": None},
+        "labels": {},
+        "padding": {},
+        "inline": None,
+        "run_threads": 1,
+        "tolerance": 1e-5,
+        "providers": (),
+        "session": {"intra_op_threads": None, "graph_optimization": "all", "config": {}},
+        "warm_up": (),
+        "signature": None,
+    }
+
+
+def test_everything_can_be_declared(tmp_path: Path) -> None:
+    assert declare(tmp_path, ALL) == Declaration(
+        versions=(1, 2),
+        default_version=2,
+        batch=False,
+        limits=Limits(max_rows=8, batch_rows=4),
+        labels={"y": ("no", "yes")},
+        padding={"sequence": PaddingRule(inputs={"ids": 1, "words": ""}, mask="ids", max_waste=2)},
+        inline=True,
+        run_threads=3,
+        tolerance=0.5,
+        providers=("CPUExecutionProvider",),
+        session=SessionOptions(
+            intra_op_threads=2, graph_optimization="basic", config={"session.intra_op.allow_spinning": "1"}
+        ),
+        warm_up=({"x": WarmUpInput(shape=(1, 4))}, {"x": WarmUpInput(shape=(2,), data=[1, 2.5])}),
+        signature=PinnedSignature(inputs=(PinnedTensor(name="x", datatype="FP32", shape=(-1, 4)),), outputs=()),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("bacth = true", "bacth: Extra inputs are not permitted, got True"),
+        ("batch = 2", "batch: Input should be a valid boolean, unable to interpret input, got 2"),
+        ("default_version = 0", "default_version: Input should be greater than 0, got 0"),
+        ("tolerance = -1", "tolerance: Input should be greater than or equal to 0, got -1"),
+        ("[limits]\nmax_rows = 0", "limits.max_rows: Input should be greater than 0, got 0"),
+        ("[limits]\nbatch_rows = 0", "limits.batch_rows: Input should be greater than 0, got 0"),
+        ("run_threads = 0", "run_threads: Input should be greater than or equal to 1, got 0"),
+        ("run_threads = 65", "run_threads: Input should be less than or equal to 64, got 65"),
+        (
+            "[padding.n]\ninputs = { x = 0 }\nmask = 'x'\nmax_waste = 1",
+            "padding.n.max_waste: Input should be greater than 1, got 1",
+        ),
+        ("[padding.n]\ninputs = { x = 0 }", "padding.n.mask: Field required, got {'inputs': {'x': 0}}"),
+        (
+            "warm_up = [{ x = { shape = [-1] } }]",
+            "warm_up.0.x.shape.0: Input should be greater than or equal to 0, got -1",
+        ),
+        (
+            "batch = 2\n[limits]\nmax_row = 1",
+            "batch: Input should be a valid boolean, unable to interpret input, got 2; "
+            "limits.max_row: Extra inputs are not permitted, got 1",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(RepositoryError) as caught:
+        declare(tmp_path, text)
+    assert str(caught.value) == f"{tmp_path}/model.toml: {sentence}"
+
+
+@pytest.mark.parametrize("content", [b"batch", b"name = '\xff'", None])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "model.toml"
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    with pytest.raises(RepositoryError, match=f"^{file} cannot be read: .+"):
+        Declaration.read(tmp_path)
+
+
+def pinned(name: str, datatype: str, *shape: int) -> PinnedTensor:
+    return PinnedTensor(name=name, datatype=datatype, shape=shape)
+
+
+X = TensorSpec("x", Datatype.FP32, (-1, 4), ("batch", ""))
+Y = TensorSpec("y", Datatype.INT64, (-1,), ("batch",), ("no", "yes"))
+SIGNATURE = Signature((X,), (Y, TensorSpec("z", Datatype.BYTES, ())))
+PINNED_X = pinned("x", "FP32", -1, 4)
+PINNED_Y = pinned("y", "INT64", -1)
+PINNED_Z = pinned("z", "BYTES")
+
+
+def test_a_signature_that_is_as_pinned_has_no_difference() -> None:
+    assert PinnedSignature(inputs=(PINNED_X,), outputs=(PINNED_Y, PINNED_Z)).difference(SIGNATURE) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "sentence"),
+    [
+        ((pinned("x", "FP64", -1, 4),), (PINNED_Y, PINNED_Z), "inputs x: FP64[-1,4], the model has x: FP32[-1,4]"),
+        ((pinned("X", "FP32", -1, 4),), (PINNED_Y, PINNED_Z), "inputs X: FP32[-1,4], the model has x: FP32[-1,4]"),
+        ((pinned("x", "FP32", 1, 4),), (PINNED_Y, PINNED_Z), "inputs x: FP32[1,4], the model has x: FP32[-1,4]"),
+        ((), (PINNED_Y,), "inputs , the model has x: FP32[-1,4]"),
+        ((PINNED_X,), (PINNED_Y,), "outputs y: INT64[-1], the model has y: INT64[-1]; z: BYTES[]"),
+        (
+            (PINNED_X,),
+            (PINNED_Z, PINNED_Y),
+            "outputs z: BYTES[]; y: INT64[-1], the model has y: INT64[-1]; z: BYTES[]",
+        ),
+    ],
+)
+def test_the_first_side_that_differs_is_described(
+    inputs: tuple[PinnedTensor, ...], outputs: tuple[PinnedTensor, ...], sentence: str
+) -> None:
+    assert PinnedSignature(inputs=inputs, outputs=outputs).difference(SIGNATURE) == f"model.toml pins the {sentence}"

@@ -1,0 +1,222 @@
+"""A repository is checked as a whole: what passes makes the manifest, what fails is named."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from structlog.typing import EventDict
+
+from service.engine.cache import Cache
+from service.engine.catalogue import Catalogue
+from service.engine.declaration import Declaration
+from service.engine.generation import make_generation
+from service.engine.graph import Facts
+from service.engine.manifest import Entry, Findings, Manifest
+from service.engine.prepare import key_of
+from service.engine.repository import Refusal
+from service.engine.session import Compute
+from service.errors import RepositoryError
+from tests import tiny
+from tests.unit import models
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache", keep_days=7)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty repository, beside the cache."""
+    (tmp_path / "models").mkdir()
+    return tmp_path / "models"
+
+
+def check(
+    repository: Path,
+    cache: Cache,
+    *,
+    name: str | None = None,
+    only: str | None = None,
+    tolerate: bool = False,
+    notes: list[str] | None = None,
+) -> Manifest:
+    return make_generation(
+        repository,
+        name,
+        Compute(),
+        cache,
+        number=7,
+        only=only,
+        tolerate_failures=tolerate,
+        progress=notes.append if notes is not None else lambda note: None,
+    )
+
+
+def half_good(root: Path) -> Path:
+    """`cat` is good; `dog` is no file, `elk` no model, `fox` fails its warm-up and `owl` lacks its weights."""
+    tiny.repository(root, cat=tiny.double(), fox=tiny.sevens())
+    (root / "fox" / "model.toml").write_text("[[warm_up]]\nx = { shape = [7], data = [1] }")
+    (root / "dog" / "1").mkdir(parents=True)
+    elk = root / "elk" / "2" / "model.onnx"
+    elk.parent.mkdir(parents=True)
+    elk.write_bytes(b"elk")
+    weights = tiny.write_with_weights_outside(tiny.weighted(), root, "owl").parent / "weights.bin"
+    weights.unlink()
+    return root
+
+
+def reasons(root: Path) -> tuple[Refusal, ...]:
+    owl = root / "owl" / "1" / "model.onnx"
+    return (
+        Refusal("dog", 1, f"{root}/dog/1/model.onnx does not exist: copy the model there"),
+        Refusal("elk", 2, f"{root}/elk/2/model.onnx is not an ONNX model: it cannot be parsed; export it again"),
+        Refusal("fox", 1, "model 'fox': warm_up: input 'x': FP32[7] has 7 elements, 'data' has 1"),
+        Refusal("owl", 1, f"{owl} keeps weights in 'weights.bin', which is missing: copy it beside the model"),
+    )
+
+
+def test_all_models_that_fail_are_named_at_once(root: Path, cache: Cache) -> None:
+    half_good(root)
+    with pytest.raises(RepositoryError) as caught:
+        check(root, cache)
+    assert str(caught.value) == "; ".join(f"model {each.name!r}: {each.reason}" for each in reasons(root))
+
+
+def test_the_models_that_are_good_can_be_served_alone(root: Path, cache: Cache, records: list[EventDict]) -> None:
+    half_good(root)
+    notes: list[str] = []
+    manifest = check(root, cache, tolerate=True, notes=notes)
+    file = root / "cat" / "1" / "model.onnx"
+    cat = Entry(
+        name="cat",
+        version=1,
+        file=file,
+        golden=file.parent / "golden",
+        facts=Facts(operators=frozenset({"Add"})),
+        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        declaration=Declaration(),
+        findings=manifest.entries[0].findings,  # they were measured
+    )
+    cat = cat.model_copy(update={"prepared": cache.find(key_of(cat, Compute()))})
+    assert cat.prepared
+    assert manifest == Manifest(generation=7, entries=(cat,), refusals=reasons(root))
+    assert notes == [f"preparing {name}" for name in ("cat", "dog", "elk", "fox", "owl")]
+    told = [record for record in records if record["log_level"] != "debug"]
+    assert isinstance(told[0].pop("seconds"), float)
+    assert told == [
+        {
+            "event": "model_checked",
+            "log_level": "info",
+            "model": "cat",
+            "version": 1,
+            "digest": cat.digest,
+            "prepared": True,
+            **cat.findings.model_dump(),
+        },
+        *(
+            {
+                "event": "model_refused",
+                "log_level": "warning",
+                "model": refusal.name,
+                "version": refusal.version,
+                "reason": refusal.reason,
+            }
+            for refusal in reasons(root)
+        ),
+    ]
+
+
+def test_one_model_can_be_looked_at_alone(root: Path, cache: Cache) -> None:
+    half_good(root)
+    notes: list[str] = []
+    assert [entry.name for entry in check(root, cache, only="cat", notes=notes).entries] == ["cat"]
+    assert notes == ["preparing cat"]
+
+
+def test_weights_outside_the_file_belong_to_the_entry(root: Path, cache: Cache) -> None:
+    file = tiny.write_with_weights_outside(tiny.weighted(), root, "cat")
+    [cat] = check(root, cache).entries
+    assert cat.facts.external_files == (file.parent / "weights.bin",)
+    (file.parent / "weights.bin").write_bytes(b"other")
+    assert not cat.is_unchanged()
+
+
+def test_a_repository_without_models_is_served_with_a_word(root: Path, cache: Cache, records: list[EventDict]) -> None:
+    assert check(root, cache) == Manifest(generation=7, entries=())
+    assert records == [
+        {
+            "event": "repository_empty",
+            "log_level": "warning",
+            "path": str(root),
+            "hint": "put a model into <name>/1/model.onnx",
+        }
+    ]
+
+
+def test_a_single_model_can_be_named(root: Path, cache: Cache) -> None:
+    file = tiny.write(tiny.double(), root, "cat")
+    assert [entry.name for entry in check(file, cache, name="dog").entries] == ["dog"]
+
+
+def test_the_working_directory_holds_no_samples_of_a_single_file(
+    root: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny.write(tiny.double(), root, "cat")
+    (root / "package.json").write_text("{}")
+    monkeypatch.chdir(root)
+    assert [entry.name for entry in check(file, cache).entries] == ["model"]
+
+
+def test_what_is_wrong_with_the_others_does_not_matter_to_the_one_that_is_looked_at(root: Path, cache: Cache) -> None:
+    half_good(root)
+    with pytest.raises(RepositoryError) as caught:
+        check(root, cache, only="elk")
+    [elk] = [refusal for refusal in reasons(root) if refusal.name == "elk"]
+    assert str(caught.value) == f"model 'elk': {elk.reason}"
+
+
+def test_what_was_prepared_is_what_is_loaded(root: Path, cache: Cache) -> None:
+    tiny.repository(root, cat=tiny.double(), dog=models.noisy())
+    catalogue = Catalogue.load(check(root, cache), Compute())
+    assert [(model.name, model.is_prepared) for model in catalogue.models] == [("cat", True), ("dog", False)]
+
+
+def test_what_running_a_model_has_shown_is_kept_with_it(
+    root: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny.write(tiny.double(), root, "cat")
+    monkeypatch.setattr("service.engine.measure.perf_counter", lambda: 0.0)  # every run is over at once
+    assert check(root, cache).entries[0].findings == Findings(together=True, batch_rows=1, inline_rows=64)
+
+
+@pytest.mark.parametrize("keep_days", [0, 7])
+def test_what_a_generation_is_made_of_is_not_removed_by_it(root: Path, tmp_path: Path, keep_days: float) -> None:
+    """A service that was down for longer than that starts again; nobody holds the entries before its master does."""
+    tiny.write(tiny.double(), root, "cat")
+    cache = Cache(tmp_path / "cache", keep_days)
+    made = []
+    for _ in range(2):
+        [cat] = check(root, cache).entries
+        assert cat.prepared
+        assert cat.prepared.is_file()
+        made.append(cat.prepared)
+        os.utime(cat.prepared.parent / "lock", (0, 0))
+    assert made[0] == made[1]
+
+
+def test_a_model_is_checked_with_its_own_providers(root: Path, cache: Cache) -> None:
+    tiny.repository(root, cat=tiny.double(), dog=tiny.double())
+    (root / "dog" / "model.toml").write_text('providers = ["MoonExecutionProvider"]')
+    manifest = check(root, cache, tolerate=True)
+    assert [entry.name for entry in manifest.entries] == ["cat"]
+    assert [refusal.reason.partition(" is not in")[0] for refusal in manifest.refusals] == [
+        "execution provider MoonExecutionProvider"
+    ]
+
+
+def test_nobody_needs_to_hear_of_the_progress(root: Path, cache: Cache) -> None:
+    tiny.write(tiny.double(), root, "cat")
+    manifest = make_generation(root, None, Compute(), cache, number=1, tolerate_failures=False)
+    assert [entry.name for entry in manifest.entries] == ["cat"]

@@ -1,0 +1,47 @@
+"""Metric files named by what a process is: in a process of its own, for prometheus_client decides at its import."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from service.telemetry import identity
+
+directory = Path(sys.argv[1])
+identity.keep_metrics_in(directory)
+from service.board import Board
+from service.telemetry.metrics import PENDING, WORKER_EXITS
+from service.telemetry.scrape import Scrape
+
+def worker(slot, requests):
+    pid = os.fork()
+    if not pid:
+        identity.become(f"worker-{slot}")
+        PENDING.labels("cat").set(requests)
+        WORKER_EXITS.labels("died").inc(requests)
+        os._exit(0)
+    assert os.waitpid(pid, 0) == (pid, 0)
+
+WORKER_EXITS.labels("died").inc(100)
+for slot, requests in ((0, 1), (1, 2), (0, 4)):
+    worker(slot, requests)
+print(*sorted(file.name for file in directory.iterdir()))
+text = Scrape(Board(slots=1), list).render("")[0].decode()
+print(*(line for line in text.splitlines() if line.startswith(("onnicorn_worker_exits", "onnicorn_inference_pending"))))
+"""
+
+
+def test_a_successor_goes_on_in_the_files_of_its_slot(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    files, lines = done.stdout.splitlines()
+    assert files.split() == [
+        f"{kind}_{process}.db"
+        for kind in ("counter", "gauge_sum", "histogram")
+        for process in ("master", "worker-0", "worker-1")
+        if (kind, process) != ("gauge_sum", "master")
+    ]
+    assert lines == 'onnicorn_inference_pending{model="cat"} 6.0 onnicorn_worker_exits_total{reason="died"} 107.0'

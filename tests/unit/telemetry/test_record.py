@@ -1,0 +1,160 @@
+"""A request's record becomes one log line and its metrics."""
+
+from time import perf_counter
+from typing import Any
+
+import pytest
+from structlog.typing import EventDict
+
+from service.errors import MalformedRequest, ModelNotReady, OnnicornError
+from service.telemetry.metrics import REGISTRY
+from service.telemetry.record import Record
+from service.telemetry.trace import Trace
+
+INFER = "/v2/models/{model_name}/infer"
+
+
+def record(model: str = "", method: str = "POST", **fields: Any) -> Record:
+    return Record("7", None, method, route=INFER, model=model, version=3 if model else 0, **fields)
+
+
+def failed(error: OnnicornError, status: int, model: str = "") -> Record:
+    return record(model, status=status, code=error.code, error=error)
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"onnicorn_{name}", labels) or 0
+
+
+def line(records: list[EventDict]) -> EventDict:
+    """The only one, without its duration."""
+    [record] = records
+    assert record.pop("duration_ms") >= 0
+    return record
+
+
+REQUEST = {
+    "event": "request",
+    "log_level": "info",
+    "method": "POST",
+    "route": INFER,
+    "request_id": "7",
+    "bytes_in": 0,
+    "bytes_out": 0,
+}
+
+
+def test_a_request_is_logged_with_what_is_known_of_it(records: list[EventDict]) -> None:
+    record(status=200, bytes_in=5, bytes_out=7).close()
+    assert line(records) == REQUEST | {"status": 200, "bytes_in": 5, "bytes_out": 7}
+
+
+def test_an_inference_is_logged_with_its_stages(records: list[EventDict]) -> None:
+    record("cat", status=200, rows=0, decode=0.001, queue=0.0, run=0.0123456, encode=1.0).close()
+    assert line(records) == REQUEST | {
+        "status": 200,
+        "model": "cat",
+        "version": 3,
+        "rows": 0,
+        "decode_ms": 1.0,
+        "queue_ms": 0.0,
+        "run_ms": 12.345,
+        "encode_ms": 1000.0,
+    }
+
+
+def test_stages_that_were_not_reached_are_left_out(records: list[EventDict]) -> None:
+    error = MalformedRequest("no")
+    failed(error, 400, "cat").close()
+    assert line(records) == REQUEST | {
+        "status": 400,
+        "model": "cat",
+        "version": 3,
+        "code": "malformed_request",
+        "reason": "no",
+    }
+
+
+def test_a_request_in_a_trace_names_it(records: list[EventDict]) -> None:
+    traced = record(status=200)
+    traced.trace = Trace("abc", "def", "01")
+    traced.close()
+    assert line(records) == REQUEST | {"status": 200, "trace_id": "abc", "span_id": "def"}
+
+
+def test_our_own_failure_is_an_error_with_its_exception(records: list[EventDict]) -> None:
+    error = ModelNotReady("cat", "it sleeps")
+    failed(error, 503).close()
+    assert line(records) == REQUEST | {
+        "log_level": "error",
+        "status": 503,
+        "code": "model_not_ready",
+        "reason": "model 'cat' is not ready: it sleeps",
+        "exc_info": error,
+    }
+
+
+def test_a_request_that_was_never_answered_was_left_by_its_client(records: list[EventDict]) -> None:
+    record().close()
+    assert line(records) == REQUEST | {"status": 499}
+
+
+@pytest.mark.parametrize(("fields", "has_started"), [({}, False), ({"status": 200}, True), ({"status": 500}, True)])
+def test_a_request_has_an_answer_once_it_has_a_status(fields: dict[str, Any], has_started: bool) -> None:
+    assert record(**fields).has_started is has_started
+
+
+def test_the_duration_is_that_since_the_start(records: list[EventDict]) -> None:
+    record(status=200, started=perf_counter() - 2).close()
+    assert 2000 <= records[0]["duration_ms"] < 60_000
+
+
+@pytest.mark.parametrize(
+    ("method", "label"), [("GET", "GET"), ("OPTIONS", "OPTIONS"), ("BREW", "OTHER"), ("get", "OTHER"), ("", "OTHER")]
+)
+def test_a_request_is_counted_by_route_method_and_status(method: str, label: str) -> None:
+    labels = {"route": INFER, "method": label, "status": "418"}
+    counted = metric("http_requests_total", **labels)
+    observed = metric("http_request_duration_seconds_count", route=INFER)
+    record(method=method, status=418).close()
+    assert metric("http_requests_total", **labels) == counted + 1
+    assert metric("http_request_duration_seconds_count", route=INFER) == observed + 1
+
+
+@pytest.mark.parametrize(
+    ("closed", "outcome"),
+    [
+        (record("cat", status=200), "ok"),
+        (record("cat"), "client_left"),
+        (failed(MalformedRequest("no"), 400, "cat"), "malformed_request"),
+    ],
+)
+def test_an_inference_is_counted_by_its_outcome(closed: Record, outcome: str) -> None:
+    labels = {"model": "cat", "version": "3", "outcome": outcome}
+    before = metric("inference_requests_total", **labels)
+    closed.close()
+    assert metric("inference_requests_total", **labels) == before + 1
+
+
+STAGES = ("decode_seconds", "queue_seconds", "run_seconds", "encode_seconds")
+
+
+def test_the_stages_that_were_reached_are_observed() -> None:
+    def counts() -> list[tuple[float, float]]:
+        names = [f"inference_{stage}" for stage in STAGES]
+        labels = {"model": "observed", "version": "3"}
+        return [(metric(f"{name}_count", **labels), metric(f"{name}_sum", **labels)) for name in names]
+
+    record("observed", status=200, decode=0.5, queue=0.0, run=0.25, encode=2.0).close()
+    assert counts() == [(1, 0.5), (1, 0), (1, 0.25), (1, 2)]
+    record("observed", status=400, decode=0.5).close()
+    assert counts() == [(2, 1), (1, 0), (1, 0.25), (1, 2)]
+
+
+def test_a_request_of_no_known_model_is_no_inference() -> None:
+    def series() -> set[str]:
+        return {str(sample) for family in REGISTRY.collect() if "inference" in family.name for sample in family.samples}
+
+    before = series()
+    record(status=404).close()
+    assert series() == before

@@ -1,0 +1,126 @@
+"""Settings and a repository become a generation, a generation becomes a catalogue, and weighs something."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.engine.cache import Cache
+from service.engine.manifest import Entry, Manifest
+from service.engine.prepare import prepare
+from service.engine.session import Compute
+from service.errors import RepositoryError
+from service.loading import compute_for, load, prepare_generation, weights
+from service.plan import Weights
+from service.settings import Runtime, Settings
+from tests import tiny
+from tests.oip import Json
+from tests.unit import models
+from tests.unit.loading import entry, entry_of
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository of `cat`, and of `dog` that lacks its file; beside it is the cache."""
+    tiny.repository(tmp_path / "models", cat=tiny.double())
+    (tmp_path / "models" / "dog" / "1").mkdir(parents=True)
+    return tmp_path / "models"
+
+
+def settings(root: Path, cache: Json | None = None, **repository: Any) -> Settings:
+    groups: Json = {
+        "repository": {"path": root, **repository},
+        "cache": {"dir": root.parent / "cache"} | (cache or {}),
+        "runtime": {"workers": 1},
+    }
+    return Settings(**groups)
+
+
+def test_what_the_repository_holds_becomes_a_generation_and_that_a_catalogue(root: Path) -> None:
+    notes: list[str] = []
+    chosen = settings(root, tolerate_failures=True)
+    manifest = prepare_generation(chosen, 7, progress=notes.append)
+    assert notes == ["preparing cat", "preparing dog"]
+    assert [refusal.name for refusal in manifest.refusals] == ["dog"]
+    catalogue = load(chosen, manifest)
+    assert (catalogue.generation, catalogue.names, catalogue.refusals) == (7, ["cat"], manifest.refusals)
+    assert catalogue.resolve("cat").is_prepared
+
+
+def test_a_model_that_fails_ends_the_start_unless_that_is_tolerated(root: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"^model 'dog': "):
+        prepare_generation(settings(root), 1)
+
+
+def test_one_model_alone_can_be_prepared(root: Path) -> None:
+    assert [each.name for each in prepare_generation(settings(root), 1, only="cat").entries] == ["cat"]
+
+
+def test_a_single_model_has_the_name_that_is_set(root: Path) -> None:
+    file = root / "cat" / "1" / "model.onnx"
+    assert [each.name for each in prepare_generation(settings(file, name="owl"), 1).entries] == ["owl"]
+
+
+def test_prepared_models_lie_where_it_is_set_and_for_as_long(root: Path, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    old = place / "old"
+    old.mkdir(parents=True)
+    (old / "lock").touch()
+    chosen = settings(root, {"dir": place, "keep_days": 3650})
+    [cat] = prepare_generation(chosen, 1, only="cat").entries
+    assert cat.prepared
+    assert cat.prepared.parent.parent == place
+    assert old.exists()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "compute"),
+    [
+        ({"workers": 1, "intra_op_threads": 1}, Compute(1, True)),
+        ({"workers": 2, "intra_op_threads": 3}, Compute(3, False)),
+        ({"workers": 2, "intra_op_threads": 3, "providers": "A,B"}, Compute(3, False, ("A", "B"))),
+    ],
+)
+def test_a_session_may_use_what_the_plan_says(runtime: Json, compute: Compute) -> None:
+    assert compute_for(Settings(runtime=runtime)) == compute
+
+
+@pytest.mark.parametrize(("threads", "alone"), [(None, True), (1, True), (2, False)])
+def test_a_generation_may_bring_the_threads_that_its_workers_give_a_run(
+    root: Path, threads: int | None, alone: bool
+) -> None:
+    chosen = settings(root, tolerate_failures=True)
+    chosen = chosen.model_copy(update={"runtime": Runtime(workers=1, intra_op_threads=1)})
+    made = prepare_generation(chosen, 1).model_copy(update={"intra_op_threads": threads})
+    assert load(chosen, made).resolve("cat").runs_on_one_cpu_thread is alone
+
+
+def manifest(*entries: Entry) -> Manifest:
+    return Manifest(generation=1, entries=entries)
+
+
+def size(*files: Path) -> int:
+    return sum(file.stat().st_size for file in files)
+
+
+def test_a_generation_without_models_weighs_nothing() -> None:
+    assert weights(manifest()) == Weights(shared=0, private=0)
+
+
+def test_prepared_models_are_shared_and_the_others_are_not(tmp_path: Path) -> None:
+    plain = entry(tiny.double(), tmp_path, "plain")
+    outside = entry_of(tiny.write_with_weights_outside(models.dense(), tmp_path, "outside"), "outside")
+    file = prepare(entry(models.dense(), tmp_path, "dense"), Compute(), Cache(tmp_path / "cache", 7))
+    assert file
+    prepared = entry(models.dense(), tmp_path, "prepared").model_copy(update={"prepared": file})
+    assert weights(manifest(plain, outside, prepared)) == Weights(
+        shared=size(*file.parent.iterdir()),
+        private=size(plain.file, outside.file, *outside.facts.external_files),
+    )
+
+
+def test_what_two_models_share_in_the_cache_lies_in_memory_once(tmp_path: Path) -> None:
+    file = prepare(entry(models.dense(), tmp_path, "dense"), Compute(), Cache(tmp_path / "cache", 7))
+    assert file
+    one, two = (entry(models.dense(), tmp_path, name).model_copy(update={"prepared": file}) for name in ("one", "two"))
+    assert weights(manifest(one, two)) == Weights(shared=size(*file.parent.iterdir()), private=0)

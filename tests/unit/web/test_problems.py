@@ -1,0 +1,73 @@
+"""The one table of status numbers, and what an error's answer carries beside it."""
+
+import asyncio
+import json
+
+import pytest
+from starlette.exceptions import HTTPException
+
+from service import errors
+from service.web.problems import STATUSES, body_of, headers_of, on_error, on_http_exception, status_of
+from tests.unit.web.asgi import request
+
+CALLER = [leaf for leaf in STATUSES if issubclass(leaf, errors.CallerError)]
+
+
+def test_every_error_of_a_request_has_a_status() -> None:
+    leaves = {leaf for branch in (errors.CallerError, errors.ServiceError) for leaf in branch.__subclasses__()}
+    assert set(STATUSES) == leaves
+
+
+@pytest.mark.parametrize("leaf", STATUSES)
+def test_who_is_at_fault_decides_the_hundred(leaf: type[errors.OnnicornError]) -> None:
+    assert STATUSES[leaf] // 100 == (4 if leaf in CALLER else 5)
+
+
+def test_an_error_that_no_request_meets_is_ours() -> None:
+    assert status_of(errors.RepositoryError("no")) == 500
+
+
+def test_a_body_is_the_sentence_the_code_and_the_id() -> None:
+    body = json.loads(body_of(errors.ModelNotReady("cat", "it sleeps"), "7"))
+    assert body == {"error": "model 'cat' is not ready: it sleeps", "code": "model_not_ready", "request_id": "7"}
+
+
+@pytest.mark.parametrize(
+    ("error", "headers"),
+    [
+        (errors.MalformedRequest("no"), {}),
+        (errors.ModelNotReady("cat", "it sleeps"), {"retry-after": "1"}),
+        (errors.MethodNotAllowed("no", "GET, HEAD"), {"allow": "GET, HEAD"}),
+        (errors.UnsupportedMedia("no"), {}),
+        (errors.UnsupportedMedia("no", "gzip"), {"accept-encoding": "gzip"}),
+    ],
+)
+def test_headers_say_what_to_do_instead(error: errors.OnnicornError, headers: dict[str, str]) -> None:
+    assert headers_of(error) == headers
+    answer = asyncio.run(on_error(request(), error))
+    assert (answer.status_code, headers.items() - answer.headers.items()) == (status_of(error), set())
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code", "sentence"),
+    [
+        (HTTPException(404), 404, "not_found", "there is nothing at /; GET /v2 and /openapi.json say what there is"),
+        (
+            HTTPException(405, headers={"Allow": "GET"}),
+            405,
+            "method_not_allowed",
+            "/ does not know POST; it knows GET",
+        ),
+        (HTTPException(405), 405, "method_not_allowed", "/ does not know POST; it knows "),
+        (HTTPException(400, "bad cookie"), 400, "malformed_request", "bad cookie"),
+        (HTTPException(418, "teapot"), 400, "malformed_request", "teapot"),
+    ],
+)
+def test_what_the_framework_refuses_is_a_problem_too(
+    error: HTTPException, status: int, code: str, sentence: str
+) -> None:
+    answer = asyncio.run(on_http_exception(request(), error))
+    assert (answer.status_code, json.loads(bytes(answer.body))) == (
+        status,
+        {"error": sentence, "code": code, "request_id": "7"},
+    )
