@@ -223,6 +223,8 @@ def of_one(datatype: Datatype, value: Any) -> tuple[Signature, Json]:
         (Datatype.UINT8, -1, "-1.0"),
         (Datatype.INT8, -129, "-129.0"),
         (Datatype.BOOL, 2, "2.0"),
+        (Datatype.INT64, float("nan"), "nan"),
+        (Datatype.INT64, float("inf"), "inf"),
         (Datatype.FP32, "x", "'x'"),
         (Datatype.BYTES, 0, "0.0"),
     ],

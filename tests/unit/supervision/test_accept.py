@@ -331,3 +331,20 @@ def test_a_client_that_has_given_up_does_not_matter_to_the_next(records: list[Ev
 
     asyncio.run(scenario())
     assert records == []
+
+
+def test_a_client_that_has_given_up_does_not_end_the_backlog() -> None:
+    """Those who wait behind it would be reset when the listener is closed."""
+
+    async def scenario() -> None:
+        with broken(ConnectionAbortedError(errno.ECONNABORTED, "aborted")) as listener:
+            house = House(listener, ALWAYS)
+            names = house.knock(2)
+            house.acceptor.take_backlog()
+            house.acceptor.close()
+            await house.acceptor.wait_closed()
+            assert house.connections.qsize() == 2
+            assert await house.taken(2) == names
+            house.close()
+
+    asyncio.run(scenario())

@@ -1,11 +1,13 @@
 """Lines on their way out: at once, or in the background so that nobody waits for whoever reads them."""
 
 import errno
+import gc
 import io
 import json
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -287,3 +289,16 @@ def test_a_fork_does_not_wait_for_its_parents_reader(writer: LineWriter, out: St
 
     assert in_a_child(write_in_the_child) == 0
     over.set()
+
+
+def test_a_writer_keeps_its_stream_open(tmp_path: Path) -> None:
+    """It writes to the buffer below, which the stream would close, were it forgotten."""
+    stream = (tmp_path / "log").open("w")
+    writer, reference = LineWriter(stream), weakref.ref(stream)
+    del stream
+    gc.collect()
+    writer.write("one\n")
+    assert (tmp_path / "log").read_text() == "one\n"
+    kept = reference()
+    assert kept is not None
+    kept.close()

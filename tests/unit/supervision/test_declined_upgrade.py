@@ -1,29 +1,11 @@
-"""Faults that were found while these modules were tested: each test fails until its fault is gone."""
+"""An offer of another protocol is declined however it is written and cut, and the request keeps its body."""
 
 import asyncio
-import errno
 from typing import Any
 
 import pytest
 
-from service.tensors import Datatype
-from tests.unit.engine.test_padding import of_one, refusal
-from tests.unit.supervision.test_accept import ALWAYS, House, broken
 from tests.unit.supervision.test_connection import ANSWER, OFFERS, REQUEST, Line, offering
-
-# What running a model shows.
-
-
-@pytest.mark.parametrize("value", ["nan", "inf"])
-def test_what_is_no_number_cannot_pad_integers(value: str) -> None:
-    """TOML knows both words; the check stumbles over them instead of naming them."""
-    signature, rule = of_one(Datatype.INT64, float(value))
-    assert refusal(signature, sequence=rule) == (
-        f"padding.sequence in model.toml: {value} is no value of input 'x', INT64[-1,-1]"
-    )
-
-
-# Connections.
 
 
 def cut(data: bytes, behind: bytes, by: int = 0) -> list[bytes]:
@@ -72,25 +54,5 @@ def test_an_offer_behind_a_request_that_was_answered_early_is_declined() -> None
         assert await line.receive(OFFER) == ANSWER
         assert [body for _, body in line.seen] == [b"body"]
         line.lose()
-
-    asyncio.run(scenario())
-
-
-# Accepting.
-
-
-def test_a_client_that_has_given_up_does_not_end_the_backlog() -> None:
-    """Those who wait behind it would be reset when the listener is closed."""
-
-    async def scenario() -> None:
-        with broken(ConnectionAbortedError(errno.ECONNABORTED, "aborted")) as listener:
-            house = House(listener, ALWAYS)
-            names = house.knock(2)
-            house.acceptor.take_backlog()
-            house.acceptor.close()
-            await house.acceptor.wait_closed()
-            assert house.connections.qsize() == 2
-            assert await house.taken(2) == names
-            house.close()
 
     asyncio.run(scenario())
