@@ -23,6 +23,7 @@ class LineWriter:
     """
 
     def __init__(self, stream: TextIO) -> None:
+        self._stream = stream  # which would close its buffer, were it forgotten
         # A stream without bytes below it is a test's.
         buffer = getattr(stream, "buffer", None)
         self._write = _writer(buffer) if buffer else lambda data: _writer(stream)(data.decode())
