@@ -14,17 +14,18 @@ import orjson
 from benchmarks import models, request
 from benchmarks.session import Array
 from service.protocol import v2
-from service.tensors import Datatype, Signature
+from service.tensors import FREE, Datatype, Signature, TensorSpec
 
 Times = dict[str, float]
 _REPEATS: Final = 10
+_SIGNATURE: Final = Signature((TensorSpec("x", Datatype.FP32, (FREE, FREE)),), ())
 
 
 def onnicorn() -> Times:
     def encode(tensor: Array) -> None:
         v2.encode("image", 1, "id", [v2.OutputTensor("y", Datatype.FP32, tensor, binary=False)])
 
-    return _times(lambda body: v2.decode(body, None, Signature((), ())).inputs["x"], encode)
+    return _times(lambda body: v2.decode(body, None, _SIGNATURE).inputs["x"], encode)
 
 
 def orjson_and_numpy() -> Times:
