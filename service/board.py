@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 from typing import Final
 
 SLOTS: Final = 256
@@ -260,41 +259,3 @@ class Board:
         for worker in self._workers():
             if worker.state != State.READY.name:
                 yield f"worker {worker.slot} is {worker.state}" + (f": {worker.note}" if worker.note else "")
-
-
-class Seat:
-    """Where this process sits: the board it sees, its own row if it is a worker, and the files it shares.
-
-    Without Gunicorn there is one process, and it sits alone: a board of its own with one row, and no files.
-    """
-
-    def __init__(self) -> None:
-        self.board = Board(slots=1)
-        self.board.service.workers = 1
-        self.directory: Path | None = None
-        self.slot: int | None = None
-        self.take(self.board.occupy())
-
-    def share(self, board: Board, directory: Path) -> None:
-        """The master, before it forks: from now on this is one process of several, and no worker yet."""
-        self.board, self.directory, self.slot = board, directory, None
-
-    def take(self, slot: int) -> None:
-        """A worker, after the fork."""
-        self.slot = slot
-        self.row.adopt()
-
-    @property
-    def row(self) -> WorkerRow:
-        """Only a worker has one."""
-        assert self.slot is not None
-        return self.board.rows[self.slot]
-
-    @property
-    def manifest(self) -> Path | None:
-        """The file that says what the committed generation is made of; None where there is no master."""
-        return self.directory and self.manifest_of(self.board.service.generation)
-
-    def manifest_of(self, generation: int) -> Path:
-        assert self.directory is not None
-        return self.directory / f"generation-{generation}.json"

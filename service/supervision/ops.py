@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from service.board import Board, Seat, Verdict
+from service.board import Board, Verdict
 from service.engine.manifest import Manifest
+from service.seat import Seat
 from service.settings import Settings
 from service.supervision.connection import Connection
 from service.telemetry import identity

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from service.board import Seat
+from service.seat import Seat
 
 seat: Final = Seat()

@@ -12,12 +12,13 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from service import __version__
-from service.board import Seat, State
+from service.board import State
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
 from service.loading import load, prepare_generation
+from service.seat import Seat
 from service.settings import Settings
 from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat

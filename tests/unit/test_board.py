@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.board import MOVES, Board, Seat, State, Verdict, Worker, WorkerRow
+from service.board import MOVES, Board, State, Verdict, Worker, WorkerRow
+from service.seat import Seat
 
 # From Python 3.12 on; the child only writes to the board and leaves.
 FORKS = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
