@@ -41,7 +41,7 @@ def create_app(settings: Settings, seat: Seat) -> Starlette:
         "/readyz": ("ready", board.ready),
         "/startupz": ("started", board.started),
     }
-    scrape = Scrape(board, _Served(seat))
+    scrape = Scrape(board, _Served(seat), seat.directory)
 
     async def probe(request: Request) -> Response:
         word, verdict = probes[request.url.path]

@@ -4,13 +4,13 @@ prometheus_client names a process's files by its pid, so files would pile up as 
 what the process is: `master`, `ops`, or a worker's slot, which its successor takes over together with the counts.
 """
 
-import os
 from pathlib import Path
 from struct import Struct
 from typing import Any
 
 _pack = Struct("dd").pack
 _process = "master"
+_directory: Path | None = None
 _values: list["FileValue"] = []
 _files: dict[str, Any] = {}
 
@@ -78,8 +78,9 @@ def become(process: str) -> None:
 
 
 def keep_metrics_in(directory: Path) -> None:
-    """Before prometheus_client is imported for the first time: it chooses its kind of value at import."""
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    """Before any metric exists: each makes its values as it is made."""
+    global _directory
+    _directory = directory
     from prometheus_client import values
 
     values.ValueClass = FileValue
@@ -90,6 +91,6 @@ def _file(prefix: str) -> Any:
     from prometheus_client.mmap_dict import MmapedDict
 
     if prefix not in _files:
-        path = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / f"{prefix}_{_process}.db"
-        _files[prefix] = MmapedDict(str(path))  # type: ignore[no-untyped-call]
+        assert _directory
+        _files[prefix] = MmapedDict(str(_directory / f"{prefix}_{_process}.db"))  # type: ignore[no-untyped-call]
     return _files[prefix]

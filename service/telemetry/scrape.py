@@ -1,9 +1,9 @@
 """What a scraper gets: the sum over all processes, and what is read from the board and the cgroup at that moment."""
 
-import os
 import platform
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -26,10 +26,11 @@ _SHOWN_STATES: Final = [state for state in State if state is not State.FREE]
 class Scrape:
     """Renders the metrics of the whole service, from whichever process it is asked in."""
 
-    def __init__(self, board: Board, served: Callable[[], Iterable[Served]]) -> None:
+    def __init__(self, board: Board, served: Callable[[], Iterable[Served]], files: Path | None = None) -> None:
+        """`files` is the directory of all processes' metric files; None where there is one process only."""
         self._registry = CollectorRegistry()
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
-            MultiProcessCollector(self._registry)  # type: ignore[no-untyped-call]
+        if files:
+            MultiProcessCollector(self._registry, str(files))  # type: ignore[no-untyped-call]
         else:
             self._registry.register(REGISTRY)
         self._registry.register(_Moment(board, served))

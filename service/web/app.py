@@ -61,7 +61,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     app.include_router(metadata.router(dataplane, settings.batching))
     app.include_router(repository.router(dataplane))
     if settings.http.metrics:
-        app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane))))
+        app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))
     _add_openapi(app, dataplane, settings.http.root_path)
     return app
 

@@ -29,8 +29,6 @@ READ_THE_ENVIRONMENT = (
     "service.cli",
     "service.settings",
     "service.supervision",
-    "service.telemetry.identity",
-    "service.telemetry.scrape",
 )
 # Libraries that have a home: whoever replaces one shall not have to look for it.
 HOMES = {

@@ -28,7 +28,7 @@ WORKER_EXITS.labels("died").inc(100)
 for slot, requests in ((0, 1), (1, 2), (0, 4)):
     worker(slot, requests)
 print(*sorted(file.name for file in directory.iterdir()))
-text = Scrape(Board(slots=1), list).render("")[0].decode()
+text = Scrape(Board(slots=1), list, directory).render("")[0].decode()
 print(*(line for line in text.splitlines() if line.startswith(("onnicorn_worker_exits", "onnicorn_inference_pending"))))
 """
 

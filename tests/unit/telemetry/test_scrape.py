@@ -84,8 +84,6 @@ def test_prometheus_text_is_answered_to_all_others(accept: str) -> None:
     assert "# HELP onnicorn_workers Workers by state.\n# TYPE onnicorn_workers gauge\n" in text
 
 
-def test_with_several_processes_the_files_are_read_and_not_this_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    assert {family.name for family in text_string_to_metric_families(render()[0])} == READ_AT_SCRAPE.keys()
+def test_with_several_processes_the_files_are_read_and_not_this_process(tmp_path: Path) -> None:
+    text = Scrape(a_board(), list, tmp_path).render("")[0].decode()
+    assert {family.name for family in text_string_to_metric_families(text)} == READ_AT_SCRAPE.keys()

@@ -4,7 +4,6 @@ Those are in processes of their own, for prometheus_client decides at its import
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def tell(*values):
 
 def summed(*names):
     everything = CollectorRegistry()
-    MultiProcessCollector(everything)
+    MultiProcessCollector(everything, str(directory))
     samples = [sample for metric in everything.collect() for sample in metric.samples if sample.name in names]
     tell(*sorted([sample.name, *sample.labels.values(), sample.value] for sample in samples))
 
@@ -76,8 +75,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
             opened.append(self)
 
     monkeypatch.setattr(mmap_dict, "MmapedDict", Remembered)
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    for name, value in (("_process", "worker-7"), ("_values", []), ("_files", {})):
+    for name, value in (("_directory", tmp_path), ("_process", "worker-7"), ("_values", []), ("_files", {})):
         monkeypatch.setattr(identity, name, value)
     yield tmp_path
     for file in opened:
@@ -152,10 +150,10 @@ def test_files_have_no_exemplars(directory: Path) -> None:
 def test_values_that_are_made_from_now_on_are_kept_in_the_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", "another")
+    monkeypatch.setattr(identity, "_directory", None)
     monkeypatch.setattr(prometheus_client.values, "ValueClass", None)
     keep_metrics_in(tmp_path)
-    assert os.environ["PROMETHEUS_MULTIPROC_DIR"] == str(tmp_path)
+    assert identity._directory == tmp_path
     assert prometheus_client.values.ValueClass is FileValue
 
 
@@ -270,7 +268,7 @@ else:
     as_process({process!r}, work)
     as_process({process!r}, lambda: first.inc())
 everything = CollectorRegistry()
-MultiProcessCollector(everything)
+MultiProcessCollector(everything, str(directory))
 [metric] = [metric for metric in everything.collect() if metric.name == "counted"]
 numbers = {{sample.labels["kind"][:5]: sample.value for sample in metric.samples}}
 tell(numbers.pop("first"), numbers.pop("last"), len(numbers), sum(numbers.values()))
