@@ -82,7 +82,8 @@ def _another(tensor: Array) -> Array:
     rolled = np.roll(tensor, 1, axis=-1) if tensor.ndim > 1 else tensor
     if tensor.dtype.kind == "f":
         ramp = np.linspace(0.5, 1.5, tensor.size, dtype=tensor.dtype).reshape(tensor.shape)
-        return np.asarray(rolled * ramp + ramp - 1, dtype=tensor.dtype)
+        made = np.asarray(rolled * ramp + ramp - 1, dtype=tensor.dtype)
+        return np.asarray(-tensor, dtype=tensor.dtype) if np.array_equal(made, tensor) else made
     if np.array_equal(rolled, tensor) and tensor.dtype.kind in "iub":
         return np.zeros_like(tensor)
     return rolled

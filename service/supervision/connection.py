@@ -47,11 +47,19 @@ class Connection(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as offer:
-            self._decline_upgrade(data[offer.args[0] :])
+            while data:
+                data = self._feed(data)
         except httptools.HttpParserError:
             self.send_400_response("")
+
+    def _feed(self, data: bytes) -> bytes:
+        """Give the parser what came; returns what is left behind an offer of another protocol."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as offer:
+            self._decline_upgrade()
+            return data[offer.args[0] :]
+        return b""
 
     def on_message_begin(self) -> None:
         if not self._is_declining:
@@ -69,7 +77,7 @@ class Connection(HttpToolsProtocol):
         if not self._is_declining:
             super().on_headers_complete()
 
-    def _decline_upgrade(self, rest: bytes) -> None:
+    def _decline_upgrade(self) -> None:
         """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).
 
         The parser takes what follows the head for the other protocol, and the request for one without a body. Another
@@ -85,8 +93,6 @@ class Connection(HttpToolsProtocol):
             head = b"".join(b"%s: %s\r\n" % header for header in framing)
             self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
         self._is_declining = False
-        if rest:
-            self.data_received(rest)
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""

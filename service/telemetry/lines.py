@@ -29,6 +29,7 @@ class LineWriter:
         self._write = _writer(buffer) if buffer else lambda data: _writer(stream)(data.decode())
         self._waiting: deque[bytes] = deque()
         self._lost = 0
+        self._is_stuck = False
         self._wanted = threading.Event()
         self._writing = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -55,11 +56,12 @@ class LineWriter:
         if thread:
             self._wanted.set()
             thread.join(_PATIENCE)
-            if not thread.is_alive():
+            self._is_stuck = thread.is_alive()  # and keeps the lock, for which nobody shall wait
+            if not self._is_stuck:
                 self._drain()
 
     def _put(self, data: bytes) -> None:
-        if len(self._waiting) >= _MAX_WAITING:
+        if self._is_stuck or len(self._waiting) >= _MAX_WAITING:
             self._lost += 1
             return
         self._waiting.append(data)
@@ -88,6 +90,7 @@ class LineWriter:
 
     def _forget_thread(self) -> None:
         self._thread = None
+        self._is_stuck = False
         self._waiting.clear()
         self._writing = threading.Lock()
 

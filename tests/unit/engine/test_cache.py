@@ -127,6 +127,28 @@ def test_nobody_may_write_into_an_entry(cache: Cache, place: Path) -> None:
     assert {file.stat().st_mode & 0o777 for file in (place / "cat").iterdir()} == {0o444}
 
 
+def test_all_users_may_read_an_entry(cache: Cache, place: Path) -> None:
+    put(cache)
+    assert (place / "cat").stat().st_mode & 0o777 == 0o755
+
+
+def test_an_entry_is_on_the_disk_before_it_is_in_its_place(
+    cache: Cache, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut must not leave half of one."""
+    synced: list[str] = []
+
+    def remember(descriptor: int) -> None:
+        assert not (place / "cat").exists()
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", remember)
+    before = names(Path("/proc/self/fd"))
+    put(cache)
+    assert sorted(synced) == ["SHA256SUMS", "lock", MODEL, WEIGHTS]
+    assert names(Path("/proc/self/fd")) == before
+
+
 @pytest.mark.parametrize("error", [LookupError("lost"), KeyboardInterrupt()])
 def test_nothing_remains_of_a_draft_whose_block_fails(cache: Cache, place: Path, error: BaseException) -> None:
     with pytest.raises(type(error)):

@@ -406,3 +406,10 @@ def test_rows_that_influence_each_other_are_not_padded(tmp_path: Path, machine: 
         value.type.tensor_type.shape.dim[1].dim_param = "n"
     machine.tick = SLOW
     assert measure(warm(proto, tmp_path, padding=padding)) == Findings()
+
+
+def test_an_example_of_minus_ones_has_another_row_too(tmp_path: Path) -> None:
+    """What is made of it is the same row again, and hides that the rows of this model influence each other."""
+    model = load(models.centred(), tmp_path, warm_up=[{"x": {"shape": [1, 4], "data": [-1, -1, -1, -1]}}])
+    model.warm_up()
+    assert not measure(model).together

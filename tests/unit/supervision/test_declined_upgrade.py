@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.supervision.test_connection import ANSWER, OFFERS, REQUEST, Line, offering
+from tests.unit.loop import until
+from tests.unit.supervision.test_connection import ANSWER, GET, OFFERS, REQUEST, Line, offering
 
 
 def cut(data: bytes, behind: bytes, by: int = 0) -> list[bytes]:
@@ -53,6 +54,65 @@ def test_an_offer_behind_a_request_that_was_answered_early_is_declined() -> None
         await line.receive(b"body")
         assert await line.receive(OFFER) == ANSWER
         assert [body for _, body in line.seen] == [b"body"]
+        line.lose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        (b"Content-Length: 4\r\n\r\nbody", b"body"),
+        (b"Content-Length: 0\r\n\r\n", b""),
+        (b"\r\n", b""),
+        (b"Transfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2\r\ndy\r\n0\r\n\r\n", b"body"),
+    ],
+)
+def test_after_an_offer_the_connection_goes_on_as_it_was(framing: bytes, body: bytes) -> None:
+    async def scenario() -> None:
+        line = Line()
+        data = b"POST /here HTTP/1.1\r\nHost: here\r\n" + OFFERS[0] + framing
+        byte_by_byte = [data[index : index + 1] for index in range(len(data))]
+        assert await line.receive(data + REQUEST, *byte_by_byte, GET) == ANSWER * 4
+        assert [body for _, body in line.seen] == [body, b"body", body, b""]
+        line.lose()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("framing", [b"Content-Length: x", b"Content-Length: 4\r\nTransfer-Encoding: chunked"])
+def test_an_offer_in_bytes_that_are_no_http_gets_a_problem(framing: bytes) -> None:
+    async def scenario() -> None:
+        line = Line()
+        data = b"POST /here HTTP/1.1\r\nHost: here\r\n" + OFFERS[0] + framing + b"\r\n\r\nbody"
+        assert (await line.receive(data)).startswith(b"HTTP/1.1 400 ")
+        assert line.transport.is_closed
+        line.lose()
+
+    asyncio.run(scenario())
+
+
+def test_many_offers_in_one_packet_are_declined_one_after_another() -> None:
+    """Each is declined inside the one before it, until the stack is used up; a packet has room for thousands."""
+
+    async def scenario() -> None:
+        line = Line()
+        line.connection.data_received(b"GET / HTTP/1.1\r\nHost: here\r\n%s\r\n" % OFFERS[1] * 3000)
+        await until(lambda: line.connection.is_idle)
+        assert line.transport.written == ANSWER * 3000
+        line.lose()
+
+    asyncio.run(scenario())
+
+
+def test_an_offer_with_a_body_in_a_coding_that_nobody_knows_gets_a_problem() -> None:
+    """The first parser does not look at it, the second one raises."""
+
+    async def scenario() -> None:
+        line = Line()
+        data = b"POST / HTTP/1.1\r\nHost: here\r\n%sTransfer-Encoding: new\r\n\r\nbody" % OFFERS[1]
+        assert (await line.receive(data)).startswith(b"HTTP/1.1 400 ")
+        assert line.transport.is_closed
         line.lose()
 
     asyncio.run(scenario())

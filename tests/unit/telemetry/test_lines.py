@@ -302,3 +302,28 @@ def test_a_writer_keeps_its_stream_open(tmp_path: Path) -> None:
     kept = reference()
     assert kept is not None
     kept.close()
+
+
+def test_nobody_waits_for_a_stuck_reader_after_the_end_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer's thread still holds the lock: the next line, such as Gunicorn's last, would wait for it for good."""
+    monkeypatch.setattr(lines, "_PATIENCE", 0.01)
+    out, begun, over = Stream(), threading.Event(), threading.Event()
+
+    def write(text: str) -> int:
+        begun.set()
+        assert over.wait(60)
+        return len(text)
+
+    out.write = write  # type: ignore[method-assign]
+    writer = LineWriter(out)
+    writer.write_in_background()
+    writer.write("one\n")
+    assert begun.wait(60)
+    writer.stop()
+    last = threading.Thread(target=writer.write, args=("two\n",), daemon=True)
+    last.start()
+    last.join(5)
+    is_waiting = last.is_alive()
+    over.set()
+    last.join(60)
+    assert not is_waiting

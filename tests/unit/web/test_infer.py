@@ -1,0 +1,194 @@
+"""The inference paths without a server: which requests they take, what they note of each, and what they send."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.dataplane import Dataplane
+from service.engine.catalogue import Catalogue
+from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
+from service.settings import Batching, Http
+from service.telemetry.metrics import ModelObserver
+from service.telemetry.record import Record
+from service.web.infer import ROUTE, VERSION_ROUTE, Infer
+from service.web.records import attach
+from tests.oip import Json, tensor
+from tests.unit.web.asgi import send_to
+
+INFER = "/v2/models/double/infer"
+X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
+
+
+class Elsewhere:
+    """What all other requests go on to; it remembers them."""
+
+    def __init__(self) -> None:
+        self.scopes: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    return Elsewhere()
+
+
+@pytest.fixture
+def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
+    """In front of the tiny models."""
+    dataplane = Dataplane(Batching(), ModelObserver())
+    dataplane.serve(catalogue)
+    yield Infer(elsewhere, dataplane, Http())
+    dataplane.close()
+
+
+def scope_of(path: str, record: Record, method: str = "POST", **headers: str) -> dict[str, Any]:
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "headers": raw}
+    attach(scope, record)
+    return scope
+
+
+def post(
+    infer: Infer, document: Json, path: str = INFER, record: Record | None = None, **headers: str
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """The headers and the body of the answer."""
+    body = {"type": "http.request", "body": json.dumps(document).encode(), "more_body": False}
+    start, answer = send_to(infer, scope_of(path, record or Record("7", None, "POST"), **headers), [body])
+    assert {key: value for key, value in start.items() if key != "headers"} == {
+        "type": "http.response.start",
+        "status": 200,
+    }
+    assert answer.keys() == {"type", "body"}
+    return start["headers"], answer["body"]
+
+
+def refused(infer: Infer, record: Record, path: str, document: Json | None, method: str = "POST") -> OnnicornError:
+    body = [{"type": "http.request", "body": json.dumps(document).encode()}] if document is not None else []
+    with pytest.raises(OnnicornError) as caught:
+        send_to(infer, scope_of(path, record, method), body)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/models/double",
+        "/v2/models/double/ready",
+        "/v2/models/double/infer/",
+        "/v2/models/double/infer/more",
+        "/v2/models//infer",
+        "/v2/models/a/b/infer",
+        "/v2/models/double/versions/infer",
+        "/v2/models/double/versions/1/2/infer",
+        "/V2/models/double/infer",
+        "/more/v2/models/double/infer",
+        "/",
+    ],
+)
+def test_other_paths_go_on_as_they_came(infer: Infer, elsewhere: Elsewhere, path: str) -> None:
+    record = Record("7", None, "POST")
+    scope = scope_of(path, record)
+    assert send_to(infer, scope) == []
+    assert elsewhere.scopes == [scope]
+    assert record.route == "unmatched"
+
+
+@pytest.mark.parametrize("kind", ["lifespan", "websocket"])
+def test_what_is_no_request_goes_on_as_it_came(infer: Infer, elsewhere: Elsewhere, kind: str) -> None:
+    assert send_to(infer, {"type": kind}) == []
+    assert elsewhere.scopes == [{"type": kind}]
+
+
+@pytest.mark.parametrize(("path", "route"), [(INFER, ROUTE), ("/v2/models/double/versions/1/infer", VERSION_ROUTE)])
+def test_the_record_has_all_that_is_known_of_an_inference(infer: Infer, path: str, route: str) -> None:
+    record = Record("7", None, "POST")
+    document = {"inputs": [tensor("x", "FP32", [2, 4], range(8))]}
+    post(infer, document, path, record)
+    assert (record.route, record.model, record.version, record.rows) == (route, "double", 1, 2)
+    assert record.bytes_in == len(json.dumps(document))
+    times = (record.decode, record.queue, record.run, record.encode)
+    assert [time for time in times if time is None or time < 0] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "document", "error", "model"),
+    [
+        ("/v2/models/nobody/infer", None, ModelNotFound, ""),
+        (INFER, {}, MalformedRequest, "double"),
+        (INFER, {"inputs": []}, SignatureMismatch, "double"),
+        (INFER, {"inputs": [X], "outputs": [{"name": "z"}]}, SignatureMismatch, "double"),
+    ],
+)
+def test_the_record_of_a_refused_request_has_what_was_known_by_then(
+    infer: Infer, path: str, document: Json | None, error: type[OnnicornError], model: str
+) -> None:
+    """The body of a request for a model that nobody has is not even read."""
+    record = Record("7", None, "POST")
+    assert type(refused(infer, record, path, document)) is error
+    assert (record.route, record.model, record.rows, record.run) == (ROUTE, model, None, None)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_a_model_is_run_by_posting_alone(infer: Infer, method: str) -> None:
+    """A layer outside turns HEAD into GET; the record knows what it was."""
+    error = refused(infer, Record("7", None, method), INFER, None, "GET" if method == "HEAD" else method)
+    assert isinstance(error, MethodNotAllowed)
+    assert (str(error), error.allowed) == (f"{INFER} does not know {method}; it knows POST", "POST")
+
+
+@pytest.mark.parametrize(("given", "told"), [("mine", "mine"), ("", "7"), (None, "7")])
+def test_an_answer_has_the_id_of_the_request_or_of_its_record(infer: Infer, given: str | None, told: str) -> None:
+    _, answer = post(infer, {"inputs": [X], "id": given})
+    assert json.loads(answer)["id"] == told
+
+
+def test_the_whole_answer_in_json(infer: Infer) -> None:
+    headers, answer = post(infer, {"inputs": [X]})
+    assert answer == (
+        b'{"model_name":"double","model_version":"1","id":"7",'
+        b'"outputs":[{"name":"y","datatype":"FP32","shape":[1,4],"data":[2.0,4.0,6.0,8.0]}]}'
+    )
+    assert headers == [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+
+
+def test_the_whole_answer_with_bytes_behind_it(infer: Infer) -> None:
+    headers, answer = post(infer, {"inputs": [X], "parameters": {"binary_data_output": True}})
+    text = (
+        b'{"model_name":"double","model_version":"1","id":"7",'
+        b'"outputs":[{"name":"y","datatype":"FP32","shape":[1,4],"parameters":{"binary_data_size":16}}]}'
+    )
+    assert answer == text + np.array([2, 4, 6, 8], np.float32).tobytes()
+    assert headers == [
+        (b"content-type", b"application/octet-stream"),
+        (b"inference-header-content-length", b"%d" % len(text)),
+        (b"content-length", b"%d" % len(answer)),
+    ]
+
+
+@pytest.mark.parametrize("rows", [1, 2000])
+@pytest.mark.parametrize("binary", [False, True])
+@pytest.mark.parametrize(("coding", "read"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
+def test_a_compressed_answer_is_the_same_whatever_its_size(
+    infer: Infer, rows: int, binary: bool, coding: str, read: Callable[[bytes], bytes]
+) -> None:
+    """A long one is compressed beside the event loop."""
+    document = {
+        "inputs": [tensor("x", "FP32", [rows, 4], range(rows * 4))],
+        "parameters": {"binary_data_output": binary},
+    }
+    plain_headers, plain = post(infer, document)
+    headers, answer = post(infer, document, accept_encoding=coding)
+    assert read(answer) == plain
+    assert headers == [
+        *plain_headers[:-1],
+        (b"content-encoding", coding.encode()),
+        (b"vary", b"accept-encoding"),
+        (b"content-length", b"%d" % len(answer)),
+    ]
