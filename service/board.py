@@ -218,7 +218,7 @@ class Board:
                 )
 
     def note_start(self) -> bool:
-        """Called by a worker that became ready: True for the one that completes the start."""
+        """Called by a worker that became ready: True where that completes the start."""
         ready = sum(row.state is State.READY for row in self.occupied())
         if self.service.started or ready < self.service.workers:
             return False

@@ -33,6 +33,18 @@ class Seat:
         assert self.slot is not None
         return self.board.rows[self.slot]
 
+    def completes_start(self) -> bool:
+        """Called by a worker that became ready: True for one, though several may be the last at the same moment."""
+        if not self.board.note_start():
+            return False
+        if self.directory is None:
+            return True
+        try:
+            (self.directory / "started").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
     @property
     def manifest(self) -> Path | None:
         """The file that says what the committed generation is made of; None where there is no master."""

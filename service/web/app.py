@@ -107,7 +107,7 @@ async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> Asy
     row.serve(catalogue.generation)
     async with Heartbeat(row):
         row.move(State.READY)
-        if seat.board.note_start():
+        if seat.completes_start():
             announce(settings, catalogue)
         yield
         row.move(State.STOPPED)

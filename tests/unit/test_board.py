@@ -277,3 +277,18 @@ def test_a_shared_seat_is_taken_after_the_fork() -> None:
     shared.occupy()
     seat.take(shared.occupy())
     assert (seat.slot, seat.row.pid, shared.rows[0].pid) == (1, os.getpid(), 0)
+
+
+def test_of_workers_that_complete_the_start_together_one_is_told(tmp_path: Path) -> None:
+    board = Board(slots=2)
+    board.service.workers = 2
+    seats = [Seat(), Seat()]
+    for seat in seats:
+        seat.share(board, tmp_path)
+        seat.take(board.occupy())
+        seat.row.move(State.READY)
+    told = []
+    for seat in seats:
+        board.service.started = False  # as each sees it that looks before the other has said so
+        told.append(seat.completes_start())
+    assert told == [True, False]
