@@ -19,8 +19,7 @@ from service.errors import RepositoryError
 
 # message -> (field, number, type), where a trailing * means repeated.
 _SCHEMA: Final = {
-    "Model": (("graph", 7, "Graph"), ("opset_import", 8, "Opset*")),
-    "Opset": (("domain", 1, "string"), ("version", 2, "int64")),
+    "Model": (("graph", 7, "Graph"),),
     "Graph": (
         ("node", 1, "Node*"),
         ("initializer", 5, "Tensor*"),
