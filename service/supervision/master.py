@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -153,7 +154,9 @@ class Master:
             raise PrepareDied(f"checking the models was ended by signal {-code}; if that is 9, memory is too small")
         manifest = Manifest.read(seat.manifest_of(_FIRST))
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
-        self._holds = [Hold(entry.prepared) for entry in manifest.entries if entry.prepared]
+        for prepared in (entry.prepared for entry in manifest.entries if entry.prepared):
+            with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
+                self._holds.append(Hold(prepared))
         cache_of(self._settings).prune()
         seat.board.service.text = ""
         seat.board.service.commit(_FIRST, len(manifest.entries))
