@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from service import memory
 from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
 from service.engine.generation import Progress, make_generation
@@ -37,7 +38,10 @@ def load(settings: Settings, manifest: Manifest) -> Catalogue:
     compute = compute_for(settings)
     if manifest.intra_op_threads:
         compute = replace(compute, intra_op_threads=manifest.intra_op_threads)
-    return Catalogue.load(manifest, compute)
+    try:
+        return Catalogue.load(manifest, compute)
+    finally:
+        memory.give_back()
 
 
 def compute_for(settings: Settings) -> Compute:

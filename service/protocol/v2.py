@@ -131,23 +131,22 @@ class _Decoder:
     def request(self) -> InferRequest:
         document = self._document
         parameters = _object("'parameters'", document.get("parameters"))
-        inputs = dict(self._inputs())
+        inputs = self._inputs()
         if left := len(self._blobs) - self._position:
             raise MalformedRequest(f"{left} bytes are left over behind the inputs' binary data")
         return InferRequest(
             inputs=inputs,
-            outputs=tuple(_outputs(document.get("outputs"))),
+            outputs=tuple(_outputs(document["outputs"])) if "outputs" in document else (),
             id=_id(document.get("id")),
             binary=_boolean("'parameters.binary_data_output'", parameters.get("binary_data_output")) or False,
         )
 
-    def _inputs(self) -> Iterator[tuple[str, Array]]:
+    def _inputs(self) -> dict[str, Array]:
         if "inputs" not in self._document:
             raise MalformedRequest("'inputs' is missing: expected an array of tensors")
         inputs = dict(_named("inputs", self._document["inputs"]))
         self._signature.require(inputs)  # before any work is done for a tensor that nobody wants
-        for name, tensor in inputs.items():
-            yield name, self._tensor(f"input {name!r}", tensor)
+        return {name: self._tensor(f"input {name!r}", tensor) for name, tensor in inputs.items()}
 
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))

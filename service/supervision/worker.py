@@ -25,6 +25,8 @@ class Worker(UvicornWorker):
         "ws": "none",
         "access_log": False,
         "server_header": False,
+        # Nothing of ours asks for the client's address or the outer scheme.
+        "proxy_headers": False,
     }
 
     config: Config

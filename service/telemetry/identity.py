@@ -5,10 +5,8 @@ what the process is: `master`, `ops`, or a worker's slot, which its successor ta
 """
 
 from pathlib import Path
-from struct import Struct
 from typing import Any
 
-_pack = Struct("dd").pack
 _process = "master"
 _directory: Path | None = None
 _values: list["FileValue"] = []
@@ -46,17 +44,18 @@ class FileValue:
         """Find the number's place in this process's file; a predecessor's count is taken over."""
         file = _file(self._file)
         self._value: float = file.read_value(self._key)[0]
-        self._start = file._positions[self._key]
-        self._end = self._start + 16
-        self._memory = file._m
+        # A file that grows is mapped anew; the old map goes on showing the same bytes.
+        self._cells = memoryview(file._m).cast("d")
+        self._cell = file._positions[self._key] // self._cells.itemsize
 
     def inc(self, amount: float) -> None:
         self._value += amount
-        self._memory[self._start : self._end] = _pack(self._value, 0.0)
+        self._cells[self._cell] = self._value
 
     def set(self, value: float, timestamp: float | None = None) -> None:
         self._value = value
-        self._memory[self._start : self._end] = _pack(value, timestamp or 0.0)
+        self._cells[self._cell] = value
+        self._cells[self._cell + 1] = timestamp or 0.0
 
     def get(self) -> float:
         return self._value

@@ -9,7 +9,7 @@ import structlog
 from fastapi import FastAPI, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import __version__
 from service.board import State
@@ -70,11 +70,11 @@ class _App(FastAPI):
     """FastAPI with our own layers outside all of its own: what they answer never enters it."""
 
     def __init__(self, outside: Callable[[ASGIApp], ASGIApp], **settings: Any) -> None:
-        self._outside = outside
         super().__init__(**settings)
+        self._all = outside(super().__call__)
 
-    def build_middleware_stack(self) -> ASGIApp:
-        return self._outside(super().build_middleware_stack())
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._all(scope, receive, send)
 
 
 def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIApp:

@@ -78,6 +78,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     for name, value in (("_directory", tmp_path), ("_process", "worker-7"), ("_values", []), ("_files", {})):
         monkeypatch.setattr(identity, name, value)
     yield tmp_path
+    for made in identity._values:
+        made._cells.release()
     for file in opened:
         file.close()  # type: ignore[no-untyped-call]
 

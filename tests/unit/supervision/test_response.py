@@ -1,0 +1,107 @@
+"""The usual response is one write; whatever is unusual goes Uvicorn's way, and looks the same on the wire."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from service.supervision.connection import Connection
+from tests.unit.loop import turns
+from tests.unit.supervision.test_connection import GET, Transport
+
+START = {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
+BODY = {"type": "http.response.body", "body": b"ok"}
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+HEAD = WHOLE[:-2]
+
+
+class Writes(Transport):
+    """Remembers each write by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        super().write(data)
+        self.writes.append(bytes(data))
+
+
+async def writes_of(
+    *messages: dict[str, Any], request: bytes = GET, default: tuple[tuple[bytes, bytes], ...] = ()
+) -> Writes:
+    """What is written when an app sends these messages in answer to `request`."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for message in messages:
+            await send(message)
+
+    transport, state = Writes(), ServerState()
+    state.default_headers = list(default)
+    config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+    connection = Connection(config, state, {})
+    connection.connection_made(transport)
+    connection.data_received(request)
+    await turns()
+    return transport
+
+
+def writes(*messages: dict[str, Any], **how: Any) -> list[bytes]:
+    return asyncio.run(writes_of(*messages, **how)).writes
+
+
+def test_head_and_body_leave_together() -> None:
+    assert writes(START, BODY) == [WHOLE]
+
+
+def test_the_servers_own_headers_come_first() -> None:
+    assert writes(START, BODY, default=((b"server", b"x"),)) == [WHOLE.replace(b"OK\r\n", b"OK\r\nserver: x\r\n")]
+
+
+def test_the_connection_goes_on_behind_it() -> None:
+    assert writes(START, BODY, request=GET + GET) == [WHOLE, WHOLE]
+
+
+def test_an_app_that_stops_behind_its_start_has_sent_nothing_and_is_answered_for() -> None:
+    found = b"".join(writes(START))
+    assert found.startswith(b"HTTP/1.1 500 ")
+
+
+def test_a_stream_is_sent_piece_by_piece() -> None:
+    assert writes(START, {**BODY, "body": b"o", "more_body": True}, {**BODY, "body": b"k"}) == [HEAD, b"o", b"k"]
+
+
+def test_without_a_length_it_is_chunked() -> None:
+    head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert writes({**START, "headers": []}, BODY) == [head, b"2\r\nok\r\n0\r\n\r\n"]
+
+
+def test_an_answer_to_head_has_no_body() -> None:
+    assert writes(START, BODY, request=GET.replace(b"GET", b"HEAD")) == [HEAD]
+
+
+def test_the_last_answer_says_so_and_closes() -> None:
+    close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    found = asyncio.run(writes_of(START, BODY, request=close))
+    assert (found.writes, found.is_closed) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
+
+
+def test_a_header_that_closes_the_connection_does() -> None:
+    start = {**START, "headers": [*START["headers"], (b"connection", b"close")]}  # type: ignore[misc]
+    found = asyncio.run(writes_of(start, BODY))
+    assert (found.writes, found.is_closed) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
+
+
+@pytest.mark.parametrize("length", [b"1", b"3"])
+def test_a_body_of_another_length_than_declared_ends_the_connection(length: bytes) -> None:
+    found = asyncio.run(writes_of({**START, "headers": [(b"content-length", length)]}, BODY))
+    assert found.is_closed
+
+
+@pytest.mark.parametrize("value", [b"a\r\nset-cookie: b", b"a\nb", b"a\rb"])
+def test_a_header_cannot_smuggle_in_another(value: bytes) -> None:
+    start = {**START, "headers": [*START["headers"], (b"x-request-id", value)]}  # type: ignore[misc]
+    found = asyncio.run(writes_of(start, BODY))
+    assert value not in b"".join(found.writes)
