@@ -1,6 +1,7 @@
 """The models that are served: the bundled one, three that are built for the occasion, and a real one if it is there."""
 
 import os
+import shutil
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,12 @@ IMAGE: Final = (3, 224, 224)
 CLASSES: Final = 1000
 GEMM_WIDTH: Final = 1024
 HEAVY_WIDTH: Final = 2048
+
+_PADDING: Final = """
+[padding.sequence]
+inputs = { input_ids = 0, attention_mask = 0 }
+mask = "attention_mask"
+"""
 
 
 def gemms(folder: Path) -> Path:
@@ -52,6 +59,15 @@ def sentences() -> Path | None:
     """The sentence transformer in ONNICORN_TEST_MODELS; None where the variable is unset."""
     folder = os.environ.get("ONNICORN_TEST_MODELS")
     return Path(folder) / "minilm" / "model.onnx" if folder else None
+
+
+def padded_sentences(model: Path, folder: Path) -> Path:
+    """A repository of the sentence transformer that says how its texts may be padded to each other's length."""
+    home = folder / "sentences" / "minilm"
+    (home / "1").mkdir(parents=True)
+    shutil.copy(model, home / "1" / "model.onnx")
+    (home / "model.toml").write_text(_PADDING)
+    return home.parent
 
 
 def _chain(layers: int, width: int) -> onnx.ModelProto:

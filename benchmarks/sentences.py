@@ -30,12 +30,13 @@ def measure(bench: Bench) -> Iterator[Result]:
 
 
 def _throughput(bench: Bench, model: Path) -> Iterator[Result]:
+    repository = models.padded_sentences(model, bench.folder)
     texts = request.sentences(_SENTENCES)
     requests = [request.infer("minilm", text) for text in texts]
     by_length = sorted(texts, key=lambda text: text["input_ids"].shape[1])
     batches = [session.pad(by_length[start : start + _BATCH]) for start in range(0, len(by_length), _BATCH)]
     with (
-        onnicorn(model.parent, bench.folder, bench.cores.both, workers=2) as ours,
+        onnicorn(repository, bench.folder, bench.cores.both, workers=2) as ours,
         process_on(bench.cores.driving) as second,
     ):
         both = (bench.alone, second)
