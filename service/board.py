@@ -13,8 +13,8 @@ from enum import IntEnum
 from typing import Final
 
 SLOTS: Final = 256
-_WORDS: Final = 8  # numbers in a row
-_TEXT: Final = 192  # bytes of text in a row
+_WORDS: Final = 16  # numbers in a row
+_TEXT: Final = 384  # bytes of text in a row, the first two of which are its length
 _ROW: Final = _WORDS * 8 + _TEXT
 
 
@@ -49,13 +49,14 @@ class _Row:
     @property
     def text(self) -> str:
         """For people; a reader that meets a writer may see a torn one."""
-        return bytes(self._bytes[1 : 1 + self._bytes[0]]).decode(errors="replace")
+        length = int.from_bytes(self._bytes[:2], "little")
+        return bytes(self._bytes[2 : 2 + length]).decode(errors="replace")
 
     @text.setter
     def text(self, text: str) -> None:
-        data = text.encode()[: min(_TEXT - 1, 255)]
-        self._bytes[1 : 1 + len(data)] = data
-        self._bytes[0] = len(data)
+        data = text.encode()[: _TEXT - 2]
+        self._bytes[2 : 2 + len(data)] = data
+        self._bytes[:2] = len(data).to_bytes(2, "little")
 
     def clear(self) -> None:
         for position in range(_WORDS):
@@ -81,7 +82,30 @@ class WorkerRow(_Row):
     @property
     def silent_seconds(self) -> float:
         """How long ago the worker's event loop last beat."""
-        return max(0.0, (time.monotonic_ns() - self._words[3]) / 1e9)
+        return _seconds_since(self._words[3])
+
+    @property
+    def seconds_in_state(self) -> float:
+        """How long ago it came into the state that it is in."""
+        return _seconds_since(self._words[5])
+
+    @property
+    def staged(self) -> int:
+        """The generation that lies ready beside the one that is served; the latter, where there is none."""
+        return self._words[6]
+
+    @staged.setter
+    def staged(self, generation: int) -> None:
+        self._words[6] = generation
+
+    @property
+    def refused(self) -> int:
+        """The last generation that could not be staged; `text` says why."""
+        return self._words[7]
+
+    def refuse(self, generation: int, reason: str) -> None:
+        self.text = reason
+        self._words[7] = generation
 
     def occupy(self) -> None:
         """The master, before the fork."""
@@ -97,6 +121,7 @@ class WorkerRow(_Row):
         """Raises ValueError for a move that is not in MOVES."""
         if to not in MOVES[self.state]:
             raise ValueError(f"a worker cannot go from {self.state.name} to {to.name}")
+        self._words[5] = time.monotonic_ns()
         self._words[1] = to
 
     @property
@@ -150,6 +175,24 @@ class ServiceRow(_Row):
         self._words[3] = int(started)
 
     @property
+    def target(self) -> int:
+        """The generation that workers are to stage; the committed one, where no reload is under way."""
+        return self._words[6]
+
+    @target.setter
+    def target(self, generation: int) -> None:
+        self._words[6] = generation
+
+    @property
+    def reloads(self) -> int:
+        """How far the wishes have been fulfilled or refused: a position in their file."""
+        return self._words[7]
+
+    @reloads.setter
+    def reloads(self, position: int) -> None:
+        self._words[7] = position
+
+    @property
     def slots_used(self) -> int:
         """Slots from this one on have never been occupied."""
         return self._words[5]
@@ -165,6 +208,10 @@ class ServiceRow(_Row):
     @terminating.setter
     def terminating(self, terminating: bool) -> None:
         self._words[4] = int(terminating)
+
+
+def _seconds_since(moment: int) -> float:
+    return max(0.0, (time.monotonic_ns() - moment) / 1e9)
 
 
 @dataclass(frozen=True, slots=True)

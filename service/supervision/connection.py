@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.errors import MalformedRequest
-from service.supervision.response import Response
+from service.supervision.response import Cycle
 from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
@@ -77,7 +77,7 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if not self._is_declining:
             super().on_headers_complete()
-            self.cycle.send = Response(self.cycle).send  # type: ignore[method-assign]
+            Cycle.adopt(self.cycle)
 
     def _decline_upgrade(self) -> None:
         """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).

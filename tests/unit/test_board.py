@@ -156,9 +156,9 @@ def test_a_beat_ends_the_silence() -> None:
     [
         ("", ""),
         ("zwölf", "zwölf"),
-        ("x" * 191, "x" * 191),
-        ("x" * 192, "x" * 191),
-        ("é" * 100, "é" * 95 + "\N{REPLACEMENT CHARACTER}"),
+        ("x" * 382, "x" * 382),
+        ("x" * 383, "x" * 382),
+        ("x" + "é" * 191, "x" + "é" * 190 + "\N{REPLACEMENT CHARACTER}"),
     ],
 )
 def test_a_text_is_cut_to_its_place(text: str, read: str) -> None:

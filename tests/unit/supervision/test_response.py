@@ -1,6 +1,7 @@
 """The usual response is one write; whatever is unusual goes Uvicorn's way, and looks the same on the wire."""
 
 import asyncio
+import gc
 from typing import Any
 
 import pytest
@@ -105,3 +106,21 @@ def test_a_header_cannot_smuggle_in_another(value: bytes) -> None:
     start = {**START, "headers": [*START["headers"], (b"x-request-id", value)]}  # type: ignore[misc]
     found = asyncio.run(writes_of(start, BODY))
     assert value not in b"".join(found.writes)
+
+
+def test_a_request_leaves_nothing_for_the_collector() -> None:
+    async def scenario() -> int:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send(START)
+            await send(BODY)
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Writes())
+        gc.collect()
+        for _ in range(100):
+            connection.data_received(GET)
+            await turns()
+        return gc.collect()
+
+    assert asyncio.run(scenario()) < 100
