@@ -1,6 +1,6 @@
 """What the service does, without HTTP: resolve a model, run it, account for it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,12 +53,21 @@ class _Call:
     rows: int
 
 
-class _Lane:
-    """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads."""
+class Lane:
+    """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads.
 
-    def __init__(self, model: Model, batching: Batching, observer: Observer) -> None:
-        self._model = model
+    A request holds it with `with`, from the moment when it is admitted. A reload that takes the model away lets the
+    lane go when the last of them has ended.
+    """
+
+    def __init__(
+        self, model: Model, batching: Batching, observer: Observer, on_end: Callable[["Lane"], object]
+    ) -> None:
+        self.model = model
         self._observer = observer
+        self._on_end = on_end
+        self._users = 0
+        self._is_retired = False
         self._inline_rows = model.findings.inline_rows or _NEVER
         self._suspect = 0
         threads = model.declaration.run_threads
@@ -72,76 +81,142 @@ class _Lane:
             on_batch=lambda rows: observer.batch(model.name, model.version, rows),
         )
 
+    def __enter__(self) -> "Lane":
+        self._users += 1
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._users -= 1
+        if self._is_retired and not self._users:
+            self.close()
+
     async def infer(self, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
-        rows = self._model.check(tensors)
+        """Raises SignatureMismatch before anything is run, InferenceFailed from a run."""
+        rows = self.model.check(tensors)
         names = tuple([spec.name for spec in outputs])
         if rows <= self._inline_rows:
             return self._run_inline(tensors, names, rows)
         call = _Call(tensors, names, rows)
-        key = (names, self._model.batch_key(tensors))
+        key = (names, self.model.batch_key(tensors))
         with self._pending():
             done = await self._batcher.submit(call, rows, key)
         return Inference(done.result, rows, done.queue, done.run)
 
+    def retire(self) -> None:
+        """Nobody new will come."""
+        self._is_retired = True
+        if not self._users:
+            self.close()
+
     def close(self) -> None:
-        """Let what runs end; what waits is dropped."""
+        """Let what runs end; what waits is dropped. The model's memory is free when nobody else holds it."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        # It holds our own method: a cycle, which would keep the model until the collector comes by.
+        self.__dict__.pop("_batcher", None)
+        self._on_end(self)
 
     def _run_inline(self, tensors: Tensors, names: tuple[str, ...], rows: int) -> Inference:
         started = perf_counter()
         cpu_started = thread_time() if self._suspect else 0.0
-        result = self._model.run(tensors, names)
+        result = self.model.run(tensors, names)
         seconds = perf_counter() - started
         if self._suspect:
             self._suspect -= 1
             if thread_time() - cpu_started > _DEMOTE_SECONDS:
                 self._inline_rows = _NEVER
-                log.warning("inline_off", model=self._model.name, version=self._model.version, seconds=seconds)
-        elif seconds > _DEMOTE_SECONDS and self._model.declaration.inline is None:
+                log.warning("inline_off", model=self.model.name, version=self.model.version, seconds=seconds)
+        elif seconds > _DEMOTE_SECONDS and self.model.declaration.inline is None:
             self._suspect = _SUSPECT_RUNS
-        self._observer.batch(self._model.name, self._model.version, rows)
+        self._observer.batch(self.model.name, self.model.version, rows)
         return Inference(result, rows, 0.0, seconds)
 
     def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
         rows = [call.rows for call in calls]
-        return self._model.run_together([call.tensors for call in calls], rows, calls[0].outputs)
+        return self.model.run_together([call.tensors for call in calls], rows, calls[0].outputs)
 
     @contextmanager
     def _pending(self) -> Iterator[None]:
-        self._observer.pending(self._model.name, 1)
+        self._observer.pending(self.model.name, 1)
         try:
             yield
         finally:
-            self._observer.pending(self._model.name, -1)
+            self._observer.pending(self.model.name, -1)
 
 
 class Dataplane:
-    """The catalogue that is served now, and each model's lane."""
+    """The catalogue of the committed generation, those that are staged beside it, and each served model's lane.
 
-    def __init__(self, batching: Batching, observer: Observer) -> None:
-        self.catalogue = Catalogue(0, ())
+    `committed` says which generation is to be served, and is asked for every request: so all workers change over at the
+    same moment, and whoever has seen a generation never sees an older one. `on_switch` hears of each change.
+    """
+
+    def __init__(
+        self,
+        batching: Batching,
+        observer: Observer,
+        committed: Callable[[], int],
+        on_switch: Callable[[Catalogue], None] = lambda catalogue: None,
+    ) -> None:
         self._batching = batching
         self._observer = observer
-        self._lanes: dict[Model, _Lane] = {}
-        self._retired: dict[Model, _Lane] = {}
+        self._committed = committed
+        self._on_switch = on_switch
+        self._catalogue = Catalogue(0, ())
+        self._staged: dict[int, Catalogue] = {}
+        self._lanes: dict[Model, Lane] = {}
+        self._ending: set[Lane] = set()
 
-    def serve(self, catalogue: Catalogue) -> None:
-        """From the next request on, this catalogue answers. Requests that were resolved in the last one end in it."""
-        for lane in self._retired.values():
-            lane.close()
-        self._retired = self._lanes
-        self._lanes = {model: _Lane(model, self._batching, self._observer) for model in catalogue.models}
-        self.catalogue = catalogue
+    @property
+    def catalogue(self) -> Catalogue:
+        """What is served at this moment."""
+        if self._committed() != self._catalogue.generation:
+            self._switch()
+        return self._catalogue
 
-    def close(self) -> None:
-        for lane in (*self._lanes.values(), *self._retired.values()):
-            lane.close()
+    @property
+    def staged(self) -> frozenset[int]:
+        """The generations that could be served at once, the one that is served among them."""
+        return frozenset((*self._staged, self._catalogue.generation))
+
+    @property
+    def is_settled(self) -> bool:
+        """True when nothing of an earlier generation runs any more."""
+        return not self._ending
+
+    def stage(self, catalogue: Catalogue) -> None:
+        """Have it ready for the moment when it is committed."""
+        self._staged[catalogue.generation] = catalogue
+
+    def unstage(self, generation: int) -> None:
+        """It will not be committed."""
+        self._staged.pop(generation, None)
 
     def resolve(self, name: str, version: str | None = None) -> Model:
         """Raises ModelNotFound, VersionNotFound, ModelNotReady."""
         return self.catalogue.resolve(name, version)
 
-    async def infer(self, model: Model, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
-        """Raises SignatureMismatch before anything is run, InferenceFailed from a run."""
-        lane = self._lanes.get(model) or self._retired[model]
-        return await lane.infer(tensors, outputs)
+    def enter(self, name: str, version: str | None = None) -> Lane:
+        """Admit a request: whatever is committed meanwhile, it ends where it began. Raises what `resolve` raises."""
+        model = self.resolve(name, version)  # first: this is where a new generation comes in, with new lanes
+        return self._lanes[model]
+
+    def close(self) -> None:
+        for lane in self._lanes.values():
+            lane.close()
+
+    def _switch(self) -> None:
+        """A worker is not ready before it has staged what is committed, and nothing is committed before all have."""
+        catalogue = self._staged.pop(self._committed(), None)
+        if catalogue is None:
+            return
+        before, self._catalogue = self._lanes, catalogue
+        self._lanes = {
+            model: before.pop(model) if model in before else self._make_lane(model) for model in catalogue.models
+        }
+        self._on_switch(catalogue)
+        self._ending.update(before.values())
+        for lane in before.values():
+            lane.retire()
+
+    def _make_lane(self, model: Model) -> Lane:
+        return Lane(model, self._batching, self._observer, self._ending.discard)

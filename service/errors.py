@@ -7,10 +7,12 @@
         ModelNotFound, VersionNotFound
         NotFound, MethodNotAllowed   no such path; the path has no such method
         RequestTooLarge, UnsupportedMedia
+        ReloadRefused              what the repository holds now cannot be served
       ServiceError               the caller did nothing wrong
         InferenceFailed            the model raised while it ran
         InternalError, Interrupted   we made a mistake; we had to end first
         ModelNotReady, Draining    nothing was run: the same request may be sent again
+        ReloadInProgress           a reload takes longer than a caller can wait
       StartError                 an operator must change something before the service can start
         SettingsError, AddressUnavailable, Contradiction, RepositoryError
 
@@ -102,6 +104,12 @@ class UnsupportedMedia(CallerError):
         self.accept_encoding = accept_encoding
 
 
+class ReloadRefused(CallerError):
+    """What the repository holds now cannot be served; nothing has changed."""
+
+    code = "reload_refused"
+
+
 class ServiceError(OnnicornError):
     """The service or the model is at fault."""
 
@@ -140,6 +148,15 @@ class Draining(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the service is ending; nothing was run, send the request to another instance")
+
+
+class ReloadInProgress(ServiceError):
+    """The reload that was asked for has not ended yet; it goes on."""
+
+    code = "reload_in_progress"
+
+    def __init__(self) -> None:
+        super().__init__("the reload has not ended yet; POST /v2/repository/index says how it ends")
 
 
 class Interrupted(ServiceError):

@@ -1,31 +1,91 @@
 """Settings and a repository become a generation; a generation becomes a catalogue."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+
+import structlog
 
 from service import memory
 from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
 from service.engine.generation import Progress, make_generation
 from service.engine.manifest import Entry, Manifest
+from service.engine.model import Model
+from service.engine.repository import Refusal
 from service.engine.session import Compute
+from service.errors import RepositoryError
 from service.plan import Weights, plan_for_this_machine
 from service.settings import Settings
+from service.wishes import Wish
+
+log = structlog.get_logger()
 
 
 def prepare_generation(
     settings: Settings, number: int, *, only: str | None = None, progress: Progress = lambda note: None
 ) -> Manifest:
     """Check and prepare what the repository holds now, or `only` one model. Blocks; raises RepositoryError."""
-    return make_generation(
+    manifest = make_generation(
         settings.repository.path,
         settings.repository.name,
         compute_for(settings),
         cache_of(settings),
         number=number,
-        only=only,
+        is_wanted=lambda name: only in (None, name),
         tolerate_failures=settings.repository.tolerate_failures,
         progress=progress,
+    )
+    if not manifest.entries and only is None:
+        path = str(settings.repository.path)
+        log.warning("repository_empty", path=path, hint="put a model into <name>/1/model.onnx")
+    return manifest
+
+
+def prepare_successor(settings: Settings, committed: Manifest, wish: Wish, number: int) -> Manifest:
+    """What the next generation would be: what a wish concerns is read again, the rest stays. Blocks.
+
+    A refusal without a name is that of the whole repository.
+    """
+    try:
+        fresh = make_generation(
+            settings.repository.path,
+            settings.repository.name,
+            compute_for(settings),
+            cache_of(settings),
+            number=number,
+            is_wanted=lambda name: is_read_again(name, committed, wish),
+            known=committed.entries,
+            tolerate_failures=True,
+        )
+    except RepositoryError as error:
+        fresh = Manifest(generation=number, entries=(), refusals=(Refusal(name="", version=None, reason=str(error)),))
+    return succeed(committed, fresh, wish)
+
+
+def is_read_again(name: str, committed: Manifest, wish: Wish) -> bool:
+    """Models that were taken out stay out until somebody loads them."""
+    return wish.concerns(name) and (wish.kind == "load" or name not in committed.unloaded)
+
+
+def succeed(committed: Manifest, fresh: Manifest, wish: Wish) -> Manifest:
+    """`fresh` in place of what the wish concerns; a model of which something was refused stays as it was."""
+    failed = {refusal.name for refusal in fresh.refusals}
+    kept = [entry for entry in committed.entries if not wish.concerns(entry.name) or entry.name in failed]
+    new = [entry for entry in fresh.entries if entry.name not in failed]
+    earlier = [refusal for refusal in committed.refusals if not wish.concerns(refusal.name)]
+    unloaded = set(committed.unloaded)
+    if wish.kind == "unload":
+        unloaded.add(wish.model)
+    elif wish.kind == "load":
+        unloaded.discard(wish.model)
+    return committed.model_copy(
+        update={
+            "generation": fresh.generation,
+            "entries": tuple(sorted((*kept, *new), key=lambda entry: (entry.name, entry.version))),
+            "refusals": (*earlier, *fresh.refusals),
+            "unloaded": tuple(sorted(unloaded)),
+        }
     )
 
 
@@ -33,13 +93,13 @@ def cache_of(settings: Settings) -> Cache:
     return Cache(settings.cache.dir, settings.cache.keep_days)
 
 
-def load(settings: Settings, manifest: Manifest) -> Catalogue:
-    """Load, warm up and verify. Blocks; raises RepositoryError."""
+def load(settings: Settings, manifest: Manifest, known: Iterable[Model] = ()) -> Catalogue:
+    """Load, warm up and verify what is not `known`. Blocks; raises RepositoryError."""
     compute = compute_for(settings)
     if manifest.intra_op_threads:
         compute = replace(compute, intra_op_threads=manifest.intra_op_threads)
     try:
-        return Catalogue.load(manifest, compute)
+        return Catalogue.load(manifest, compute, known)
     finally:
         memory.give_back()
 
@@ -50,10 +110,11 @@ def compute_for(settings: Settings) -> Compute:
     return Compute(plan.intra_op_threads, not plan.shares_cpus, settings.runtime.providers)
 
 
-def weights(manifest: Manifest) -> Weights:
-    """What a generation weighs in memory: prepared models are mapped once, others lie in each worker."""
-    prepared = [place.glob("*") for place in {entry.prepared.parent for entry in manifest.entries if entry.prepared}]
-    plain = [_files(entry) for entry in manifest.entries if not entry.prepared]
+def weights(entries: Iterable[Entry]) -> Weights:
+    """What models weigh in memory: prepared ones are mapped once, others lie in each worker."""
+    entries = tuple(entries)
+    prepared = [place.glob("*") for place in {entry.prepared.parent for entry in entries if entry.prepared}]
+    plain = [_files(entry) for entry in entries if not entry.prepared]
     return Weights(
         shared=sum(file.stat().st_size for files in prepared for file in files),
         private=sum(file.stat().st_size for files in plain for file in files),

@@ -102,6 +102,18 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
     return replace(plan, workers=room, intra_op_threads=threads, reasons=(*plan.reasons, reason))
 
 
+def check_room(weights: Weights, workers: int, cgroup: Cgroup | None = None) -> None:
+    """Is there memory for more models beside those that are served? Raises DoesNotFit."""
+    cgroup = cgroup or Cgroup.of_this_process()
+    limit, used = cgroup.memory_limit(), cgroup.memory_used()
+    needed = weights.shared + weights.private * workers
+    if limit is not None and used is not None and needed > limit - used:
+        raise DoesNotFit(
+            f"the new models need {_mib(needed)} beside those that are served, and of {_mib(limit)} "
+            f"{_mib(limit - used)} are left: raise the container's memory limit, or roll the service out anew instead"
+        )
+
+
 def plan_for_this_machine(runtime: Runtime) -> Plan:
     return make_plan(runtime, Cgroup.of_this_process(), len(os.sched_getaffinity(0)))
 

@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from service.board import Board, WorkerRow
+from service.board import Board
+from service.outcomes import Outcomes
+from service.rows import WorkerRow
+from service.wishes import Wishes
 
 
 class Seat:
@@ -45,11 +48,17 @@ class Seat:
             return False
         return True
 
-    @property
-    def manifest(self) -> Path | None:
-        """The file that says what the committed generation is made of; None where there is no master."""
-        return self.directory and self.manifest_of(self.board.service.generation)
-
     def manifest_of(self, generation: int) -> Path:
+        """The file that says what a generation is made of, where there is a master."""
         assert self.directory is not None
         return self.directory / f"generation-{generation}.json"
+
+    @property
+    def wishes(self) -> Wishes:
+        assert self.directory is not None
+        return Wishes(self.directory / "wishes")
+
+    @property
+    def outcomes(self) -> Outcomes:
+        assert self.directory is not None
+        return Outcomes(self.directory)

@@ -81,6 +81,7 @@ class Http(Group):
         "", description="The path prefix that an ingress puts before ours, whether it strips it or not."
     )
     metrics: bool = Field(True, description="Serve /metrics on the API port too.")
+    admin: bool = Field(False, description="Let callers of the API port load and unload models.")
     max_body_bytes: int = Field(
         64 * _MEBIBYTE, ge=1024, le=2 << 30, description="The largest request body, before and after decompression."
     )
@@ -114,7 +115,12 @@ class Repository(Group):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
         description="The name of the model where the path is one model; the file's or folder's name otherwise.",
     )
-    tolerate_failures: bool = Field(False, description="Start with the models that load, even when others do not.")
+    tolerate_failures: bool = Field(
+        False, description="Start, and reload, with the models that load, even when others do not."
+    )
+    watch_seconds: float = Field(
+        0, ge=0, le=86400, description="How often to look for changes and reload; 0 leaves that to SIGHUP and the API."
+    )
 
 
 class Cache(Group):
@@ -163,6 +169,9 @@ class Lifecycle(Group):
         30, ge=0, le=3600, description="How long requests that were admitted may go on after that."
     )
 
+    load_seconds: float = Field(
+        300, ge=1, le=86400, description="How long it may take to prepare the models, and a worker to load them."
+    )
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
     )

@@ -19,7 +19,7 @@ def plan(settings: Settings, as_json: bool) -> None:
     Checks and prepares the models, since what they weigh is part of it.
     """
     manifest = prepare_generation(settings, number=1)
-    made = fit(plan_for_this_machine(settings.runtime), weights(manifest), memory_limit())
+    made = fit(plan_for_this_machine(settings.runtime), weights(manifest.entries), memory_limit())
     click.echo(orjson.dumps(asdict(made)) if as_json else _text(made))
 
 

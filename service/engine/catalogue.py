@@ -13,25 +13,37 @@ from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
 class Catalogue:
     """Models by name and version. A reload builds another catalogue; this one never changes."""
 
-    def __init__(self, generation: int, models: Iterable[Model], refusals: Iterable[Refusal] = ()) -> None:
+    def __init__(
+        self,
+        generation: int,
+        models: Iterable[Model],
+        refusals: Iterable[Refusal] = (),
+        unloaded: Iterable[str] = (),
+    ) -> None:
         versions: dict[str, dict[int, Model]] = {}
         for model in models:
             versions.setdefault(model.name, {})[model.version] = model
         self.generation = generation
         self.refusals = tuple(refusals)
+        self.unloaded = tuple(unloaded)
         self._versions: Mapping[str, Mapping[int, Model]] = MappingProxyType(versions)
         defaults = {name: _default(known) for name, known in versions.items()}
         self._defaults = {name: model for name, model in defaults.items() if model}
 
     @classmethod
-    def load(cls, manifest: Manifest, compute: Compute) -> "Catalogue":
-        """Load, warm up and check every entry. Blocks; raises RepositoryError at the first that fails."""
+    def load(cls, manifest: Manifest, compute: Compute, known: Iterable[Model] = ()) -> "Catalogue":
+        """Load, warm up and check every entry. Blocks; raises RepositoryError at the first that fails.
+
+        `known` are models that are loaded already: one whose entry is the same is taken over.
+        """
         models = []
         for entry in manifest.entries:
-            model = Model(entry, compute.preferring(entry.declaration.providers))
-            model.warm_up()
+            model = next((model for model in known if model.entry == entry), None)
+            if model is None:
+                model = Model(entry, compute.preferring(entry.declaration.providers))
+                model.warm_up()
             models.append(model)
-        return cls(manifest.generation, models, manifest.refusals)
+        return cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
 
     @property
     def models(self) -> list[Model]:

@@ -1,7 +1,7 @@
 """The next generation: every wanted version checked and prepared before any worker loads it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import structlog
@@ -29,23 +29,24 @@ def make_generation(
     cache: Cache,
     *,
     number: int,
-    only: str | None = None,
+    is_wanted: Callable[[str], bool] = lambda name: True,
+    known: Iterable[Entry] = (),
     tolerate_failures: bool,
     progress: Progress = lambda note: None,
 ) -> Manifest:
     """Load each wanted version once, warm it up and replay its golden samples. `progress` hears what is under way.
 
-    `only` names the one model to look at.
+    `is_wanted` says which models are looked at. What is unchanged since it became one of `known` is not tried again.
 
     Raises RepositoryError, with every model that fails, unless `tolerate_failures`: then the manifest has the reasons.
     """
     entries: list[Entry] = []
     refusals: list[Refusal] = []
     for found in scan(repository, name):
-        if only not in (None, found.name):
+        if not is_wanted(found.name):
             continue
         progress(f"preparing {found.name}")
-        result = found if isinstance(found, Refusal) else _check(found, compute, cache)
+        result = found if isinstance(found, Refusal) else _check(found, compute, cache, known)
         if isinstance(result, Refusal):
             refusals.append(result)
         else:
@@ -54,26 +55,27 @@ def make_generation(
         raise RepositoryError("; ".join(f"model {refusal.name!r}: {refusal.reason}" for refusal in refusals))
     for refusal in refusals:
         log.warning("model_refused", model=refusal.name, version=refusal.version, reason=refusal.reason)
-    if not entries and only is None:
-        log.warning("repository_empty", path=str(repository), hint="put a model into <name>/1/model.onnx")
     return Manifest(generation=number, entries=tuple(entries), refusals=tuple(refusals))
 
 
-def _check(candidate: Candidate, compute: Compute, cache: Cache) -> Entry | Refusal:
+def _check(candidate: Candidate, compute: Compute, cache: Cache, known: Iterable[Entry]) -> Entry | Refusal:
     started = time.perf_counter()
     try:
         facts = Graph(candidate.file).facts()
+        samples = read_golden(candidate.golden, candidate.declaration.tolerance)
         entry = Entry(
             name=candidate.name,
             version=candidate.version,
             file=candidate.file,
             golden=candidate.golden,
+            golden_digests=tuple(sample.digest for sample in samples),
             facts=facts,
             digest=digest((candidate.file, *facts.external_files)),
             declaration=candidate.declaration,
         )
+        if unchanged := next((each for each in known if each.is_checked_form_of(entry)), None):
+            return unchanged
         compute = compute.preferring(candidate.declaration.providers)
-        samples = read_golden(entry.golden, entry.declaration.tolerance)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
         model.warm_up(samples)

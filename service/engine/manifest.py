@@ -31,7 +31,10 @@ class Findings(BaseModel):
 
 
 class Entry(BaseModel):
-    """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form."""
+    """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form.
+
+    `golden_digests` are those of the samples that it was checked with; None where nobody has looked.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,26 +45,40 @@ class Entry(BaseModel):
     facts: Facts
     digest: str
     declaration: Declaration
+    golden_digests: tuple[str, ...] | None = None
     prepared: Path | None = None
     findings: Findings = Findings()
 
     def is_unchanged(self) -> bool:
         return digest((self.file, *self.facts.external_files)) == self.digest
 
+    def is_checked_form_of(self, other: "Entry") -> bool:
+        """Is `other`, of which only the files are known yet, the same version of the same bytes?"""
+        return other == self.model_copy(update={"prepared": None, "findings": Findings()})
+
 
 class Manifest(BaseModel):
-    """A numbered, validated set of model versions, and the threads that each worker gives a run, once that is known."""
+    """A numbered, validated set of model versions.
+
+    `unloaded` are models that lie in the repository and that somebody has taken out; `intra_op_threads` those that each
+    worker gives a run, where memory has made the plan another one.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     generation: int
     entries: tuple[Entry, ...]
     refusals: tuple[Refusal, ...] = ()
+    unloaded: tuple[str, ...] = ()
     intra_op_threads: int | None = None
 
     @classmethod
     def read(cls, file: Path) -> "Manifest":
-        return cls.model_validate_json(file.read_bytes())
+        """Raises RepositoryError where it is not there any more."""
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except OSError as error:
+            raise RepositoryError(f"{file} cannot be read: {error.strerror}") from None
 
     def write(self, file: Path) -> None:
         """Appears whole or not at all."""

@@ -1,5 +1,6 @@
 """Inputs to run a model with before any caller does: recorded ones with their outputs, and made-up ones."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ class Golden:
     inputs: dict[str, Array]
     outputs: dict[str, Array]
     tolerance: float
+    digest: str = ""
 
     @classmethod
     def read(cls, file: Path, tolerance: float) -> "Golden":
@@ -29,9 +31,11 @@ class Golden:
         `tolerance` is used where the file states none.
         """
         try:
-            sample = orjson.loads(file.read_bytes())
+            content = file.read_bytes()
+            sample = orjson.loads(content)
             inputs, outputs = (dict(map(_tensor, sample[side])) for side in ("inputs", "outputs"))
-            return cls(file, inputs, outputs, float(sample.get("tolerance", tolerance)))
+            made_with = float(sample.get("tolerance", tolerance))
+            return cls(file, inputs, outputs, made_with, hashlib.sha256(content).hexdigest())
         except (OSError, ValueError, KeyError, TypeError, MalformedRequest) as error:
             raise RepositoryError(f"golden sample {file} cannot be read: {type(error).__name__}: {error}") from None
 

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import structlog
 
-from service.board import Board, State, WorkerRow
+from service.board import Board
+from service.rows import State, WorkerRow
 
 log = structlog.get_logger()
 

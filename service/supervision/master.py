@@ -9,17 +9,18 @@ from typing import Any, Final
 
 import structlog
 
-from service.board import State
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
 from service.loading import cache_of, prepare_generation, weights
 from service.plan import Plan, fit, memory_limit
+from service.rows import State
 from service.settings import Settings
 from service.supervision import child, directory, listener, ops
 from service.supervision.seat import seat
 from service.telemetry import identity, metrics
 from service.telemetry.lines import LineWriter
+from service.wishes import Wish
 
 log = structlog.get_logger()
 
@@ -76,6 +77,7 @@ class Master:
         server.stop = announced_stop
         server.manage_workers = manage_all
         server.handle_usr2 = _refuse_second_master
+        server.handle_hup = _reload
 
     def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
         seat.board.service.workers = new
@@ -164,7 +166,7 @@ class Master:
 
     def _fit(self, server: Any, manifest: Manifest) -> None:
         """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
-        plan = fit(self._plan, weights(manifest), memory_limit())
+        plan = fit(self._plan, weights(manifest.entries), memory_limit())
         log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
         if plan.workers != self._plan.workers:
             # The setting is what Gunicorn would go back to, the attribute what it works by.
@@ -192,6 +194,11 @@ class Master:
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass  # it had ended by itself
+
+
+def _reload() -> None:
+    """Gunicorn would replace all workers at once, and the service would be gone if the new ones cannot start."""
+    seat.wishes.ask(Wish())
 
 
 def _refuse_second_master() -> None:

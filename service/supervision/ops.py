@@ -25,6 +25,7 @@ from service.engine.manifest import Manifest
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision.connection import Connection
+from service.supervision.reload import Coordinator
 from service.telemetry import identity
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
@@ -72,7 +73,18 @@ def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
         log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_Server(config, os.getppid()).serve(sockets=[listener]))
+        runner.run(_serve(_Server(config, os.getppid()), listener, Coordinator(settings, seat)))
+
+
+async def _serve(server: uvicorn.Server, listener: socket.socket, coordinator: Coordinator) -> None:
+    """Probes and reloads, until one of them ends: the master then starts both anew."""
+    tasks = [asyncio.create_task(work) for work in (server.serve(sockets=[listener]), coordinator.run())]
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in rest:
+        task.cancel()
+    await asyncio.wait(tasks)
+    for task in done:
+        task.result()
 
 
 class _Server(uvicorn.Server):

@@ -26,8 +26,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.server import Server
 
-from service.board import State
 from service.errors import Draining
+from service.rows import State
 from service.seat import Seat
 from service.supervision.accept import Acceptor, others_hold_fewer
 from service.supervision.connection import Connection

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from service.board import WorkerRow
+from service.rows import WorkerRow
 from service.telemetry.metrics import LOOP_LAG
 
 _INTERVAL: Final = 1.0

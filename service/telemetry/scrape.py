@@ -13,8 +13,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from service import __version__
-from service.board import Board, State
+from service.board import Board
 from service.cgroup import Cgroup
+from service.rows import State
 from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY
 
 # One served version: its name, number and digest.

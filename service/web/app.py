@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -12,19 +12,20 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service import __version__
-from service.board import State
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
 from service.loading import load, prepare_generation
+from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
+from service.staging import Staging
 from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.scrape import Scrape, Served
-from service.web import health, infer, metadata, problems, repository
+from service.web import admin, health, infer, metadata, problems, repository
 from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.middleware import Accounting, Behind, LastResort
@@ -39,7 +40,12 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     `seat` is where the process sits among the others; without one the app checks and loads the repository by itself.
     """
     seat = seat or Seat()
-    dataplane = Dataplane(settings.batching, metrics.ModelObserver())
+    dataplane = Dataplane(
+        settings.batching,
+        metrics.ModelObserver(),
+        lambda: seat.board.service.generation,
+        lambda catalogue: _on_switch(seat, catalogue),
+    )
     app = _App(
         lambda inner: _outside(inner, settings, dataplane),
         title="Onnicorn",
@@ -59,7 +65,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(health.health_router(seat.board))
     app.include_router(metadata.router(dataplane, settings.batching))
-    app.include_router(repository.router(dataplane))
+    app.include_router(repository.router(dataplane, seat))
+    if settings.http.admin and seat.directory:
+        app.include_router(admin.router(dataplane, seat, settings.lifecycle.load_seconds))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))
     _add_openapi(app, dataplane, settings.http.root_path)
@@ -96,31 +104,41 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIAp
 async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> AsyncIterator[None]:
     """Load, warm up, verify; ready in between; stop."""
     row = seat.row
-    try:
-        catalogue = await asyncio.to_thread(_load, settings, seat)
-    except StartError as error:
-        log.critical(error.code, reason=str(error))
-        raise AlreadyLogged from None
-    dataplane.serve(catalogue)
-    for name in catalogue.names:
-        metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
-    row.serve(catalogue.generation)
-    async with Heartbeat(row):
+    async with AsyncExitStack() as stack:
+        try:
+            manifest_of = await asyncio.to_thread(_manifests, settings, seat)
+            staging = Staging(
+                seat, dataplane, lambda generation, known: load(settings, manifest_of(generation), known.models)
+            )
+            await stack.enter_async_context(staging)
+        except StartError as error:
+            log.critical(error.code, reason=str(error))
+            raise AlreadyLogged from None
+        await stack.enter_async_context(Heartbeat(row))
         row.move(State.READY)
         if seat.completes_start():
-            announce(settings, catalogue)
+            announce(settings, dataplane.catalogue)
         yield
         row.move(State.STOPPED)
     dataplane.close()
 
 
-def _load(settings: Settings, seat: Seat) -> Catalogue:
-    """What the master has checked; without a master, what the repository holds."""
-    if seat.manifest:
-        return load(settings, Manifest.read(seat.manifest))
+def _manifests(settings: Settings, seat: Seat) -> Callable[[int], Manifest]:
+    """What generations are made of: what the master has checked; without a master, what the repository holds."""
+    if seat.directory:
+        return lambda generation: Manifest.read(seat.manifest_of(generation))
     manifest = prepare_generation(settings, number=1)
     seat.board.service.commit(manifest.generation, len(manifest.entries))
-    return load(settings, manifest)
+    return lambda generation: manifest
+
+
+def _on_switch(seat: Seat, catalogue: Catalogue) -> None:
+    for name in catalogue.names:
+        if seat.row.state is State.STARTING:
+            metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
+        else:
+            metrics.PENDING.labels(name).inc(0)
+    seat.row.serve(catalogue.generation)
 
 
 def _served(dataplane: Dataplane) -> list[Served]:

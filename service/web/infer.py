@@ -56,17 +56,18 @@ class Infer:
     async def _infer(self, scope: Scope, receive: Receive, name: str, version: str | None) -> tuple[Headers, bytes]:
         record = record_of(scope)
         given = dict(scope["headers"])
-        model = self._dataplane.resolve(name, version)
-        record.model, record.version = model.name, model.version
-        content = await body.read(given, receive, record, self._settings.max_body_bytes)
+        with self._dataplane.enter(name, version) as lane:
+            model = lane.model
+            record.model, record.version = model.name, model.version
+            content = await body.read(given, receive, record, self._settings.max_body_bytes)
 
-        started = perf_counter()
-        asked = await _decoded(content, body.json_length(given), model.signature)
-        outputs = model.signature.select([output.name for output in asked.outputs])
-        record.decode = perf_counter() - started
+            started = perf_counter()
+            asked = await _decoded(content, body.json_length(given), model.signature)
+            outputs = model.signature.select([output.name for output in asked.outputs])
+            record.decode = perf_counter() - started
 
-        done = await self._dataplane.infer(model, asked.inputs, outputs)
-        record.rows, record.queue, record.run = done.rows, done.queue, done.run
+            done = await lane.infer(asked.inputs, outputs)
+            record.rows, record.queue, record.run = done.rows, done.queue, done.run
 
         started = perf_counter()
         identity = asked.id or record.request_id

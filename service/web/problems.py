@@ -21,6 +21,8 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.ModelNotFound: 404,
     errors.VersionNotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.ReloadRefused: 409,
+    errors.ReloadInProgress: 409,
     errors.RequestTooLarge: 413,
     errors.UnsupportedMedia: 415,
     errors.InferenceFailed: 500,
@@ -30,7 +32,11 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.Draining: 503,
 }
 # Seconds after which it makes sense to ask again.
-RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {errors.ModelNotReady: 1, errors.Draining: 1}
+RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {
+    errors.ModelNotReady: 1,
+    errors.Draining: 1,
+    errors.ReloadInProgress: 5,
+}
 
 
 def status_of(error: errors.OnnicornError) -> int:

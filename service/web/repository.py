@@ -1,5 +1,6 @@
 """POST /v2/repository/index: what the repository holds, what is served of it, and why the rest is not."""
 
+import asyncio
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
@@ -8,7 +9,9 @@ from pydantic import BaseModel
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest
+from service.outcomes import Outcome
 from service.protocol.v2 import parse
+from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
 from service.web.records import record_of
@@ -26,7 +29,7 @@ class IndexEntry(BaseModel):
     reason: str
 
 
-def router(dataplane: Dataplane) -> APIRouter:
+def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
     routes = APIRouter(prefix="/v2/repository", tags=["repository"])
 
     @routes.post(
@@ -34,7 +37,8 @@ def router(dataplane: Dataplane) -> APIRouter:
     )
     async def index(request: Request) -> Response:
         content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
-        entries = _entries(dataplane.catalogue)
+        last = await asyncio.to_thread(seat.outcomes.last) if seat.directory else None
+        entries = index_of(dataplane.catalogue, last)
         if _only_ready(content):
             entries = [entry for entry in entries if entry["state"] == "READY"]
         return answer(200, entries)
@@ -49,14 +53,31 @@ def _only_ready(content: bytes) -> bool:
     return ready
 
 
-def _entries(catalogue: Catalogue) -> list[dict[str, Any]]:
-    served = [
-        {"name": model.name, "version": str(model.version), "state": "READY", "reason": ""}
-        for model in catalogue.models
-    ]
-    refused = [
-        {"name": refusal.name, "state": "UNAVAILABLE", "reason": refusal.reason}
-        | ({"version": str(refusal.version)} if refusal.version else {})
-        for refusal in catalogue.refusals
-    ]
-    return sorted(served + refused, key=lambda entry: (entry["name"], int(entry.get("version", 0))))
+def index_of(catalogue: Catalogue, last: Outcome | None) -> list[dict[str, Any]]:
+    """What is served, and what is not: refused at the start, taken out, or refused by the `last` reload."""
+    entries: dict[tuple[str, str], dict[str, Any]] = {}
+    for model in catalogue.models:
+        _add(entries, model.name, model.version, "READY", "")
+    for refusal in catalogue.refusals:
+        _add(entries, refusal.name, refusal.version, "UNAVAILABLE", refusal.reason)
+    for name in catalogue.unloaded:
+        _add(entries, name, None, "UNAVAILABLE", "unloaded")
+    for reason in last.reasons if last else ():
+        if reason.name:
+            _add(entries, reason.name, reason.version, "UNAVAILABLE", reason.text)
+        else:  # nobody knows which model it was
+            for model in catalogue.models:
+                _add(entries, model.name, model.version, "READY", reason.text)
+    return [entries[key] for key in sorted(entries, key=lambda key: (key[0], int(key[1] or 0)))]
+
+
+def _add(
+    entries: dict[tuple[str, str], dict[str, Any]], name: str, version: int | None, state: str, reason: str
+) -> None:
+    """A version that is served stays so, whatever has been refused since under its number."""
+    number = str(version or "")
+    entry = entries.setdefault((name, number), {"name": name, "version": number, "state": state, "reason": ""})
+    if not number:
+        entry.pop("version", None)
+    if reason:
+        entry["reason"] = f"the last reload was refused: {reason}" if entry["state"] == "READY" else reason

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from service.board import MOVES, Board, State, Verdict, Worker, WorkerRow
+from service.board import Board, Verdict, Worker
+from service.rows import MOVES, State, WorkerRow
 from service.seat import Seat
 
 # From Python 3.12 on; the child only writes to the board and leaves.
@@ -262,7 +263,7 @@ def test_a_service_is_live_while_one_loop_beats() -> None:
 
 def test_a_process_without_a_master_sits_alone() -> None:
     seat = Seat()
-    assert (seat.slot, seat.directory, seat.manifest, seat.board.service.workers) == (0, None, None, 1)
+    assert (seat.slot, seat.directory, seat.board.service.workers) == (0, None, 1)
     assert (seat.row.pid, seat.row.state, len(seat.board.rows)) == (os.getpid(), State.STARTING, 1)
 
 
@@ -270,10 +271,7 @@ def test_a_shared_seat_is_taken_after_the_fork() -> None:
     seat, shared = Seat(), board(State.FREE, State.FREE, generation=3)
     seat.share(shared, Path("/run/onnicorn"))
     assert (seat.board, seat.slot) == (shared, None)
-    assert (seat.manifest, seat.manifest_of(4)) == (
-        Path("/run/onnicorn/generation-3.json"),
-        Path("/run/onnicorn/generation-4.json"),
-    )
+    assert seat.manifest_of(4) == Path("/run/onnicorn/generation-4.json")
     shared.occupy()
     seat.take(shared.occupy())
     assert (seat.slot, seat.row.pid, shared.rows[0].pid) == (1, os.getpid(), 0)

@@ -1,6 +1,8 @@
 """The dataplane without HTTP: what it answers, in which order, in whose company, and what it accounts for."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Container, Coroutine, Hashable, Iterator, Sequence
 from pathlib import Path
 from time import thread_time
@@ -22,6 +24,8 @@ from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
 from tests.unit.gate import Gate
 from tests.unit.loading import entry, load
+from tests.unit.serving import infer as ask_for
+from tests.unit.serving import serving
 
 Y = [TensorSpec("y", Datatype.FP32, (-1, 4))]
 INLINE = Findings(inline_rows=2)
@@ -99,8 +103,7 @@ def heard() -> Heard:
 @pytest.fixture
 def dataplane(catalogue: Catalogue, heard: Heard) -> Iterator[Dataplane]:
     """It serves the tiny models."""
-    made = Dataplane(Batching(), heard)
-    made.serve(catalogue)
+    made = serving(catalogue, heard)
     yield made
     made.close()
 
@@ -109,9 +112,8 @@ def infer(model: Model, *requests: Tensors, heard: Heard) -> list[Inference | Ba
     """What a dataplane that serves this model answers to requests that arrive at the same time."""
 
     async def run() -> list[Inference | BaseException]:
-        dataplane = Dataplane(Batching(), heard)
-        dataplane.serve(Catalogue(1, [model]))
-        asked = (dataplane.infer(model, tensors, model.signature.outputs) for tensors in requests)
+        dataplane = serving(Catalogue(1, [model]), heard)
+        asked = (ask_for(dataplane, model.name, tensors, model.signature.outputs) for tensors in requests)
         answers = await asyncio.gather(*asked, return_exceptions=True)
         dataplane.close()
         return answers
@@ -130,8 +132,7 @@ def gated(
     async def run() -> list[list[int]]:
         gate = Gate()
         model = GatedModel(gate, run_threads)
-        dataplane = Dataplane(Batching(max_rows=max_rows), heard or Heard())
-        dataplane.serve(Catalogue(1, [cast(Model, model), *others]))
+        dataplane = serving(Catalogue(1, [cast(Model, model), *others]), heard or Heard(), max_rows)
         await scenario(dataplane, gate)
         dataplane.close()
         return model.ran
@@ -140,11 +141,11 @@ def gated(
 
 
 def ask(dataplane: Dataplane, value: int, columns: int = 1, outputs: Sequence[TensorSpec] = Y) -> asyncio.Task[Any]:
-    return asyncio.create_task(dataplane.infer(dataplane.resolve("gated"), x(value, columns=columns), outputs))
+    return asyncio.create_task(ask_for(dataplane, "gated", x(value, columns=columns), outputs))
 
 
 def test_before_anything_is_served_no_model_is_known(heard: Heard) -> None:
-    dataplane = Dataplane(Batching(), heard)
+    dataplane = serving(Catalogue(0, []), heard)
     with pytest.raises(ModelNotFound):
         dataplane.resolve("double")
     assert dataplane.catalogue.models == []
@@ -170,13 +171,13 @@ def test_outputs_come_in_the_order_asked_for(dataplane: Dataplane) -> None:
     model = dataplane.resolve("add_sub")
     inputs = {name: np.ones((1, 16), np.int32) for name in "ab"}
     for names, sums in ((["difference", "sum"], [0, 32]), (["sum"], [32])):
-        done = asyncio.run(dataplane.infer(model, inputs, model.signature.select(names)))
+        done = asyncio.run(ask_for(dataplane, "add_sub", inputs, model.signature.select(names)))
         assert [int(output.sum()) for output in done.outputs] == sums
 
 
 def test_what_does_not_fit_is_refused_before_it_counts(dataplane: Dataplane, heard: Heard) -> None:
     with pytest.raises(SignatureMismatch):
-        asyncio.run(dataplane.infer(dataplane.resolve("double"), {}, Y))
+        asyncio.run(ask_for(dataplane, "double", {}, Y))
     assert (heard.changes, heard.batches) == ([], [])
 
 
@@ -297,7 +298,7 @@ def test_one_model_does_not_wait_for_another(tmp_path: Path) -> None:
     async def scenario(dataplane: Dataplane, gate: Gate) -> None:
         blocked = ask(dataplane, 0)
         await gate.begun.wait()
-        done = await dataplane.infer(double, x(), Y)
+        done = await ask_for(dataplane, double.name, x(), Y)
         assert done.outputs[0].tolist() == [[2] * 4]
         gate.open()
         await blocked
@@ -316,11 +317,86 @@ def test_a_model_may_run_in_several_threads() -> None:
     assert gated(scenario, run_threads=2) == [[0], [1]]
 
 
-def test_a_request_outlives_the_catalogue_that_it_was_resolved_in(tmp_path: Path, heard: Heard) -> None:
-    dataplane = Dataplane(Batching(), heard)
-    dataplane.serve(Catalogue(1, [load(tiny.double(), tmp_path)]))
-    model = dataplane.resolve("tiny")
-    dataplane.serve(Catalogue(2, [load(tiny.double(), tmp_path, version=2)]))
-    done = asyncio.run(dataplane.infer(model, x(), model.signature.outputs))
-    assert done.outputs[0].tolist() == [[2] * 4]
-    dataplane.close()
+class Generations:
+    """A dataplane of which the test commits the generations: version 1 in the first, version 2 in the second."""
+
+    def __init__(self, folder: Path, heard: Heard) -> None:
+        self.committed = 1
+        self.switched: list[int] = []
+        self.models = [load(tiny.double(), folder / str(number), version=number) for number in (1, 2)]
+        self.dataplane = Dataplane(
+            Batching(), heard, lambda: self.committed, lambda catalogue: self.switched.append(catalogue.generation)
+        )
+        self.dataplane.stage(Catalogue(1, self.models[:1]))
+
+    def stage(self, *models: Model) -> None:
+        self.dataplane.stage(Catalogue(2, models))
+
+    def served(self) -> int:
+        return self.dataplane.resolve("tiny").version
+
+
+@pytest.fixture
+def generations(tmp_path: Path, heard: Heard) -> Iterator[Generations]:
+    made = Generations(tmp_path, heard)
+    yield made
+    made.dataplane.close()
+
+
+def test_a_generation_is_served_from_the_request_on_that_follows_its_commit(generations: Generations) -> None:
+    assert generations.served() == 1
+    generations.stage(generations.models[1])
+    assert (generations.served(), sorted(generations.dataplane.staged)) == (1, [1, 2])
+    generations.committed = 2
+    assert (generations.served(), sorted(generations.dataplane.staged), generations.switched) == (2, [2], [1, 2])
+
+
+def test_a_generation_that_is_called_off_is_forgotten(generations: Generations) -> None:
+    assert generations.served() == 1
+    generations.stage(generations.models[1])
+    generations.dataplane.unstage(2)
+    assert generations.dataplane.staged == {1}
+
+
+def test_what_was_never_staged_is_not_served(generations: Generations) -> None:
+    assert generations.served() == 1
+    generations.committed = 2
+    assert (generations.served(), generations.switched) == (1, [1])
+
+
+def test_a_request_ends_in_the_generation_that_admitted_it(generations: Generations) -> None:
+    dataplane = generations.dataplane
+    generations.stage(generations.models[1])
+    with dataplane.enter("tiny") as lane:
+        generations.committed = 2
+        assert (generations.served(), dataplane.is_settled) == (2, False)
+        done = asyncio.run(lane.infer(x(), lane.model.signature.outputs))
+        assert (lane.model.version, done.outputs[0].tolist()) == (1, [[2] * 4])
+    assert dataplane.is_settled
+
+
+def test_a_model_that_a_reload_has_not_changed_keeps_its_lane(generations: Generations) -> None:
+    dataplane = generations.dataplane
+    with dataplane.enter("tiny") as before:
+        generations.stage(generations.models[0])
+        generations.committed = 2
+        with dataplane.enter("tiny") as after:
+            assert (after is before, dataplane.is_settled) == (True, True)
+
+
+def test_a_model_that_is_gone_takes_its_memory_along(generations: Generations) -> None:
+    """Without the garbage collector, which comes by rarely."""
+    assert generations.served() == 1
+    generations.stage(generations.models[1])
+    model = weakref.ref(generations.models.pop(0))
+    gc.collect()
+    gc.disable()
+    try:
+        with generations.dataplane.enter("tiny") as lane:
+            asyncio.run(lane.infer(x(), lane.model.signature.outputs))
+            generations.committed = 2
+            assert (generations.served(), model() is None) == (2, False)
+        del lane
+        assert model() is None
+    finally:
+        gc.enable()

@@ -16,9 +16,10 @@ Rule = Callable[[str, str], Iterator[str]]
 FLOORS = {
     "": -1,
     "errors": 0,
-    **dict.fromkeys(("tensors", "deadline", "elements", "settings", "plan", "cgroup", "board", "seat", "memory"), 1),
+    **dict.fromkeys(("tensors", "deadline", "elements", "settings", "plan", "cgroup", "memory"), 1),
+    **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
-    **dict.fromkeys(("dataplane", "loading"), 3),
+    **dict.fromkeys(("dataplane", "loading", "staging", "watchdog"), 3),
     "web": 4,
     **dict.fromkeys(("asgi", "cli", "supervision"), 5),
 }

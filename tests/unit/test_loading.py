@@ -4,15 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
 from service.engine.cache import Cache
+from service.engine.declaration import Declaration
+from service.engine.graph import Facts
 from service.engine.manifest import Entry, Manifest
 from service.engine.prepare import prepare
+from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import RepositoryError
-from service.loading import compute_for, load, prepare_generation, weights
+from service.loading import compute_for, load, prepare_generation, prepare_successor, succeed, weights
 from service.plan import Weights
 from service.settings import Runtime, Settings
+from service.wishes import Wish
 from tests import tiny
 from tests.oip import Json
 from tests.unit import models
@@ -104,7 +109,7 @@ def size(*files: Path) -> int:
 
 
 def test_a_generation_without_models_weighs_nothing() -> None:
-    assert weights(manifest()) == Weights(shared=0, private=0)
+    assert weights(manifest().entries) == Weights(shared=0, private=0)
 
 
 def test_prepared_models_are_shared_and_the_others_are_not(tmp_path: Path) -> None:
@@ -113,7 +118,7 @@ def test_prepared_models_are_shared_and_the_others_are_not(tmp_path: Path) -> No
     file = prepare(entry(models.dense(), tmp_path, "dense"), Compute(), Cache(tmp_path / "cache", 7))
     assert file
     prepared = entry(models.dense(), tmp_path, "prepared").model_copy(update={"prepared": file})
-    assert weights(manifest(plain, outside, prepared)) == Weights(
+    assert weights(manifest(plain, outside, prepared).entries) == Weights(
         shared=size(*file.parent.iterdir()),
         private=size(plain.file, outside.file, *outside.facts.external_files),
     )
@@ -123,4 +128,81 @@ def test_what_two_models_share_in_the_cache_lies_in_memory_once(tmp_path: Path) 
     file = prepare(entry(models.dense(), tmp_path, "dense"), Compute(), Cache(tmp_path / "cache", 7))
     assert file
     one, two = (entry(models.dense(), tmp_path, name).model_copy(update={"prepared": file}) for name in ("one", "two"))
-    assert weights(manifest(one, two)) == Weights(shared=size(*file.parent.iterdir()), private=0)
+    assert weights(manifest(one, two).entries) == Weights(shared=size(*file.parent.iterdir()), private=0)
+
+
+def test_an_empty_repository_is_served_with_a_word(tmp_path: Path, records: list[EventDict]) -> None:
+    (tmp_path / "models").mkdir()
+    assert prepare_generation(settings(tmp_path / "models"), 7) == Manifest(generation=7, entries=())
+    assert [record["event"] for record in records] == ["repository_empty"]
+
+
+def version_of(name: str, version: int = 1) -> Entry:
+    """As much of a version as decides what succeeds what."""
+    file = Path(f"/models/{name}/{version}/model.onnx")
+    return Entry(
+        name=name, version=version, file=file, golden=None, facts=Facts(), digest="", declaration=Declaration()
+    )
+
+
+CAT, DOG = version_of("cat"), version_of("dog")
+COMMITTED = Manifest(generation=3, entries=(CAT, DOG), unloaded=("elk",), intra_op_threads=2)
+
+
+@pytest.mark.parametrize(
+    ("wish", "fresh", "entries", "unloaded"),
+    [
+        pytest.param(Wish(), (CAT, DOG), (CAT, DOG), ("elk",), id="nothing has changed"),
+        pytest.param(Wish(), (version_of("cat", 2),), (version_of("cat", 2),), ("elk",), id="all is read again"),
+        pytest.param(
+            Wish(kind="load", model="cat"), (version_of("cat", 2),), (version_of("cat", 2), DOG), ("elk",),
+            id="one is read again",
+        ),
+        pytest.param(
+            Wish(kind="load", model="elk"), (version_of("elk"),), (CAT, DOG, version_of("elk")), (),
+            id="one comes back",
+        ),
+        pytest.param(Wish(kind="unload", model="cat"), (), (DOG,), ("cat", "elk"), id="one goes"),
+    ],
+)  # fmt: skip
+def test_a_wish_changes_what_it_concerns(
+    wish: Wish, fresh: tuple[Entry, ...], entries: tuple[Entry, ...], unloaded: tuple[str, ...]
+) -> None:
+    made = succeed(COMMITTED, Manifest(generation=4, entries=fresh), wish)
+    assert made == Manifest(generation=4, entries=entries, unloaded=unloaded, intra_op_threads=2)
+
+
+def test_a_model_of_which_a_version_is_refused_stays_as_it_was() -> None:
+    refusal = Refusal("cat", 3, "it is broken")
+    fresh = Manifest(generation=4, entries=(version_of("cat", 2), version_of("fox")), refusals=(refusal,))
+    made = succeed(COMMITTED, fresh, Wish())
+    assert (made.entries, made.refusals) == ((CAT, version_of("fox")), (refusal,))
+
+
+def test_what_was_refused_before_stays_so_until_it_is_read_again() -> None:
+    committed = COMMITTED.model_copy(update={"refusals": (Refusal("owl", 1, "it was broken"),)})
+    fresh = Manifest(generation=4, entries=(CAT,))
+    assert succeed(committed, fresh, Wish(kind="load", model="cat")).refusals == committed.refusals
+    assert succeed(committed, fresh, Wish()).refusals == ()
+
+
+def test_a_successor_reads_the_repository_again_and_keeps_what_is_the_same(root: Path) -> None:
+    (root / "dog" / "1").rmdir()
+    (root / "dog").rmdir()
+    chosen = settings(root)
+    first = prepare_generation(chosen, 1)
+    tiny.repository(root, owl=tiny.double())
+    second = prepare_successor(chosen, first, Wish(), 2)
+    assert (second.generation, [each.name for each in second.entries]) == (2, ["cat", "owl"])
+    assert second.entries[0] is first.entries[0]
+    out = succeed(second, Manifest(generation=3, entries=()), Wish(kind="unload", model="owl"))
+    assert [each.name for each in prepare_successor(chosen, out, Wish(), 4).entries] == ["cat"]
+    back = prepare_successor(chosen, out, Wish(kind="load", model="owl"), 5)
+    assert ([each.name for each in back.entries], back.unloaded) == (["cat", "owl"], ())
+
+
+def test_a_repository_that_is_gone_is_the_reason_against_a_successor(root: Path) -> None:
+    made = prepare_successor(settings(root / "gone"), COMMITTED, Wish(), 4)
+    [refusal] = made.refusals
+    assert (made.entries, refusal.name) == ((), "")
+    assert "does not exist" in refusal.reason

@@ -22,7 +22,7 @@ def made(root: Path, tmp_path: Path) -> Plan:
         repository={"path": root}, cache={"dir": tmp_path / "cache"}, runtime={"workers": 1, "intra_op_threads": 3}
     )
     manifest = prepare_generation(settings, number=1)
-    return fit(plan_for_this_machine(settings.runtime), weights(manifest), memory_limit())
+    return fit(plan_for_this_machine(settings.runtime), weights(manifest.entries), memory_limit())
 
 
 def test_the_plan_is_told_with_its_reasons(onnicorn: Onnicorn, made: Plan) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
-from service.board import Board, State, WorkerRow
+from service.board import Board
+from service.rows import State, WorkerRow
 from service.supervision import accept
 from service.supervision.accept import Acceptor, others_hold_fewer
 from service.supervision.listener import open_listener

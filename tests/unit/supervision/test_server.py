@@ -14,7 +14,8 @@ import pytest
 from structlog.typing import EventDict
 from uvicorn.config import STARTUP_FAILURE, Config
 
-from service.board import Board, State
+from service.board import Board
+from service.rows import State
 from service.seat import Seat
 from service.supervision import server as module
 from service.supervision.connection import Connection

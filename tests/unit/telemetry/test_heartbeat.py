@@ -2,7 +2,8 @@
 
 import asyncio
 
-from service.board import Board, WorkerRow
+from service.board import Board
+from service.rows import WorkerRow
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.metrics import REGISTRY
 

@@ -11,7 +11,8 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
-from service.board import Board, State
+from service.board import Board
+from service.rows import State
 from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
 from service.telemetry.scrape import Scrape, Served
 

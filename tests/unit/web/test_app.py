@@ -10,9 +10,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 from structlog.typing import EventDict
 
-from service.board import Board, State
+from service.board import Board
 from service.engine.manifest import Manifest
 from service.loading import prepare_generation
+from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
 from service.telemetry.logs import AlreadyLogged

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
-from service.settings import Batching, Http
+from service.settings import Http
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.web.infer import ROUTE, VERSION_ROUTE, Infer
 from service.web.records import attach
 from tests.oip import Json, tensor
+from tests.unit.serving import serving
 from tests.unit.web.asgi import send_to
 
 INFER = "/v2/models/double/infer"
@@ -42,8 +42,7 @@ def elsewhere() -> Elsewhere:
 @pytest.fixture
 def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
     """In front of the tiny models."""
-    dataplane = Dataplane(Batching(), ModelObserver())
-    dataplane.serve(catalogue)
+    dataplane = serving(catalogue, ModelObserver())
     yield Infer(elsewhere, dataplane, Http())
     dataplane.close()
 

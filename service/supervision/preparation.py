@@ -1,0 +1,49 @@
+"""`python -m service.supervision.preparation`: a reload's models, checked and prepared by a process of its own.
+
+The coordinator starts it: ops must not load a model, and nothing that a model does while it is tried may touch a
+process that serves. Its result is a manifest in the run directory.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from service.engine.manifest import Manifest
+from service.loading import prepare_successor
+from service.settings import Settings
+from service.telemetry import logs
+from service.wishes import Wish
+
+_NICE: Final = 10
+_FIRST_TO_DIE: Final = "800"  # of at most 1000
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def command(committed: Path, result: Path, wish: Wish, number: int) -> tuple[str, ...]:
+    """What to execute, in the environment that the service was started in."""
+    return (sys.executable, "-m", __name__, str(committed), str(result), wish.model_dump_json(), str(number))
+
+
+def main(committed: str, result: str, wish: str, number: str) -> None:
+    """Write what the generation `number` would be made of, the reasons against it included."""
+    _step_back()
+    settings = Settings.from_environment(os.environ)
+    logs.configure(settings.log)
+    made = prepare_successor(settings, Manifest.read(Path(committed)), Wish.model_validate_json(wish), int(number))
+    made.write(Path(result))
+
+
+def _step_back() -> None:
+    """Those who serve go first, on the CPU and in memory; and without a coordinator there is nobody to work for."""
+    os.nice(_NICE)
+    with suppress(OSError):  # not everybody may
+        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_DIE)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

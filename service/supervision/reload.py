@@ -1,0 +1,209 @@
+"""The coordinator of reloads, in the ops process: all workers change over to a new generation at once, or none does.
+
+    prepare    a process of its own checks what the repository holds now, and writes the manifest of a new generation
+    stage      the board names it as the target; every worker loads it beside the one that it serves
+    commit     all have: one store on the board, and every request admitted from then on is answered by the new one
+
+Whatever goes wrong before the commit, nothing has changed: the target is taken back, and the reason is in the log, in a
+metric and in the repository's index. The state lies in files and on the board, so a coordinator that comes after a dead
+one finds out where it was: it takes back a target that was not committed, and goes on with the wish.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import structlog
+
+from service.engine.cache import Hold
+from service.engine.manifest import Entry, Manifest
+from service.loading import cache_of, succeed, weights
+from service.outcomes import Outcome, Reason
+from service.plan import DoesNotFit, check_room
+from service.rows import State
+from service.seat import Seat
+from service.settings import Settings
+from service.supervision import preparation
+from service.telemetry import metrics
+from service.wishes import Wish
+
+log = structlog.get_logger()
+
+_LOOK_SECONDS: Final = 0.02
+_KEPT_MANIFESTS: Final = 2
+# One worker may die while it stages, as it may at any time; two have died of it.
+_MOST_DEATHS: Final = 1
+
+
+class Refused(Exception):
+    """The new generation cannot be served."""
+
+    def __init__(self, *reasons: Reason) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+
+class Aborted(Refused):
+    """The reload was called off for a reason that lies outside of the models."""
+
+
+class Coordinator:
+    """Fulfils one wish after the other."""
+
+    def __init__(self, settings: Settings, seat: Seat) -> None:
+        self._settings = settings
+        self._seat = seat
+        self._service = seat.board.service
+        self._last = 0
+        self._holds: dict[Path, Hold] = {}
+
+    async def run(self) -> None:
+        """For ever."""
+        while not self._service.generation:  # noqa: ASYNC110 - the master prepares the first one, in another process
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._last = self._service.target
+        self._service.target = self._service.generation
+        self._hold(self._committed().entries)
+        while True:
+            if found := self._seat.wishes.after(self._service.reloads):
+                await self._fulfil(*found)
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _fulfil(self, wish: Wish, position: int) -> None:
+        started = monotonic()
+        outcome = await self._outcome(wish)
+        self._seat.outcomes.note(position, outcome)
+        metrics.RELOADS.labels(outcome.result).inc()
+        facts = {"wish": wish.kind, "generation": outcome.generation, "seconds": round(monotonic() - started, 3)}
+        if outcome.result == "committed":
+            log.info("reloaded", **facts)
+        else:
+            log.error(f"reload_{outcome.result}", reason=outcome.reason, **facts)
+        self._service.reloads = position  # last: whoever waits for it reads the outcome next
+
+    async def _outcome(self, wish: Wish) -> Outcome:
+        try:
+            await self._reload(wish)
+        except Refused as refusal:
+            self._service.target = self._service.generation
+            result = "aborted" if isinstance(refusal, Aborted) else "refused"
+            return Outcome(result=result, generation=self._service.generation, reasons=refusal.reasons)
+        return Outcome(result="committed", generation=self._service.generation)
+
+    async def _reload(self, wish: Wish) -> None:
+        """Raises Refused."""
+        committed = self._committed()
+        self._last += 1  # numbers are not used twice: what a worker has staged says which reload it belongs to
+        manifest = await self._prepare(wish, committed, self._last)
+        new = [entry for entry in manifest.entries if entry not in committed.entries]
+        self._check_room(new)
+        self._hold(new)
+        manifest.write(self._seat.manifest_of(manifest.generation))
+        await self._stage(manifest.generation)
+        self._service.commit(manifest.generation, len(manifest.entries))
+        self._clean(manifest)
+
+    async def _prepare(self, wish: Wish, committed: Manifest, number: int) -> Manifest:
+        """Raises Refused where a model was refused, unless that is tolerated."""
+        if wish.kind == "unload":
+            return succeed(committed, Manifest(generation=number, entries=()), wish)
+        manifest = await self._run_preparation(wish, number)
+        reasons = [
+            Reason(name=refusal.name, version=refusal.version, text=refusal.reason)
+            for refusal in manifest.refusals
+            if not refusal.name or wish.concerns(refusal.name)
+        ]
+        if wish.kind == "load" and not reasons and not any(entry.name == wish.model for entry in manifest.entries):
+            reasons = [Reason(name=wish.model, text="the repository has no such model", is_missing=True)]
+        tolerated = self._settings.repository.tolerate_failures and wish.kind == "all"
+        if reasons and not (tolerated and all(reason.name for reason in reasons)):
+            raise Refused(*reasons)
+        return manifest
+
+    async def _run_preparation(self, wish: Wish, number: int) -> Manifest:
+        """In a session of its own, so that its end is the end of all that it has started."""
+        result = self._seat.manifest_of(number).with_suffix(".prepared")
+        command = preparation.command(self._seat.manifest_of(self._service.generation), result, wish, number)
+        process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
+        try:
+            await self._until(asyncio.create_task(process.wait()).done, "preparing the models")
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            code = await process.wait()
+        if code:
+            raise Aborted(Reason(text=_how_it_ended(code)))
+        try:
+            return Manifest.read(result)
+        finally:
+            result.unlink()
+
+    async def _stage(self, generation: int) -> None:
+        """Until every worker has it."""
+        self._service.target = generation
+        workers: set[int] = set()
+        deaths = 0
+
+        def all_have() -> bool:
+            nonlocal workers, deaths
+            rows = [row for row in self._seat.board.occupied() if row.state is not State.STOPPED]
+            for row in rows:
+                if row.refused == generation:
+                    raise Refused(Reason(text=row.text))
+            pids = {row.pid for row in rows if row.pid}
+            deaths += len(workers - pids)
+            workers = pids
+            if deaths > _MOST_DEATHS:
+                raise Aborted(Reason(text=f"{deaths} workers have died while they loaded the models"))
+            return bool(rows) and all(row.staged >= generation for row in rows)
+
+        await self._until(all_have, "loading the models in every worker")
+
+    async def _until(self, is_done: Callable[[], bool], what: str) -> None:
+        """Raises Aborted when the service ends meanwhile, or when it takes too long."""
+        seconds = self._settings.lifecycle.load_seconds
+        deadline = monotonic() + seconds
+        while not is_done():
+            if self._service.terminating:
+                raise Aborted(Reason(text="the service is ending"))
+            if monotonic() > deadline:
+                raise Aborted(Reason(text=f"{what} took longer than ONNICORN_LIFECYCLE__LOAD_SECONDS={seconds:g}"))
+            await asyncio.sleep(_LOOK_SECONDS)
+        if self._service.terminating:
+            raise Aborted(Reason(text="the service is ending"))
+
+    def _committed(self) -> Manifest:
+        return Manifest.read(self._seat.manifest_of(self._service.generation))
+
+    def _check_room(self, new: Iterable[Entry]) -> None:
+        """Both generations lie in memory side by side for a moment."""
+        try:
+            check_room(weights(new), self._service.workers)
+        except DoesNotFit as error:
+            raise Refused(Reason(text=str(error))) from None
+
+    def _hold(self, entries: Iterable[Entry]) -> None:
+        """No other service on this machine prunes what a successor of ours will load."""
+        for prepared in {entry.prepared for entry in entries if entry.prepared} - self._holds.keys():
+            with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
+                self._holds[prepared] = Hold(prepared)
+
+    def _clean(self, committed: Manifest) -> None:
+        """What no worker will load again; a successor that has just started may still read the last manifest."""
+        wanted = {entry.prepared for entry in committed.entries}
+        self._holds = {prepared: hold for prepared, hold in self._holds.items() if prepared in wanted}
+        cache_of(self._settings).prune()
+        manifests = [self._seat.manifest_of(number) for number in range(1, committed.generation)]
+        for manifest in [file for file in manifests if file.exists()][: -_KEPT_MANIFESTS + 1]:
+            manifest.unlink(missing_ok=True)
+
+
+def _how_it_ended(code: int) -> str:
+    if code < 0:
+        return f"checking the models was ended by signal {-code}; if that is 9, memory is too small"
+    return "checking the models has failed; the log says why"

@@ -1,0 +1,79 @@
+"""POST /v2/repository/models/{model}/load and /unload: they ask for a reload, and answer when it has ended."""
+
+import asyncio
+from time import monotonic
+from typing import Any, Final
+
+from fastapi import APIRouter, Request, Response
+
+from service.dataplane import Dataplane
+from service.errors import MalformedRequest, ModelNotFound, ReloadInProgress, ReloadRefused
+from service.outcomes import Outcome
+from service.protocol.v2 import parse
+from service.seat import Seat
+from service.web import body
+from service.web.answers import answer
+from service.web.records import record_of
+from service.wishes import Wish
+
+_MAX_BODY: Final = 64 << 10
+_LOOK_SECONDS: Final = 0.01
+# Triton takes other parameters; a model's own declaration and files are what is served here.
+_UNLOAD: Final = frozenset({"unload_dependents"})
+
+
+def router(dataplane: Dataplane, seat: Seat, patience: float) -> APIRouter:
+    """`patience` is how many seconds a caller waits for the end of a reload."""
+    routes = APIRouter(prefix="/v2/repository/models", tags=["repository"])
+
+    @routes.post("/{model_name}/load", summary="Read one model again and serve what its folder holds now")
+    async def load(model_name: str, request: Request) -> Response:
+        _refuse_parameters(await _parameters(request), frozenset())
+        outcome = await _fulfilled(seat, Wish(kind="load", model=model_name), patience)
+        if any(reason.name == model_name and reason.is_missing for reason in outcome.reasons):
+            raise ModelNotFound(model_name)
+        return _report(outcome)
+
+    @routes.post("/{model_name}/unload", summary="Serve all versions of one model no longer")
+    async def unload(model_name: str, request: Request) -> Response:
+        _refuse_parameters(await _parameters(request), _UNLOAD)
+        if model_name not in dataplane.catalogue.names:
+            raise ModelNotFound(model_name)
+        return _report(await _fulfilled(seat, Wish(kind="unload", model=model_name), patience))
+
+    return routes
+
+
+async def _fulfilled(seat: Seat, wish: Wish, patience: float) -> Outcome:
+    """Raises ReloadInProgress."""
+    until = monotonic() + patience
+    position = await asyncio.to_thread(seat.wishes.ask, wish)
+    while seat.board.service.reloads < position:
+        if monotonic() > until:
+            raise ReloadInProgress
+        await asyncio.sleep(_LOOK_SECONDS)
+    outcome = seat.outcomes.of(position)
+    if outcome is None:
+        raise ReloadInProgress  # so many reloads have followed that it is forgotten
+    return outcome
+
+
+def _report(outcome: Outcome) -> Response:
+    if outcome.result != "committed":
+        raise ReloadRefused(f"nothing has changed: {outcome.reason}")
+    return answer(200, {})
+
+
+async def _parameters(request: Request) -> dict[str, Any]:
+    content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
+    parameters = parse(content).get("parameters") if content.strip() else None
+    if parameters is not None and type(parameters) is not dict:
+        raise MalformedRequest("'parameters': expected an object")
+    return parameters or {}
+
+
+def _refuse_parameters(parameters: dict[str, Any], known: frozenset[str]) -> None:
+    if unknown := sorted(parameters.keys() - known):
+        raise MalformedRequest(
+            f"'parameters.{unknown[0]}' is not supported: what is served is what the repository holds"
+        )

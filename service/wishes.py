@@ -1,0 +1,57 @@
+"""What is asked of the repository while the service runs: one line for each wish, in one file that all append to.
+
+A signal, a request and a change on disk come in by this one door, in whichever process they arrive. The position behind
+a line is its number: whoever asked waits until the board says that the reloads have come so far.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Wish(BaseModel):
+    """Read everything again, load one model, or take one out."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["all", "load", "unload"] = "all"
+    model: str = ""
+
+    def concerns(self, model: str) -> bool:
+        return self.kind == "all" or self.model == model
+
+
+class Wishes:
+    """The file of one service. It only grows, by a few bytes for each reload."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def ask(self, wish: Wish) -> int:
+        """Returns the position that says when the wish has been dealt with."""
+        descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, wish.model_dump_json().encode() + b"\n")  # appended whole, whoever else does
+            return os.lseek(descriptor, 0, os.SEEK_CUR)
+        finally:
+            os.close(descriptor)
+
+    def after(self, position: int) -> tuple[Wish, int] | None:
+        """The next wish, and where it ends; the same one asked for again right behind it is fulfilled with it."""
+        lines = self._read(position).splitlines(keepends=True)
+        if not lines or not lines[0].endswith(b"\n"):
+            return None
+        same = 1
+        while same < len(lines) and lines[same] == lines[0]:
+            same += 1
+        return Wish.model_validate_json(lines[0]), position + same * len(lines[0])
+
+    def _read(self, position: int) -> bytes:
+        try:
+            with self._file.open("rb") as file:
+                file.seek(position)
+                return file.read()
+        except FileNotFoundError:
+            return b""

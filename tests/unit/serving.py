@@ -1,0 +1,20 @@
+"""A dataplane that serves, and requests to it without HTTP."""
+
+from collections.abc import Sequence
+
+from service.dataplane import Dataplane, Inference, Observer
+from service.engine.catalogue import Catalogue
+from service.settings import Batching
+from service.tensors import Tensors, TensorSpec
+
+
+def serving(catalogue: Catalogue, observer: Observer, max_rows: int = 32) -> Dataplane:
+    """The catalogue's generation is committed."""
+    dataplane = Dataplane(Batching(max_rows=max_rows), observer, lambda: catalogue.generation)
+    dataplane.stage(catalogue)
+    return dataplane
+
+
+async def infer(dataplane: Dataplane, model: str, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
+    with dataplane.enter(model) as lane:
+        return await lane.infer(tensors, outputs)
