@@ -50,6 +50,16 @@ def double() -> onnx.ModelProto:
     )
 
 
+def times(factor: float) -> onnx.ModelProto:
+    """x FP32 [batch, 4] -> y = factor * x."""
+    return _model(
+        [helper.make_node("Mul", ["x", "factor"], ["y"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", 4])],
+        outputs=[_value("y", TensorProto.FLOAT, ["batch", 4])],
+        initializers=[numpy_helper.from_array(np.full(4, factor, np.float32), "factor")],
+    )
+
+
 def add_sub() -> onnx.ModelProto:
     """a, b INT32 [batch, 16] -> sum, difference; all share the dimension `batch`."""
     return _model(

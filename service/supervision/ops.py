@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -26,6 +26,7 @@ from service.seat import Seat
 from service.settings import Settings
 from service.supervision.connection import Connection
 from service.supervision.reload import Coordinator
+from service.supervision.watch import watch
 from service.telemetry import identity
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
@@ -73,12 +74,18 @@ def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
         log_config=None, access_log=False, server_header=False,
     )  # fmt: skip
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(_serve(_Server(config, os.getppid()), listener, Coordinator(settings, seat)))
+        runner.run(_until_one_ends(_Server(config, os.getppid()).serve(sockets=[listener]), *_reloads(settings, seat)))
 
 
-async def _serve(server: uvicorn.Server, listener: socket.socket, coordinator: Coordinator) -> None:
-    """Probes and reloads, until one of them ends: the master then starts both anew."""
-    tasks = [asyncio.create_task(work) for work in (server.serve(sockets=[listener]), coordinator.run())]
+def _reloads(settings: Settings, seat: Seat) -> Iterator[Coroutine[Any, Any, None]]:
+    yield Coordinator(settings, seat).run()
+    if settings.repository.watch_seconds:
+        yield watch(settings.repository.path, settings.repository.watch_seconds, seat.wishes)
+
+
+async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:
+    """The master then starts all of them anew."""
+    tasks = [asyncio.create_task(work) for work in works]
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     for task in rest:
         task.cancel()

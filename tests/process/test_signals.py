@@ -4,41 +4,17 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from io import FileIO
 from pathlib import Path
 
 import pytest
 
 from tests.oip import Json, assert_problem
 from tests.process.conftest import Service, exit_code, launched, running, wait_until_gone
-from tests.process.double import BODY, INFER, TWOS, doubled, golden_file, golden_sample, serve_double
+from tests.process.double import BODY, INFER, TWOS, doubled, golden_file, serve_double
+from tests.process.gate import Gate
 from tests.process.wire import Wire, request, wire
 
 PROBES = ("/livez", "/startupz", "/readyz")
-
-
-class Gate:
-    """A golden sample that is a FIFO: whoever replays it stands still until the test lets it through."""
-
-    def __init__(self, file: Path) -> None:
-        os.mkfifo(file)
-        self._file = file
-
-    @contextmanager
-    def holding_one(self, service: Service, sample: str = golden_sample(*TWOS)) -> Iterator[None]:
-        """Somebody stands before the gate while the block runs, and gets the sample at its end."""
-        entrance = service.wait_until(self._open, "at the gate")
-        assert entrance is not None
-        with entrance:
-            yield
-            with suppress(BrokenPipeError):  # whoever stood there may have been killed
-                entrance.write(sample.encode())
-
-    def _open(self) -> FileIO | None:
-        # Without blocking this fails as long as nobody reads.
-        with suppress(OSError):
-            return FileIO(os.open(self._file, os.O_WRONLY | os.O_NONBLOCK), "w")
-        return None
 
 
 @contextmanager

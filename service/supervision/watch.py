@@ -1,0 +1,40 @@
+"""The model repository is looked at now and then; a change that has come to rest is a wish to read it again.
+
+Names, sizes and times of all files tell: whatever puts a new model there, a copy or a mount that Kubernetes swaps by a
+symbolic link, changes one of them. Files that are still being written look different at the next glance.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from service.wishes import Wish, Wishes
+
+Look = frozenset[tuple[str, int, int, int]]
+
+
+def look_at(repository: Path) -> Look:
+    """Path, size, time of change and inode of each file; empty where there is none. Follows links."""
+    return frozenset(_files(repository))
+
+
+def _files(repository: Path) -> Iterator[tuple[str, int, int, int]]:
+    below = (Path(folder, name) for folder, _, names in os.walk(repository, followlinks=True) for name in names)
+    for file in (repository, *below):
+        with suppress(OSError):  # it is just going
+            status = file.stat()
+            yield str(file), status.st_size, status.st_mtime_ns, status.st_ino
+
+
+async def watch(repository: Path, seconds: float, wishes: Wishes) -> None:
+    """For ever. What lies there when this begins has been read, or is being read."""
+    acted_on = before = await asyncio.to_thread(look_at, repository)
+    while True:
+        await asyncio.sleep(seconds)
+        now = await asyncio.to_thread(look_at, repository)
+        if now == before and now != acted_on:
+            wishes.ask(Wish())
+            acted_on = now
+        before = now
