@@ -11,6 +11,7 @@ import structlog
 
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
+from service.engine.runs import Runs
 from service.scheduling.batcher import Batcher
 from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
@@ -56,8 +57,9 @@ class _Call:
 class _Lane:
     """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads."""
 
-    def __init__(self, model: Model, batching: Batching, observer: Observer) -> None:
+    def __init__(self, model: Model, batching: Batching, observer: Observer, runs: Runs) -> None:
         self._model = model
+        self._runs = runs
         self._observer = observer
         self._inline_rows = model.findings.inline_rows or _NEVER
         self._suspect = 0
@@ -104,7 +106,8 @@ class _Lane:
 
     def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
         rows = [call.rows for call in calls]
-        return self._model.run_together([call.tensors for call in calls], rows, calls[0].outputs)
+        with self._runs.enter(self._model.name, self._model.version) as run:
+            return self._model.run_together([call.tensors for call in calls], rows, calls[0].outputs, run)
 
     @contextmanager
     def _pending(self) -> Iterator[None]:
@@ -120,6 +123,7 @@ class Dataplane:
 
     def __init__(self, batching: Batching, observer: Observer) -> None:
         self.catalogue = Catalogue(0, ())
+        self.runs = Runs()
         self._batching = batching
         self._observer = observer
         self._lanes: dict[Model, _Lane] = {}
@@ -130,7 +134,7 @@ class Dataplane:
         for lane in self._retired.values():
             lane.close()
         self._retired = self._lanes
-        self._lanes = {model: _Lane(model, self._batching, self._observer) for model in catalogue.models}
+        self._lanes = {model: _Lane(model, self._batching, self._observer, self.runs) for model in catalogue.models}
         self.catalogue = catalogue
 
     def close(self) -> None:
