@@ -16,6 +16,8 @@ class Seat:
         self.board.service.workers = 1
         self.directory: Path | None = None
         self.slot: int | None = None
+        # One of its threads will never end: the process shall be replaced.
+        self.is_stuck = False
         self.take(self.board.occupy())
 
     def share(self, board: Board, directory: Path) -> None:

@@ -18,7 +18,7 @@ FLOORS = {
     "errors": 0,
     **dict.fromkeys(("tensors", "deadline", "elements", "settings", "plan", "cgroup", "board", "seat", "memory"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
-    **dict.fromkeys(("dataplane", "loading"), 3),
+    **dict.fromkeys(("dataplane", "loading", "watchdog"), 3),
     "web": 4,
     **dict.fromkeys(("asgi", "cli", "supervision"), 5),
 }
