@@ -52,6 +52,11 @@ class Seat:
         """The file that says what the committed generation is made of; None where there is no master."""
         return self.directory and self.manifest_of(self.board.service.generation)
 
+    def last_words_of(self, slot: int) -> Path:
+        """The file in which a worker that is killed says where it stood."""
+        assert self.directory is not None
+        return self.directory / f"stacks-{slot}"
+
     def manifest_of(self, generation: int) -> Path:
         assert self.directory is not None
         return self.directory / f"generation-{generation}.json"
