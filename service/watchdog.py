@@ -44,6 +44,8 @@ class Watchdog:
     def __exit__(self, *exc: object) -> None:
         self._over.set()
         self._thread.join()
+        for run in self._runs.under_way():
+            run.terminate()  # the process waits for its threads, and nobody for these any more
 
     def _serve(self) -> None:
         while not self._over.wait(_LOOK_SECONDS):

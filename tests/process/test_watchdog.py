@@ -104,6 +104,20 @@ def test_a_worker_whose_run_cannot_be_ended_finishes_its_other_requests_and_is_r
     assert f"Worker (pid:{before}) exited with code 70." in [record["event"] for record in service.records()]
 
 
+def test_a_run_that_does_not_end_does_not_hold_up_a_quick_end(tmp_path: Path) -> None:
+    """Else the process would wait for the thread, until the master kills it."""
+    with (
+        running(repository(tmp_path), tmp_path) as service,
+        asked(service, "loop", asking("trips", ENDLESS)) as endless,
+    ):
+        pending = 'onnicorn_inference_pending{model="loop"} 1.0'
+        service.wait_until(lambda: pending in service.probe("/metrics").text, "running")
+        service.process.send_signal(signal.SIGINT)
+        assert_problem(endless.answer(), 500, "interrupted")
+        assert exit_code(service) == 0
+        assert "SIGKILL" not in service.printed()
+
+
 def test_a_worker_that_crashes_says_where_it_stood(tmp_path: Path) -> None:
     with running(repository(tmp_path), tmp_path) as service:
         before = service.workers()

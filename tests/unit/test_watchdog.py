@@ -114,6 +114,15 @@ def test_a_run_that_cannot_be_ended_makes_its_worker_one_to_replace(let_pass: Pa
     assert [(record["event"], record["seconds"]) for record in records] == [("run_terminated", 10), ("run_stuck", 20)]
 
 
+def test_what_still_runs_at_the_end_is_terminated_without_a_word(records: list[EventDict]) -> None:
+    runs = Runs()
+    with runs.enter("slow", 2) as run:
+        with watchdog(Seat(), runs=runs):
+            assert run.seconds_terminated is None
+        assert run.seconds_terminated is not None
+    assert records == []
+
+
 def test_it_looks_on_in_a_thread_of_its_own_until_the_block_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Event()
 
