@@ -75,6 +75,8 @@ class WorkerServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As the base class's for given sockets, but for who takes a connection."""
+        if self._seat.board.service.terminating:
+            self._leave()  # the signal came between the fork and our handlers, and will not come again
         beat = asyncio.create_task(self._beat())
         try:
             await self.lifespan.startup()

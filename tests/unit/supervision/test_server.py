@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from typing import Any
@@ -176,8 +177,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
                 service = Service(listener, **options)
                 monkeypatch.setattr(module, "monotonic", lambda: service.now)
-                service.seat.board.service.terminating = terminating
                 await service.start()
+                service.seat.board.service.terminating = terminating
                 await scenario(service)
                 await service.ended()
                 assert service.events == ["startup", "shutdown"]
@@ -562,6 +563,22 @@ def test_who_does_not_serve_yet_leaves_at_once(number: int, records: list[EventD
 
     asyncio.run(scenario())
     assert records == []
+
+
+def test_who_is_forked_while_the_service_ends_leaves_at_once() -> None:
+    """Gunicorn's signal to it may have been lost in the fork."""
+
+    async def scenario() -> None:
+        with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
+            service = Service(listener)
+            service.seat.board.service.terminating = True
+            service.server._leave_at_once = sys.exit
+            with pytest.raises(SystemExit):
+                await service.server.serve([listener])
+            assert service.row is State.STOPPED
+            assert service.events == []
+
+    asyncio.run(scenario())
 
 
 def test_a_worker_with_a_thread_that_never_ends_leaves_by_itself(play: Play, records: list[EventDict]) -> None:
