@@ -11,6 +11,7 @@ import structlog
 
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
+from service.engine.runs import Runs
 from service.scheduling.batcher import Batcher
 from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
@@ -61,9 +62,10 @@ class Lane:
     """
 
     def __init__(
-        self, model: Model, batching: Batching, observer: Observer, on_end: Callable[["Lane"], object]
+        self, model: Model, batching: Batching, observer: Observer, runs: Runs, on_end: Callable[["Lane"], object]
     ) -> None:
         self.model = model
+        self._runs = runs
         self._observer = observer
         self._on_end = on_end
         self._users = 0
@@ -132,7 +134,8 @@ class Lane:
 
     def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
         rows = [call.rows for call in calls]
-        return self.model.run_together([call.tensors for call in calls], rows, calls[0].outputs)
+        with self._runs.enter(self.model.name, self.model.version) as run:
+            return self.model.run_together([call.tensors for call in calls], rows, calls[0].outputs, run)
 
     @contextmanager
     def _pending(self) -> Iterator[None]:
@@ -157,6 +160,7 @@ class Dataplane:
         committed: Callable[[], int],
         on_switch: Callable[[Catalogue], None] = lambda catalogue: None,
     ) -> None:
+        self.runs = Runs()
         self._batching = batching
         self._observer = observer
         self._committed = committed
@@ -219,4 +223,4 @@ class Dataplane:
             lane.retire()
 
     def _make_lane(self, model: Model) -> Lane:
-        return Lane(model, self._batching, self._observer, self._ending.discard)
+        return Lane(model, self._batching, self._observer, self.runs, self._ending.discard)

@@ -115,12 +115,16 @@ class ServiceError(OnnicornError):
 
 
 class InferenceFailed(ServiceError):
-    """The model raised an error while it ran."""
+    """The model raised an error while it ran, or ran for too long.
+
+    `terminated` is the latter: another attempt would take as long.
+    """
 
     code = "inference_failed"
 
-    def __init__(self, model: str, version: int) -> None:
+    def __init__(self, model: str, version: int, *, terminated: bool = False) -> None:
         super().__init__(f"model {model!r} version {version} failed while it ran; the log has the reason")
+        self.terminated = terminated
 
 
 class InternalError(ServiceError):

@@ -19,6 +19,8 @@ class Seat:
         self.board.service.workers = 1
         self.directory: Path | None = None
         self.slot: int | None = None
+        # One of its threads will never end: the process shall be replaced.
+        self.is_stuck = False
         self.take(self.board.occupy())
 
     def share(self, board: Board, directory: Path) -> None:
@@ -47,6 +49,11 @@ class Seat:
         except FileExistsError:
             return False
         return True
+
+    def last_words_of(self, slot: int) -> Path:
+        """The file in which a worker that is killed says where it stood."""
+        assert self.directory is not None
+        return self.directory / f"stacks-{slot}"
 
     def manifest_of(self, generation: int) -> Path:
         """The file that says what a generation is made of, where there is a master."""

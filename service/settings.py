@@ -175,6 +175,9 @@ class Lifecycle(Group):
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
     )
+    run_seconds: float = Field(
+        60, ge=1, le=3600, description="A run in a thread that takes so long is ended, or else its worker is replaced."
+    )
 
 
 class Run(Group):

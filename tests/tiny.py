@@ -223,6 +223,56 @@ def bfloat16() -> onnx.ModelProto:
     )
 
 
+def loop() -> onnx.ModelProto:
+    """trips INT64 [1] -> turned INT64 [1], the same number, counted one by one: 1 us each."""
+    scalars = {"i": TensorProto.INT64, "going": TensorProto.BOOL, "count": TensorProto.INT64}
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["going"], ["goes_on"]), helper.make_node("Add", ["count", "one"], ["next"])],
+        "body",
+        inputs=[_value(name, element, []) for name, element in scalars.items()],
+        outputs=[_value("goes_on", TensorProto.BOOL, []), _value("next", TensorProto.INT64, [])],
+    )
+    return _model(
+        [
+            helper.make_node("Loop", ["trips", "", "zero"], ["count"], body=body),
+            helper.make_node("Reshape", ["count", "shape"], ["turned"]),
+        ],
+        inputs=[_value("trips", TensorProto.INT64, [1])],
+        outputs=[_value("turned", TensorProto.INT64, [1])],
+        initializers=[_integers("zero", 0), _integers("one", 1), _integers("shape", [1])],
+    )
+
+
+def crowd() -> onnx.ModelProto:
+    """boxes INT64 [1] -> kept INT64 [1], the same number, once each box was held against each: 2 ns a pair.
+
+    All in one operator, which ONNX Runtime cannot interrupt.
+    """
+    constants = {
+        **{"zero": _integers("zero", 0), "one": _integers("one", 1), "first": _integers("first", [0])},
+        **{"front": _integers("front", [0, 1]), "ends": _integers("ends", [0, 2])},
+    }
+    floats = {"nothing": [0, 0, 0, 0], "box": [0, 0, 1, 1], "overlap": [1]}
+    constants |= {name: numpy_helper.from_array(np.array(given, np.float32), name) for name, given in floats.items()}
+    return _model(
+        [
+            helper.make_node("Squeeze", ["boxes"], ["size"]),
+            helper.make_node("Range", ["zero", "size", "one"], ["numbers"]),
+            helper.make_node("Cast", ["numbers"], ["ranks"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["ranks", "front"], ["scores"]),
+            helper.make_node("Unsqueeze", ["ranks", "ends"], ["column"]),
+            helper.make_node("Mul", ["column", "nothing"], ["nowhere"]),
+            helper.make_node("Add", ["nowhere", "box"], ["places"]),
+            helper.make_node("NonMaxSuppression", ["places", "scores", "boxes", "overlap"], ["selected"]),
+            helper.make_node("Shape", ["selected"], ["shape"]),
+            helper.make_node("Gather", ["shape", "first"], ["kept"]),
+        ],
+        inputs=[_value("boxes", TensorProto.INT64, [1])],
+        outputs=[_value("kept", TensorProto.INT64, [1])],
+        initializers=list(constants.values()),
+    )
+
+
 def zipmap_int() -> onnx.ModelProto:
     """scikit-learn's default export of a classifier of integers: x FP32 [-1, 2] -> label, a map per row."""
     return _classifier([0, 0, 1, 1])
@@ -264,6 +314,10 @@ def repository(root: Path, **models: onnx.ModelProto) -> Path:
 
 def _value(name: str, element: int, shape: Shape | None) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, element, shape)
+
+
+def _integers(name: str, value: object) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.asarray(value, np.int64), name)
 
 
 def _model(

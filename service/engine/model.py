@@ -13,6 +13,7 @@ from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
 from service.engine.padding import Padding
 from service.engine.prepare import load_plain, load_prepared
+from service.engine.runs import Run
 from service.engine.samples import Golden, made_up, ones, read_golden
 from service.engine.session import Compute, Session
 from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
@@ -59,14 +60,14 @@ class Model:
             raise SignatureMismatch(f"model {self.name!r} takes at most {limit} rows in one request, got {rows}")
         return rows
 
-    def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
-        """Blocks while the model runs. Raises InferenceFailed from ONNX Runtime's exception."""
+    def run(self, tensors: Tensors, outputs: Sequence[str], run: Run | None = None) -> list[Array]:
+        """Blocks while the model runs, or until `run` is terminated. Raises InferenceFailed from ONNX Runtime's."""
         if self.signature.batch and 0 in next(iter(tensors.values())).shape[:1]:
             empty = self._empty_outputs(tensors, outputs)
             if empty is not None:
                 return empty
         try:
-            return self._session.run(tensors, outputs)
+            return self._session.run(tensors, outputs, run and run.options)
         # The binding has no common root for its errors below Exception.
         except Exception as error:
             raise InferenceFailed(self.name, self.version) from error
@@ -127,13 +128,13 @@ class Model:
         return tuple([tensors[spec.name].shape[1:] for spec in self.signature.inputs])
 
     def run_together(
-        self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str]
+        self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str], run: Run | None = None
     ) -> list[list[Array]]:
         """One run for requests of one key, each with so many rows; their outputs. Raises InferenceFailed."""
         if len(requests) == 1:
-            return [self.run(requests[0], outputs)]
+            return [self.run(requests[0], outputs, run)]
         padding = self.padding if self.findings.pads else None
-        results = split(self.run(padding.join(requests) if padding else join(requests), outputs), rows)
+        results = split(self.run(padding.join(requests) if padding else join(requests), outputs, run), rows)
         if padding is None:
             return results
         specs = [self._outputs[name] for name in outputs]

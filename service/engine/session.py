@@ -78,9 +78,9 @@ class Session:
             tuple(_spec(path, "output", argument, facts) for argument in self._session.get_outputs()),
         )
 
-    def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
+    def run(self, tensors: Tensors, outputs: Sequence[str], options: ort.RunOptions | None = None) -> list[Array]:
         """One inference; the outputs in the order asked for. ONNX Runtime's own exceptions pass through."""
-        return self._session.run(outputs, tensors)  # type: ignore[no-any-return]
+        return self._session.run(outputs, tensors, options)  # type: ignore[no-any-return]
 
 
 def session_options(path: Path, options: SessionOptions, compute: Compute) -> ort.SessionOptions:

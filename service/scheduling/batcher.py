@@ -10,6 +10,8 @@ from concurrent.futures import Executor
 from time import perf_counter
 from typing import Final, Generic, TypeVar
 
+from service.errors import InferenceFailed
+
 Request = TypeVar("Request")
 Result = TypeVar("Result")
 
@@ -67,7 +69,8 @@ class Batcher(Generic[Request, Result]):
     """Runs requests through `run`, in `executor`, several batches at a time at most.
 
     `run` takes the requests of one batch and returns their results in the same order. It fails as a whole: then its
-    requests are run again one by one, once, so that only the one at fault fails. `on_batch` hears each run's rows.
+    requests are run again one by one, once, so that only the one at fault fails; not where it took too long.
+    `on_batch` hears each run's rows.
     """
 
     def __init__(
@@ -130,8 +133,9 @@ class Batcher(Generic[Request, Result]):
             failure = await self._attempt(batch)
             if failure is None:
                 return
-            if len(batch) == 1:
-                _fail(batch[0], failure)
+            if len(batch) == 1 or not _may_repeat(failure):
+                for entry in batch:
+                    _fail(entry, failure)
                 return
             for entry in batch:
                 if not entry.future.done() and (failure := await self._attempt([entry])):
@@ -158,6 +162,10 @@ class Batcher(Generic[Request, Result]):
             if not entry.future.done():
                 entry.future.set_result(Done(result, started - entry.asked, ended - started))
         return None
+
+
+def _may_repeat(failure: Exception) -> bool:
+    return not (isinstance(failure, InferenceFailed) and failure.terminated)
 
 
 def _fail(entry: Entry[Request, Result], failure: Exception) -> None:

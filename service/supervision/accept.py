@@ -65,10 +65,15 @@ class Acceptor:
             self._pause.cancel()
         self._loop.remove_reader(self._listener)
 
-    async def wait_closed(self) -> None:
-        """Connections that were accepted have become protocols."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+    @property
+    def is_settled(self) -> bool:
+        """Connections that were accepted have become protocols, or failed."""
+        return not self._tasks
+
+    def abandon(self) -> None:
+        """End the handshakes that still go on."""
+        for task in self._tasks:
+            task.cancel()
 
     def take_backlog(self) -> None:
         """Accept whatever waits: once the listener is closed the kernel would reset it."""

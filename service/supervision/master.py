@@ -16,7 +16,7 @@ from service.loading import cache_of, prepare_generation, weights
 from service.plan import Plan, fit, memory_limit
 from service.rows import State
 from service.settings import Settings
-from service.supervision import child, directory, listener, ops
+from service.supervision import child, directory, last_words, listener, ops
 from service.supervision.seat import seat
 from service.telemetry import identity, metrics
 from service.telemetry.lines import LineWriter
@@ -100,6 +100,7 @@ class Master:
 
     def child_exit(self, server: Any, worker: Any) -> None:
         row = seat.board.rows[worker.slot]
+        last_words.report(seat.last_words_of(worker.slot), worker.slot, worker.pid)
         metrics.WORKER_EXITS.labels("stopped" if row.state is State.STOPPED else "died").inc()
         row.clear()
 

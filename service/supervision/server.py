@@ -38,6 +38,7 @@ log = structlog.get_logger()
 # How long a step waits for clients, in seconds; and how long admitted work may go on after SIGINT or SIGQUIT.
 _LINGER: Final = 0.5
 _QUICK: Final = 2.0
+_HANDSHAKE: Final = 2.0
 _POLL: Final = 0.02
 _BEAT: Final = 0.5
 # How long a worker that cannot load waits before it lets itself be replaced, and its exit code (EX_TEMPFAIL).
@@ -49,10 +50,21 @@ _CLOSE: Final = (b"connection", b"close")
 
 
 class WorkerServer(Server):
-    """`finish_seconds` is how long admitted requests may take once the drain is over."""
+    """`finish_seconds` is how long admitted requests may take once the drain is over.
 
-    def __init__(self, config: Config, seat: Seat, drain_seconds: float, finish_seconds: float) -> None:
+    `leave_at_once` ends the process, threads and all, with 0: before it serves, nobody would miss it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        seat: Seat,
+        drain_seconds: float,
+        finish_seconds: float,
+        leave_at_once: Callable[[], object],
+    ) -> None:
         super().__init__(config)
+        self._leave_at_once = leave_at_once
         self._seat = seat
         self._drain_seconds = drain_seconds
         self._finish_seconds = finish_seconds
@@ -63,6 +75,8 @@ class WorkerServer(Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As the base class's for given sockets, but for who takes a connection."""
+        if self._seat.board.service.terminating:
+            self._leave()  # the signal came between the fork and our handlers, and will not come again
         beat = asyncio.create_task(self._beat())
         try:
             await self.lifespan.startup()
@@ -87,8 +101,10 @@ class WorkerServer(Server):
         asyncio.get_running_loop().call_soon_threadsafe(self._leave)
 
     async def on_tick(self, counter: int) -> bool:
-        if await super().on_tick(counter):
-            self._leave()  # the limit of requests is reached
+        # The base class does so once a second at most, which is too seldom for a heartbeat of one.
+        await self._notify()
+        if await super().on_tick(counter) or self._seat.is_stuck:
+            self._leave()  # the limit of requests is reached, or a thread never ends
         if os.getppid() != self._master:
             self._quick = True  # nobody is left to replace us, or to stop us: an orphan must not serve
             self._leave()
@@ -111,9 +127,13 @@ class WorkerServer(Server):
 
     async def _beat(self) -> None:
         """While the models load: Gunicorn never misses a worker that has not beaten for the first time."""
-        while self.config.callback_notify:
-            await self.config.callback_notify()
+        while True:
+            await self._notify()
             await asyncio.sleep(_BEAT)
+
+    async def _notify(self) -> None:
+        if self.config.callback_notify:
+            await self.config.callback_notify()
 
     async def _refuse_start(self) -> None:
         """At the first start Gunicorn ends the service by this code. Later siblings serve on, we come back slowly."""
@@ -133,6 +153,10 @@ class WorkerServer(Server):
         if self._asked is not None:
             return
         self._asked = monotonic()
+        if not self.started:
+            self._seat.row.move(State.STOPPED)
+            self._leave_at_once()
+            return
         if self._seat.row.state is State.READY:
             self._seat.row.move(State.DRAINING)
         # The base class copies the first list into the second, once a second.
@@ -150,8 +174,9 @@ class WorkerServer(Server):
             if self._seat.board.service.terminating:
                 acceptor.take_backlog()
             acceptor.close()
+        await self._wait(lambda: all(acceptor.is_settled for acceptor in self._acceptors), _HANDSHAKE)
         for acceptor in self._acceptors:
-            await acceptor.wait_closed()
+            acceptor.abandon()
         for listener in listeners:
             listener.close()
 
@@ -159,8 +184,7 @@ class WorkerServer(Server):
         """The heart goes on beating: the master kills a worker that is silent."""
         until = monotonic() + seconds
         while not is_done() and monotonic() < until:
-            if self.config.callback_notify:
-                await self.config.callback_notify()
+            await self._notify()
             await asyncio.sleep(_POLL)
 
     async def _abandon(self) -> None:

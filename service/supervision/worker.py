@@ -1,17 +1,22 @@
 """The Gunicorn worker class: Uvicorn's, around our server."""
 
 import asyncio
+import os
 import signal
 import sys
-from typing import Any
+from typing import Any, Final, NoReturn
 
 from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
 from uvicorn_worker import UvicornWorker
 
+from service.supervision import last_words
 from service.supervision.connection import Connection
 from service.supervision.seat import seat
 from service.supervision.server import WorkerServer
+
+# The exit code of a worker with a thread that does not end (EX_SOFTWARE).
+_STUCK: Final = 70
 
 
 class Worker(UvicornWorker):
@@ -30,7 +35,8 @@ class Worker(UvicornWorker):
     }
 
     config: Config
-    # Set in the master, from the settings, before the fork.
+    # Set in the master, before the fork.
+    slot: int
     drain_seconds: float
     finish_seconds: float
 
@@ -38,10 +44,21 @@ class Worker(UvicornWorker):
         super().init_signals()
         # A terminal that is closed sends SIGHUP to the whole group; only the master may act on it.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        last_words.prepare(seat.last_words_of(self.slot))
+
+    def run(self) -> None:
+        super().run()
+        if seat.is_stuck:
+            self.leave(_STUCK)
+
+    def leave(self, code: int) -> NoReturn:
+        """End without waiting for threads, as the interpreter would."""
+        self.cfg.worker_exit(None, self)
+        os._exit(code)
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = WorkerServer(self.config, seat, self.drain_seconds, self.finish_seconds)
+        server = WorkerServer(self.config, seat, self.drain_seconds, self.finish_seconds, lambda: self.leave(0))
         # Gunicorn's quick stop; Uvicorn itself does not know this signal.
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)

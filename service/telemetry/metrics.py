@@ -55,7 +55,7 @@ PENDING: Final = Gauge(
     multiprocess_mode="sum",
 )
 LOOP_LAG: Final = _histogram(
-    "event_loop_lag_seconds", "How late a worker's event loop was, looked at once a second.", (), _LAGS
+    "event_loop_lag_seconds", "How late a worker's event loop was, looked at five times a second.", (), _LAGS
 )
 RELOADS: Final = _counter("reloads", "Reloads that ended; outcome is committed, refused or aborted.", ("outcome",))
 WORKER_EXITS: Final = _counter("worker_exits", "Workers that ended; reason is stopped (in order) or died.", ("reason",))

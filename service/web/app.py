@@ -24,7 +24,9 @@ from service.staging import Staging
 from service.telemetry import metrics
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
+from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
+from service.watchdog import Watchdog
 from service.web import admin, health, infer, metadata, problems, repository
 from service.web.announcement import announce
 from service.web.answers import answer
@@ -46,8 +48,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         lambda: seat.board.service.generation,
         lambda catalogue: _on_switch(seat, catalogue),
     )
+    in_flight: set[Record] = set()
     app = _App(
-        lambda inner: _outside(inner, settings, dataplane),
+        lambda inner: _outside(inner, settings, dataplane, in_flight),
         title="Onnicorn",
         version=__version__,
         description="ONNX models over HTTP: the Open Inference Protocol v2.",
@@ -57,7 +60,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         redirect_slashes=False,
         # It asks the environment at every request whether somebody listens; our own logs and metrics say more.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        lifespan=lambda app: _lifespan(settings, seat, dataplane),
+        lifespan=lambda app: _lifespan(settings, seat, dataplane, in_flight),
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
@@ -85,7 +88,7 @@ class _App(FastAPI):
         await self._all(scope, receive, send)
 
 
-def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIApp:
+def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight: set[Record]) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
     app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http))
     if settings.http.cors_origins:
@@ -96,12 +99,14 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane) -> ASGIAp
             allow_headers=("*",),
             expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
         )
-    app = Accounting(app)
+    app = Accounting(app, in_flight=in_flight)
     return Behind(app, settings.http.root_path) if settings.http.root_path else app
 
 
 @asynccontextmanager
-async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> AsyncIterator[None]:
+async def _lifespan(
+    settings: Settings, seat: Seat, dataplane: Dataplane, in_flight: set[Record]
+) -> AsyncIterator[None]:
     """Load, warm up, verify; ready in between; stop."""
     row = seat.row
     async with AsyncExitStack() as stack:
@@ -115,6 +120,7 @@ async def _lifespan(settings: Settings, seat: Seat, dataplane: Dataplane) -> Asy
             log.critical(error.code, reason=str(error))
             raise AlreadyLogged from None
         await stack.enter_async_context(Heartbeat(row))
+        stack.enter_context(Watchdog(seat, settings.lifecycle, dataplane.runs, in_flight))
         row.move(State.READY)
         if seat.completes_start():
             announce(settings, dataplane.catalogue)

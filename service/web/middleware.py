@@ -19,12 +19,15 @@ class Accounting:
     """Outermost. Gives the request an id and a trace, puts both on the answer, and closes the record at its end.
 
     HEAD is answered as GET without a body: the inner app sees GET, the server drops the body. `close` is what to do
-    with a record at its end.
+    with a record at its end; until then it is in `in_flight`.
     """
 
-    def __init__(self, app: ASGIApp, close: Callable[[Record], None] = Record.close) -> None:
+    def __init__(
+        self, app: ASGIApp, close: Callable[[Record], None] = Record.close, in_flight: set[Record] | None = None
+    ) -> None:
         self.app = app
         self.close = close
+        self.in_flight: set[Record] = set() if in_flight is None else in_flight
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,9 +48,11 @@ class Accounting:
                 record.bytes_out += len(message.get("body", b""))
             await send(message)
 
+        self.in_flight.add(record)
         try:
             await self.app(inner, receive, account)
         finally:
+            self.in_flight.discard(record)
             if "route" in inner:  # set by FastAPI's router
                 record.route = getattr(inner["route"], "path", record.route)
             self.close(record)

@@ -1,11 +1,14 @@
-"""The model that most of these tests serve: where it lies, a request for it, and the answer."""
+"""The model that most of these tests serve: where it lies, requests for it, and the answer."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests import tiny
 from tests.oip import Json, tensor
 from tests.process.conftest import Service
+from tests.process.wire import Wire, request, wire
 
 INFER = "/v2/models/double/infer"
 ROUTE = "/v2/models/{model_name}/infer"
@@ -37,3 +40,13 @@ def doubled(service: Service, model: str = "double", prefix: str = "") -> list[f
     assert answer.status_code == 200, answer.content
     data: list[float] = answer.json()["outputs"][0]["data"]
     return data
+
+
+@contextmanager
+def half_a_request(service: Service) -> Iterator[Wire]:
+    """A worker has begun with the request and waits for its body."""
+    with wire(service.api) as connection:
+        connection.send(request("POST", INFER, BODY, "Expect: 100-continue").removesuffix(BODY))
+        assert connection.answer(has_body=False).status_code == 100
+        connection.send(BODY[:10])
+        yield connection

@@ -10,9 +10,9 @@ import pytest
 
 from tests.oip import Json, assert_problem
 from tests.process.conftest import Service, exit_code, launched, running, wait_until_gone
-from tests.process.double import BODY, INFER, TWOS, doubled, golden_file, serve_double
+from tests.process.double import BODY, INFER, TWOS, doubled, golden_file, half_a_request, serve_double
 from tests.process.gate import Gate
-from tests.process.wire import Wire, request, wire
+from tests.process.wire import request, wire
 
 PROBES = ("/livez", "/startupz", "/readyz")
 
@@ -72,16 +72,6 @@ def test_ctrl_c_in_a_terminal_ends_everything_with_0(tmp_path: Path) -> None:
         assert_ended_cleanly(service)
 
 
-@contextmanager
-def half_a_request(service: Service) -> Iterator[Wire]:
-    """A worker has begun with the request and waits for its body."""
-    with wire(service.api) as connection:
-        connection.send(request("POST", INFER, BODY, "Expect: 100-continue").removesuffix(BODY))
-        assert connection.answer(has_body=False).status_code == 100
-        connection.send(BODY[:10])
-        yield connection
-
-
 def test_a_request_that_is_under_way_at_sigterm_is_answered(tmp_path: Path) -> None:
     with running(serve_double(tmp_path), tmp_path) as service, half_a_request(service) as connection:
         service.process.terminate()
@@ -116,6 +106,17 @@ def test_a_service_that_still_prepares_its_models_ends_at_once(number: signal.Si
         else:
             service.process.send_signal(number)
         assert_ended_cleanly(service)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_service_whose_workers_still_load_their_models_ends_at_once(number: signal.Signals, tmp_path: Path) -> None:
+    with gated(tmp_path) as (service, gate):
+        with gate.holding_one(service):
+            pass
+        service.wait_until(lambda: "0 of 1" in str(verdict(service, "/startupz")), "past the preparation")
+        with gate.holding_one(service):
+            service.process.send_signal(number)
+            assert_ended_cleanly(service)
 
 
 def test_ops_answers_while_models_are_prepared_and_while_workers_start(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.declaration import Declaration
 from service.engine.manifest import Entry, Findings
 from service.engine.model import Model
+from service.engine.runs import Run
 from service.engine.session import Compute
 from service.errors import InferenceFailed, ModelNotFound, SignatureMismatch, VersionNotFound
 from service.settings import Batching
@@ -67,7 +68,7 @@ class GatedModel:
         return len(tensors["x"])
 
     def run_together(
-        self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str]
+        self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str], run: Run | None = None
     ) -> list[list[Array]]:
         self.ran.append([int(tensors["x"].flat[0]) for tensors in requests])
         if len(self.ran) == 1:
@@ -83,12 +84,12 @@ class SlowModel(Model):
         self._slow = slow
         self._runs = 0
 
-    def run(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
+    def run(self, tensors: Tensors, outputs: Sequence[str], run: Run | None = None) -> list[Array]:
         until = thread_time() + 0.002 * (self._runs in self._slow)
         self._runs += 1
         while thread_time() < until:
             pass
-        return super().run(tensors, outputs)
+        return super().run(tensors, outputs, run)
 
 
 def x(value: int = 1, *, rows: int = 1, columns: int = 4) -> dict[str, Array]:

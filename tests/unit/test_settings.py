@@ -34,7 +34,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "providers": ("CPUExecutionProvider",),
     },
     "batching": {"max_rows": 32, "linger_ms": 0},
-    "lifecycle": {"drain_seconds": 5, "finish_seconds": 30, "load_seconds": 300, "heartbeat_seconds": 30},
+    "lifecycle": {
+        "drain_seconds": 5,
+        "finish_seconds": 30,
+        "load_seconds": 300,
+        "heartbeat_seconds": 30,
+        "run_seconds": 60,
+    },
     "run": {"dir": Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())},
     "log": {"format": "auto", "level": "info"},
 }
@@ -65,6 +71,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "ONNICORN_LIFECYCLE__FINISH_SECONDS": ("3600", 3600.0),
     "ONNICORN_LIFECYCLE__LOAD_SECONDS": ("2", 2),
     "ONNICORN_LIFECYCLE__HEARTBEAT_SECONDS": ("600", 600.0),
+    "ONNICORN_LIFECYCLE__RUN_SECONDS": ("3600", 3600.0),
     "ONNICORN_RUN__DIR": ("/run/onnicorn", Path("/run/onnicorn")),
     "ONNICORN_LOG__FORMAT": ("console", "console"),
     "ONNICORN_LOG__LEVEL": ("debug", "debug"),
@@ -191,6 +198,8 @@ def test_a_root_path_begins_and_does_not_end_with_a_slash(path: str, monkeypatch
         ("ONNICORN_RUNTIME__PROFILE", "fast", "input should be 'throughput' or 'latency'"),
         ("ONNICORN_LIFECYCLE__HEARTBEAT_SECONDS", "601", "input should be less than or equal to 600"),
         ("ONNICORN_LIFECYCLE__HEARTBEAT_SECONDS", "0.9", "input should be greater than or equal to 1"),
+        ("ONNICORN_LIFECYCLE__RUN_SECONDS", "3601", "input should be less than or equal to 3600"),
+        ("ONNICORN_LIFECYCLE__RUN_SECONDS", "0.9", "input should be greater than or equal to 1"),
         ("ONNICORN_LOG__LEVEL", "loud", "input should be 'debug', 'info', 'warning' or 'error'"),
     ],
 )

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from service.errors import InferenceFailed
 from service.scheduling.batcher import Batcher, Done, Entry, take_batch
 from tests.unit.gate import Gate
 from tests.unit.loop import SECONDS, let_pass, turns
 
 Numbers = Batcher[int, int]
 Waiting = deque[Entry[str, None]]
+ENDLESS = 500
 
 
 class Doubler:
@@ -31,6 +33,8 @@ class Doubler:
         self.ran.append(batch)
         if batch[0] in (0, 1000):
             self.gate.pass_through()
+        if ENDLESS in batch:
+            raise InferenceFailed("doubler", 1, terminated=True)
         if max(batch) > 99:
             raise LookupError(f"{max(batch)} is too large")
         return [2 * number for number in batch]
@@ -246,6 +250,18 @@ def test_each_one_at_fault_is_told_its_own_reason() -> None:
         assert [str(outcome) for outcome in outcomes] == ["100 is too large", "200 is too large"]
 
     assert play(scenario) == [[100, 200], [100], [200]]
+
+
+def test_a_batch_that_took_too_long_is_not_taken_apart() -> None:
+    """Each of its requests would take as long again."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        asked = [ask(batcher, number) for number in (1, ENDLESS, 3)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [InferenceFailed] * 3
+        assert (await batcher.submit(4, 1, "")).result == 8
+
+    assert play(scenario) == [[1, ENDLESS, 3], [4]]
 
 
 def test_one_alone_that_fails_is_not_run_again() -> None:

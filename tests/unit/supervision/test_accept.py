@@ -229,7 +229,7 @@ def test_the_backlog_can_be_taken_at_once_whatever_others_hold() -> None:
         names = house.knock(10)
         house.acceptor.take_backlog()
         house.acceptor.close()
-        await house.acceptor.wait_closed()
+        await until(lambda: house.acceptor.is_settled)
         assert house.connections.qsize() == 10
         assert await house.taken(10) == names
 
@@ -240,7 +240,7 @@ def test_there_is_nothing_to_wait_for_when_nobody_has_come() -> None:
     async def scenario(house: House) -> None:
         house.acceptor.take_backlog()
         house.acceptor.close()
-        await house.acceptor.wait_closed()
+        await until(lambda: house.acceptor.is_settled)
 
     play(scenario)
 
@@ -296,7 +296,7 @@ def test_the_end_of_a_worker_does_not_stumble_over_its_backlog() -> None:
             house.knock(2)
             house.acceptor.take_backlog()
             house.acceptor.close()
-            await house.acceptor.wait_closed()
+            await until(lambda: house.acceptor.is_settled)
             assert house.connections.empty()
             house.close()
 
@@ -314,7 +314,7 @@ def test_a_client_that_speaks_no_tls_is_no_error_of_ours(records: list[EventDict
                 client.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
                 await until(lambda: records)
             acceptor.close()
-            await acceptor.wait_closed()
+            await until(lambda: acceptor.is_settled)
 
     asyncio.run(scenario())
     assert unheard == []
@@ -343,7 +343,7 @@ def test_a_client_that_has_given_up_does_not_end_the_backlog() -> None:
             names = house.knock(2)
             house.acceptor.take_backlog()
             house.acceptor.close()
-            await house.acceptor.wait_closed()
+            await until(lambda: house.acceptor.is_settled)
             assert house.connections.qsize() == 2
             assert await house.taken(2) == names
             house.close()

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from typing import Any
@@ -75,7 +77,7 @@ class Client:
 class Service:
     """A worker's server around a tiny app, whose slow requests wait for `may_answer`."""
 
-    def __init__(self, listener: socket.socket, **given: Any) -> None:
+    def __init__(self, listener: socket.socket, tls: ssl.SSLContext | None = None, **given: Any) -> None:
         self.now = 1000.0
         self.listener = listener
         self.seat = Seat()
@@ -91,7 +93,10 @@ class Service:
             app, interface="asgi3", http=Connection, ws="none", lifespan="on", log_config=None, access_log=False,
             **options,
         )  # fmt: skip
-        self.server = WorkerServer(config, self.seat, DRAIN, FINISH)
+        config.load()
+        config.ssl = tls
+        self.left_at_once = False
+        self.server = WorkerServer(config, self.seat, DRAIN, FINISH, self._leave_at_once)
         self.running: asyncio.Task[None] | None = None
         self._clients: list[Client] = []
 
@@ -141,6 +146,9 @@ class Service:
     async def _beat(self) -> None:
         self.waits += 1
 
+    def _leave_at_once(self) -> None:
+        self.left_at_once = True
+
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
             for step in ("startup", "shutdown"):
@@ -170,8 +178,8 @@ def play(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
             with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
                 service = Service(listener, **options)
                 monkeypatch.setattr(module, "monotonic", lambda: service.now)
-                service.seat.board.service.terminating = terminating
                 await service.start()
+                service.seat.board.service.terminating = terminating
                 await scenario(service)
                 await service.ended()
                 assert service.events == ["startup", "shutdown"]
@@ -543,19 +551,62 @@ def test_signals_of_the_process_are_its_own(play: Play) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_who_leaves_before_it_was_ready_does_not_become_one_that_drains(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_who_does_not_serve_yet_leaves_at_once(number: int, records: list[EventDict]) -> None:
     async def scenario() -> None:
         with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
             service = Service(listener)
-            monkeypatch.setattr(module, "monotonic", lambda: service.now)
-            service.leave()
+            service.leave(number)
+            assert not service.left_at_once  # a signal's handler may interrupt anything
             await turns()
-            assert service.row is State.STARTING
-            assert await service.server.on_tick(0) is False
-            service.now += DRAIN
-            assert await service.server.on_tick(0) is True
+            assert service.left_at_once
+            assert service.row is State.STOPPED
 
     asyncio.run(scenario())
+    assert records == []
+
+
+def test_who_is_forked_while_the_service_ends_leaves_at_once() -> None:
+    """Gunicorn's signal to it may have been lost in the fork."""
+
+    async def scenario() -> None:
+        with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
+            service = Service(listener)
+            service.seat.board.service.terminating = True
+            service.server._leave_at_once = sys.exit
+            with pytest.raises(SystemExit):
+                await service.server.serve([listener])
+            assert service.row is State.STOPPED
+            assert service.events == []
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_with_a_thread_that_never_ends_leaves_by_itself(play: Play, records: list[EventDict]) -> None:
+    async def scenario(service: Service) -> None:
+        slow = await service.asking_slowly()
+        service.seat.is_stuck = True
+        await until(lambda: service.row is State.DRAINING)
+        service.may_answer.set()
+        assert (await slow.answer()).is_last
+        service.now += DRAIN
+
+    play(scenario, terminating=False)
+    assert [record["event"] for record in records] == ["draining"]
+
+
+def test_a_handshake_that_does_not_end_does_not_hold_up_the_end(play: Play) -> None:
+    async def scenario(service: Service) -> None:
+        silent = await service.client()
+        [acceptor] = service.server._acceptors
+        await until(lambda: not acceptor.is_settled)
+        service.leave(signal.SIGINT)
+        await service.beats()
+        assert not acceptor.is_settled
+        service.now += module._HANDSHAKE
+        assert await silent.rest() == b""
+
+    play(scenario, tls=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
 
 
 def test_new_connections_are_left_to_siblings_that_hold_fewer_until_it_is_clear_that_those_do_not_come(
@@ -595,10 +646,12 @@ async def fail_to_start(monkeypatch: pytest.MonkeyPatch, leave: bool, *, started
     config.load()
     seat = Seat()
     seat.board.service.started = started
-    server = WorkerServer(config, seat, DRAIN, FINISH)
+    left: list[bool] = []
+    server = WorkerServer(config, seat, DRAIN, FINISH, lambda: left.append(True))
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
     with pytest.raises(SystemExit) as caught:
         await server.serve([])
+    assert left == [True] * leave
     assert isinstance(caught.value.code, int)
     return caught.value.code
 

@@ -57,6 +57,22 @@ def test_an_answer_carries_the_id_of_its_request() -> None:
     assert (record.trace, record.route) == (None, "unmatched")
 
 
+def test_a_request_is_in_flight_until_its_record_is_closed() -> None:
+    seen: list[list[str]] = []
+    in_flight: set[Record] = set()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append([record.request_id for record in in_flight])
+        raise LookupError
+
+    def close(record: Record) -> None:
+        seen.append([record.request_id for record in in_flight])
+
+    with pytest.raises(LookupError):
+        send_to(Accounting(app, close, in_flight), scope(x_request_id="7"))
+    assert seen == [["7"], []]
+
+
 def test_an_answer_carries_the_trace_of_its_request() -> None:
     sent, record = account(App(START), traceparent=TRACEPARENT)
     assert record.trace
