@@ -29,13 +29,18 @@ class Reason(BaseModel):
 
 
 class Outcome(BaseModel):
-    """`generation` is the one that is served afterwards, the new one or the same as before."""
+    """`generation` is the one that is served afterwards, the new one or the same as before.
+
+    `reasons` are those of this reload; `standing` what keeps models, since then or since earlier, from being served as
+    they lie in the repository.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     result: Literal["committed", "refused", "aborted"]
     generation: int
     reasons: tuple[Reason, ...] = ()
+    standing: tuple[Reason, ...] = ()
 
     @property
     def reason(self) -> str:

@@ -18,7 +18,7 @@ from service.seat import Seat
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.05
 
 
 class Staging:

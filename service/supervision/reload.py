@@ -76,7 +76,7 @@ class Coordinator:
 
     async def _fulfil(self, wish: Wish, position: int) -> None:
         started = monotonic()
-        outcome = await self._outcome(wish)
+        outcome = self._with_standing(await self._outcome(wish), wish)
         self._seat.outcomes.note(position, outcome)
         metrics.RELOADS.labels(outcome.result).inc()
         facts = {"wish": wish.kind, "generation": outcome.generation, "seconds": round(monotonic() - started, 3)}
@@ -94,6 +94,15 @@ class Coordinator:
             result = "aborted" if isinstance(refusal, Aborted) else "refused"
             return Outcome(result=result, generation=self._service.generation, reasons=refusal.reasons)
         return Outcome(result="committed", generation=self._service.generation)
+
+    def _with_standing(self, outcome: Outcome, wish: Wish) -> Outcome:
+        """A model is cleared by a reload that has read it again."""
+        last = self._seat.outcomes.last()
+        earlier = [reason for reason in (last.standing if last else ()) if not wish.concerns(reason.name)]
+        if outcome.result == "aborted":
+            earlier = list(last.standing if last else ())
+        new = [reason for reason in outcome.reasons if not reason.is_missing]
+        return outcome.model_copy(update={"standing": (*earlier, *new)})
 
     async def _reload(self, wish: Wish) -> None:
         """Raises Refused."""

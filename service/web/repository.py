@@ -62,7 +62,7 @@ def index_of(catalogue: Catalogue, last: Outcome | None) -> list[dict[str, Any]]
         _add(entries, refusal.name, refusal.version, "UNAVAILABLE", refusal.reason)
     for name in catalogue.unloaded:
         _add(entries, name, None, "UNAVAILABLE", "unloaded")
-    for reason in last.reasons if last else ():
+    for reason in last.standing if last else ():
         if reason.name:
             _add(entries, reason.name, reason.version, "UNAVAILABLE", reason.text)
         else:  # nobody knows which model it was
