@@ -47,13 +47,21 @@ def _root_path(text: str) -> str:
 def _run_directory() -> Path:
     """Memory-backed where there is such a place: metric files and heartbeats must never wait for a disk."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - we make a directory of our own in it
-    return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
+    return shared_memory if shared_memory.is_dir() else _temporary_directory()
 
 
 def _cache_directory() -> Path:
     """Where the XDG base directory specification wants it; an arbitrary user in a container may have no home."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
-    return Path(home if home.startswith("/") else tempfile.gettempdir()) / "onnicorn"
+    return (Path(home) if home.startswith("/") else _temporary_directory()) / "onnicorn"
+
+
+def _temporary_directory() -> Path:
+    """Also where there is none that can be written: whoever tries to then says so, in our words."""
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        return Path("/tmp")  # noqa: S108
 
 
 def _separated(value: Any) -> Any:

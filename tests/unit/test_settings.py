@@ -311,3 +311,15 @@ def test_settings_are_frozen(group: str | None) -> None:
 def test_a_keyword_that_is_no_setting_is_refused(groups: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
         Settings(**groups)
+
+
+def test_a_system_without_any_place_for_files_can_still_be_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a read-only container without a home; the cache is then found to be unusable, with a warning."""
+
+    def nowhere() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    monkeypatch.setenv("HOME", "nowhere")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert Cache().dir == Path("/tmp/onnicorn")
