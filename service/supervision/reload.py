@@ -28,7 +28,7 @@ from service.plan import DoesNotFit, check_room
 from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
-from service.supervision import preparation
+from service.supervision import successor
 from service.telemetry import metrics
 from service.wishes import Wish
 
@@ -137,7 +137,7 @@ class Coordinator:
     async def _run_preparation(self, wish: Wish, number: int) -> Manifest:
         """In a session of its own, so that its end is the end of all that it has started."""
         result = self._seat.manifest_of(number).with_suffix(".prepared")
-        command = preparation.command(self._seat.manifest_of(self._service.generation), result, wish, number)
+        command = successor.command(self._seat.manifest_of(self._service.generation), result, wish, number)
         process = await asyncio.create_subprocess_exec(*command, start_new_session=True)
         try:
             await self._until(asyncio.create_task(process.wait()).done, "preparing the models")

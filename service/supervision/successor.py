@@ -1,4 +1,4 @@
-"""`python -m service.supervision.preparation`: a reload's models, checked and prepared by a process of its own.
+"""`python -m service.supervision.successor`: a reload's models, checked and prepared by a process of its own.
 
 The coordinator starts it: ops must not load a model, and nothing that a model does while it is tried may touch a
 process that serves. Its result is a manifest in the run directory.
