@@ -4,21 +4,23 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from time import monotonic
 from types import FrameType
 from typing import Any, Final
 
 import structlog
 
-from service.board import State
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
 from service.loading import cache_of, prepare_generation, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
-from service.supervision import child, directory, listener, ops
+from service.supervision import arbiter, child, directory, listener, ops
+from service.supervision.exits import Ended
+from service.supervision.keeper import Keeper
 from service.supervision.seat import seat
-from service.telemetry import identity, metrics
+from service.telemetry import identity
 from service.telemetry.lines import LineWriter
 
 log = structlog.get_logger()
@@ -45,6 +47,7 @@ class Master:
         self._prepare_pid = 0
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
+        self._keeper = Keeper(seat.board)
 
     def on_starting(self, server: Any) -> None:
         """Everything that can fail, before there is anything to respawn. Ends the process if it does."""
@@ -62,26 +65,27 @@ class Master:
             raise
 
     def when_ready(self, server: Any) -> None:
-        """Gunicorn has no hooks for these moments, so its own methods are wrapped; each is a name of `Arbiter`."""
-        stop, manage_workers = server.stop, server.manage_workers
+        """The first worker is not forked yet."""
+        arbiter.take_over(server, seat.board, self)
 
-        def announced_stop(graceful: bool = True) -> None:
-            seat.board.service.terminating = True  # readiness turns 503 before anything else happens
-            stop(graceful)
+    def may_fork(self) -> bool:
+        return self._keeper.may_fork()
 
-        def manage_all() -> None:
-            manage_workers()  # about once a second
-            self._keep_ops(server.LISTENERS)
+    def look(self, api_listeners: list[Any]) -> None:
+        """About once a second. Raises GiveUp."""
+        self._keep_ops(api_listeners)
+        self._keeper.look()
 
-        server.stop = announced_stop
-        server.manage_workers = manage_all
-        server.handle_usr2 = _refuse_second_master
+    def worker_ended(self, ended: Ended) -> None:
+        """Raises GiveUp."""
+        self._keeper.worker_ended(ended)
 
     def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
         seat.board.service.workers = new
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         worker.slot = seat.board.occupy()
+        worker.born = monotonic()
         worker.drain_seconds = self._settings.lifecycle.drain_seconds
         worker.finish_seconds = self._settings.lifecycle.finish_seconds
 
@@ -95,11 +99,6 @@ class Master:
 
     def worker_exit(self, server: Any, worker: Any) -> None:
         self._lines.stop()
-
-    def child_exit(self, server: Any, worker: Any) -> None:
-        row = seat.board.rows[worker.slot]
-        metrics.WORKER_EXITS.labels("stopped" if row.state is State.STOPPED else "died").inc()
-        row.clear()
 
     def on_exit(self, server: Any) -> None:
         self._abandon()
@@ -192,11 +191,6 @@ class Master:
                 os.waitpid(pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass  # it had ended by itself
-
-
-def _refuse_second_master() -> None:
-    """SIGUSR2 makes Gunicorn start a second master on the same ports, which would not know our board."""
-    log.warning("signal_ignored", signal="USR2", reason="a service is replaced by a rollout, not in place")
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -57,7 +57,12 @@ PENDING: Final = Gauge(
 LOOP_LAG: Final = _histogram(
     "event_loop_lag_seconds", "How late a worker's event loop was, looked at once a second.", (), _LAGS
 )
-WORKER_EXITS: Final = _counter("worker_exits", "Workers that ended; reason is stopped (in order) or died.", ("reason",))
+WORKER_EXITS: Final = _counter(
+    "worker_exits",
+    "Workers that ended: in order (stopped, recycled), by a signal (killed, aborted, crashed), before they were ready "
+    "(load_timeout, boot_failed), or by another exit code (failed).",
+    ("reason",),
+)
 
 # What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest and the cgroup.
 READ_AT_SCRAPE: Final = {

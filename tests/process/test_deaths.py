@@ -1,0 +1,110 @@
+"""Workers that die: what is said and counted, who comes after them, and when the service gives up."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.oip import Json
+from tests.process.conftest import Service, exit_code, running, wait_until_gone
+from tests.process.double import TWOS, doubled, serve_double
+from tests.process.test_metrics import metric_files, scraped, series
+from tests.process.test_signals import gated, verdict
+
+WORKERS = 4
+KILLS = 32
+
+
+def exits(service: Service) -> list[Json]:
+    return [record for record in service.records() if record["event"] == "worker_exited"]
+
+
+def critical(service: Service) -> list[str]:
+    return [record["reason"] for record in service.records() if record["level"] == "critical"]
+
+
+def kill_one(service: Service, number: signal.Signals) -> int:
+    """And wait until another one has its slot; returns the pid of the dead."""
+    pid = service.workers()[0]
+    os.kill(pid, number)
+    service.wait_until(lambda: service.workers().get(0, pid) != pid, "served by a successor")
+    return pid
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "level"),
+    [
+        (signal.SIGKILL, "killed", "error"),
+        (signal.SIGSEGV, "crashed", "error"),
+        (signal.SIGABRT, "aborted", "error"),
+        (signal.SIGTERM, "stopped", "info"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_an_end_is_told_and_counted_by_its_reason(
+    number: signal.Signals, reason: str, level: str, tmp_path: Path
+) -> None:
+    with running(serve_double(tmp_path), tmp_path) as service:
+        pid = kill_one(service, number)
+        (record,) = exits(service)
+        counted = scraped(service.ops)
+        assert doubled(service) == TWOS
+    how = {"exit_code": 0} if reason == "stopped" else {"signal": number.name}
+    expected = {"level": level, "worker": 0, "worker_pid": pid, "reason": reason, "generation": 1, **how}
+    assert {key: record[key] for key in expected} == expected
+    assert record["state"] == ("STOPPED" if reason == "stopped" else "READY")
+    assert record["uptime_seconds"] > record["state_seconds"]
+    assert {key: counted[key] for key in counted if key[0] == "onnicorn_worker_exits_total" and counted[key]} == {
+        series("worker_exits_total", reason=reason): 1
+    }
+
+
+def test_many_deaths_leave_no_series_and_no_file_behind_and_no_counter_goes_backwards(tmp_path: Path) -> None:
+    with running(serve_double(tmp_path), tmp_path, ONNICORN_RUNTIME__WORKERS=str(WORKERS)) as service:
+        doubled(service)
+        files, shown = metric_files(service), scraped(service.ops).keys()
+        before = scraped(service.ops, "counter", "histogram")
+        for _ in range(KILLS // WORKERS):
+            kill_all(service)
+            now = scraped(service.ops, "counter", "histogram")
+            assert {key: (was, now.get(key)) for key, was in before.items() if now.get(key, -1) < was} == {}
+            before = now
+        assert before[series("worker_exits_total", reason="killed")] == KILLS
+        assert scraped(service.ops).keys() == shown
+        assert metric_files(service) == files
+        assert doubled(service) == TWOS
+
+
+def kill_all(service: Service) -> None:
+    killed = set(service.workers().values())
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+
+    def replaced() -> bool:
+        living = set(service.workers().values())
+        return len(living) == WORKERS and not living & killed
+
+    service.wait_until(replaced, "served by new workers")
+
+
+def test_workers_that_crash_while_they_load_end_the_start_after_the_third(tmp_path: Path) -> None:
+    with gated(tmp_path) as (service, gate):
+        with gate.holding_one(service):
+            pass
+        service.wait_until(lambda: "0 of 1" in str(verdict(service, "/startupz")), "past the preparation")
+        for _ in range(3):
+            with gate.holding_one(service):
+                crash_the_one_that_loads(service)
+        assert exit_code(service) == 1
+        assert service.alive() == []
+    assert [(record["reason"], record["state"]) for record in exits(service)] == [("crashed", "STARTING")] * 3
+    (reason,) = critical(service)
+    assert "3 workers have died before the service had started" in reason
+    assert list(service.run.iterdir()) == []
+
+
+def crash_the_one_that_loads(service: Service) -> None:
+    (row,) = service.probe("/readyz").json()["workers"]
+    os.kill(row["pid"], signal.SIGSEGV)
+    wait_until_gone(row["pid"])
