@@ -162,9 +162,11 @@ class Lifecycle(Group):
     finish_seconds: float = Field(
         30, ge=0, le=3600, description="How long requests that were admitted may go on after that."
     )
-
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
+    )
+    load_seconds: float = Field(
+        300, ge=1, le=86400, description="How long all models together may take to be prepared, or to load in a worker."
     )
 
 

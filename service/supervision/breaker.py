@@ -12,6 +12,7 @@ SECONDS: Final = 45.0
 _HINTS: Final = {
     Reason.KILLED: "memory is most likely too small: raise the container's limit, or lower ONNICORN_RUNTIME__WORKERS",
     Reason.CRASHED: "a model most likely breaks the runtime: serve the models one by one to find it",
+    Reason.LOAD_TIMEOUT: "ONNICORN_LIFECYCLE__LOAD_SECONDS sets how long that may take",
 }
 
 
@@ -49,6 +50,8 @@ class Breaker:
             return
         if reason is Reason.BOOT_FAILED:
             raise GiveUp  # the worker has said why
+        if reason is Reason.LOAD_TIMEOUT:
+            raise GiveUp(f"a worker has not loaded its models before the service had started; {_HINTS[reason]}")
         if self._deaths >= DEATHS:
             raise GiveUp(
                 f"{self._deaths} workers have died before the service had started; the last one {self._words()}"

@@ -1,37 +1,29 @@
 """The Gunicorn master: what it does before the first fork, around each fork, and at its end."""
 
-import os
 import signal
 import socket
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
-from service.loading import cache_of, prepare_generation, weights
+from service.loading import cache_of, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
 from service.supervision import arbiter, child, directory, listener, ops
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper
+from service.supervision.preparation import Preparation
 from service.supervision.seat import seat
 from service.telemetry import identity
 from service.telemetry.lines import LineWriter
 
 log = structlog.get_logger()
-
-_FIRST: Final = 1  # the generation that a start prepares
-
-
-class PrepareDied(StartError):
-    """The child that checks the models was killed."""
-
-    code = "prepare_died"
 
 
 class Master:
@@ -44,10 +36,10 @@ class Master:
         self._promised = promised
         self._lines = lines
         self._ops_pid = 0
-        self._prepare_pid = 0
+        self._preparation = Preparation(settings, seat)
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
-        self._keeper = Keeper(seat.board)
+        self._keeper = Keeper(seat.board, settings.lifecycle.load_seconds)
 
     def on_starting(self, server: Any) -> None:
         """Everything that can fail, before there is anything to respawn. Ends the process if it does."""
@@ -111,7 +103,8 @@ class Master:
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
         self._ops_listener = ops_listener
         self._ops_pid = self._fork_ops([])
-        manifest = self._prepare_first_generation()
+        manifest = self._preparation.run()
+        self._commit(manifest)
         self._fit(server, manifest)
 
     def _fork_ops(self, api_listeners: list[Any]) -> int:
@@ -142,24 +135,14 @@ class Master:
                     "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
                 )
 
-    def _prepare_first_generation(self) -> Manifest:
-        """In a child: the master never loads a model, so that it stays small and free of threads."""
-        self._prepare_pid = child.fork("prepare", self._prepare)
-        code = child.wait(self._prepare_pid)
-        self._prepare_pid = 0
-        if code == 1:
-            raise SystemExit(1)  # the child has said why
-        if code:
-            raise PrepareDied(f"checking the models was ended by signal {-code}; if that is 9, memory is too small")
-        manifest = Manifest.read(seat.manifest_of(_FIRST))
+    def _commit(self, manifest: Manifest) -> None:
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
         for prepared in (entry.prepared for entry in manifest.entries if entry.prepared):
             with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
                 self._holds.append(Hold(prepared))
         cache_of(self._settings).prune()
         seat.board.service.text = ""
-        seat.board.service.commit(_FIRST, len(manifest.entries))
-        return manifest
+        seat.board.service.commit(manifest.generation, len(manifest.entries))
 
     def _fit(self, server: Any, manifest: Manifest) -> None:
         """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
@@ -169,28 +152,16 @@ class Master:
             # The setting is what Gunicorn would go back to, the attribute what it works by.
             server.cfg.set("workers", plan.workers)
             server.num_workers = plan.workers
-            manifest.model_copy(update={"intra_op_threads": plan.intra_op_threads}).write(seat.manifest_of(_FIRST))
-
-    def _prepare(self) -> None:
-        def progress(note: str) -> None:
-            seat.board.service.text = note
-
-        # It shall not slow down what else runs here; a group of its own keeps a terminal's Ctrl-C away from it.
-        os.nice(10)
-        os.setpgid(0, 0)
-
-        prepare_generation(self._settings, _FIRST, progress=progress).write(seat.manifest_of(_FIRST))
+            changed = manifest.model_copy(update={"intra_op_threads": plan.intra_op_threads})
+            changed.write(seat.manifest_of(manifest.generation))
 
     def _abandon(self) -> None:
         """End the children that are not Gunicorn's workers."""
         if self._ops_listener:
             self._ops_listener.close()
-        for pid in filter(None, (self._prepare_pid, self._ops_pid)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass  # it had ended by itself
+        self._preparation.end()
+        if self._ops_pid:
+            child.kill(self._ops_pid)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -108,3 +108,46 @@ def crash_the_one_that_loads(service: Service) -> None:
     (row,) = service.probe("/readyz").json()["workers"]
     os.kill(row["pid"], signal.SIGSEGV)
     wait_until_gone(row["pid"])
+
+
+LOAD_SECONDS = "ONNICORN_LIFECYCLE__LOAD_SECONDS"
+
+
+def test_a_preparation_that_hangs_ends_the_start_with_a_line_that_names_the_limit(tmp_path: Path) -> None:
+    with gated(tmp_path, **{LOAD_SECONDS: "1"}) as (service, _):
+        assert exit_code(service) == 1
+        assert service.alive() == []
+    assert critical(service) == [f"preparing double was not done after 1 s, the limit that {LOAD_SECONDS} sets"]
+    assert list(service.run.iterdir()) == []
+
+
+def test_a_load_that_hangs_ends_the_start_with_a_line_that_names_the_limit(tmp_path: Path) -> None:
+    with gated(tmp_path, **{LOAD_SECONDS: "3"}) as (service, gate):
+        with gate.holding_one(service):
+            pass
+        assert exit_code(service) == 1
+        assert service.alive() == []
+    (reason,) = critical(service)
+    assert LOAD_SECONDS in reason
+    assert [record["reason"] for record in exits(service)] == ["load_timeout"]
+    assert list(service.run.iterdir()) == []
+
+
+def test_a_successor_whose_load_hangs_is_replaced(tmp_path: Path) -> None:
+    with gated(tmp_path, **{LOAD_SECONDS: "3"}) as (service, gate):
+        with gate.holding_one(service):
+            pass
+        service.wait_until(lambda: "0 of 1" in str(verdict(service, "/startupz")), "past the preparation")
+        with gate.holding_one(service):
+            pass
+        service.wait_until(service.is_started, "started")
+        os.kill(service.workers()[0], signal.SIGKILL)
+        service.wait_until(lambda: len(exits(service)) == 2, "rid of the successor")
+        with gate.holding_one(service):
+            pass
+        service.wait_until(service.workers, "served again")
+        assert doubled(service) == TWOS
+        service.process.terminate()
+        assert exit_code(service) == 0
+    assert [record["reason"] for record in exits(service)] == ["killed", "load_timeout", "stopped"]
+    assert critical(service) == []

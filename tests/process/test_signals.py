@@ -42,11 +42,11 @@ class Gate:
 
 
 @contextmanager
-def gated(folder: Path) -> Iterator[tuple[Service, Gate]]:
+def gated(folder: Path, **environment: str) -> Iterator[tuple[Service, Gate]]:
     """One worker, whose models wait at the gate when they are prepared and when the worker loads them."""
     repository = serve_double(folder)
     gate = Gate(golden_file(repository))
-    with launched(repository, folder, ONNICORN_RUNTIME__WORKERS="1") as service:
+    with launched(repository, folder, ONNICORN_RUNTIME__WORKERS="1", **environment) as service:
         yield service, gate
 
 

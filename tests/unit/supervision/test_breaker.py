@@ -42,6 +42,11 @@ def test_a_worker_that_cannot_boot_before_the_start_ends_it_at_once_and_has_said
         die_before_the_start(Breaker(0), Reason.BOOT_FAILED)
 
 
+def test_a_load_that_takes_too_long_before_the_start_ends_it_at_once_and_names_the_setting() -> None:
+    with pytest.raises(GiveUp, match="ONNICORN_LIFECYCLE__LOAD_SECONDS"):
+        die_before_the_start(Breaker(0), Reason.LOAD_TIMEOUT)
+
+
 def test_a_slow_start_without_deaths_goes_on() -> None:
     Breaker(0).look(started=False, ready=False, now=10 * SECONDS)
 
