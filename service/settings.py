@@ -168,6 +168,12 @@ class Lifecycle(Group):
     load_seconds: float = Field(
         300, ge=1, le=86400, description="How long all models together may take to be prepared, or to load in a worker."
     )
+    recycle_at_memory: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="The share of the container's memory limit at which the largest worker is replaced; 0 for never.",
+    )
 
 
 class Run(Group):

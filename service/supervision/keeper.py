@@ -5,14 +5,13 @@ import signal
 from time import monotonic
 from typing import Final
 
-import structlog
-
 from service.board import Board, State, WorkerRow
+from service.cgroup import Cgroup
+from service.settings import Lifecycle
 from service.supervision import exits
 from service.supervision.breaker import Breaker
 from service.supervision.exits import IN_ORDER, Ended, Reason
-
-log = structlog.get_logger()
+from service.supervision.recycling import Recycler
 
 # A worker that loads for too long gets SIGABRT, and SIGKILL if it is still there so many seconds later.
 _ABORT_SECONDS: Final = 2.0
@@ -23,9 +22,10 @@ _BACK_OFF: Final = 1.0
 class Keeper:
     """Lives in the master. While the service ends it only accounts: nothing is started, killed or given up then."""
 
-    def __init__(self, board: Board, load_seconds: float) -> None:
+    def __init__(self, board: Board, lifecycle: Lifecycle, cgroup: Cgroup) -> None:
         self._board = board
-        self._load_seconds = load_seconds
+        self._load_seconds = lifecycle.load_seconds
+        self._recycler = Recycler(lifecycle.recycle_at_memory, board, cgroup)
         self._asked: dict[int, Reason] = {}  # whom we have signalled, by pid, and why
         self._not_before = 0.0
         self._breaker = Breaker(monotonic())
@@ -41,6 +41,8 @@ class Keeper:
         if service.terminating:
             return
         self._end_overdue()
+        if pid := self._recycler.due(monotonic()):
+            self._ask(pid, Reason.RECYCLED, signal.SIGTERM)
         ready = any(row.state is State.READY for row in self._board.occupied())
         self._breaker.look(started=service.started, ready=ready, now=monotonic())
 

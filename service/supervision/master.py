@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from service.cgroup import Cgroup
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
@@ -39,7 +40,7 @@ class Master:
         self._preparation = Preparation(settings, seat)
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
-        self._keeper = Keeper(seat.board, settings.lifecycle.load_seconds)
+        self._keeper = Keeper(seat.board, settings.lifecycle, Cgroup.of_this_process())
 
     def on_starting(self, server: Any) -> None:
         """Everything that can fail, before there is anything to respawn. Ends the process if it does."""

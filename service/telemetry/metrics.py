@@ -64,9 +64,17 @@ WORKER_EXITS: Final = _counter(
     ("reason",),
 )
 
-# What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest and the cgroup.
+# What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest, /proc and the cgroup.
 READ_AT_SCRAPE: Final = {
     f"{PREFIX}_workers": ("gauge", "Workers by state.", ("state",)),
+    f"{PREFIX}_worker_cpu_seconds": (
+        "gauge",
+        "CPU time of the process that holds the worker's slot now; a successor begins at 0.",
+        ("worker",),
+    ),
+    f"{PREFIX}_worker_resident_bytes": ("gauge", "Memory of the worker, prepared models included.", ("worker",)),
+    f"{PREFIX}_worker_private_bytes": ("gauge", "Memory that the worker shares with nobody.", ("worker",)),
+    f"{PREFIX}_worker_open_files": ("gauge", "Open files and connections of the worker.", ("worker",)),
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
     f"{PREFIX}_build_info": (
         "gauge",

@@ -16,7 +16,9 @@ Rule = Callable[[str, str], Iterator[str]]
 FLOORS = {
     "": -1,
     "errors": 0,
-    **dict.fromkeys(("tensors", "deadline", "elements", "settings", "plan", "cgroup", "board", "seat", "memory"), 1),
+    **dict.fromkeys(
+        ("tensors", "deadline", "elements", "settings", "plan", "cgroup", "board", "seat", "memory", "process"), 1
+    ),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
     **dict.fromkeys(("dataplane", "loading"), 3),
     "web": 4,

@@ -33,7 +33,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "providers": ("CPUExecutionProvider",),
     },
     "batching": {"max_rows": 32, "linger_ms": 0},
-    "lifecycle": {"drain_seconds": 5, "finish_seconds": 30, "heartbeat_seconds": 30, "load_seconds": 300},
+    "lifecycle": {
+        "drain_seconds": 5,
+        "finish_seconds": 30,
+        "heartbeat_seconds": 30,
+        "load_seconds": 300,
+        "recycle_at_memory": 0.9,
+    },
     "run": {"dir": Path("/dev/shm") if Path("/dev/shm").is_dir() else Path(tempfile.gettempdir())},
     "log": {"format": "auto", "level": "info"},
 }
@@ -62,6 +68,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "ONNICORN_LIFECYCLE__FINISH_SECONDS": ("3600", 3600.0),
     "ONNICORN_LIFECYCLE__HEARTBEAT_SECONDS": ("600", 600.0),
     "ONNICORN_LIFECYCLE__LOAD_SECONDS": ("1", 1.0),
+    "ONNICORN_LIFECYCLE__RECYCLE_AT_MEMORY": ("0", 0.0),
     "ONNICORN_RUN__DIR": ("/run/onnicorn", Path("/run/onnicorn")),
     "ONNICORN_LOG__FORMAT": ("console", "console"),
     "ONNICORN_LOG__LEVEL": ("debug", "debug"),

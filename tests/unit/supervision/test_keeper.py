@@ -4,11 +4,15 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.board import Board, State
+from service.cgroup import Cgroup
+from service.settings import Lifecycle
 from service.supervision.breaker import DEATHS, GiveUp
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper, overdue
@@ -32,8 +36,10 @@ def a_board(*states: State, started: bool = True) -> Board:
     return board
 
 
-def keeper_of(board: Board, load_seconds: float = 60.0) -> Keeper:
-    return Keeper(board, load_seconds)
+def keeper_of(board: Board, load_seconds: float = 60.0, cgroup: Cgroup | None = None) -> Keeper:
+    """Without a control group memory knows no limit."""
+    lifecycle = Lifecycle.model_construct(load_seconds=load_seconds, recycle_at_memory=0.9)
+    return Keeper(board, lifecycle, cgroup or Cgroup.of_this_process(Path("/nowhere"), Path("/nowhere")))
 
 
 def ended(code: int, slot: int = 0, born: float = OLD) -> Ended:
@@ -151,3 +157,18 @@ def test_a_worker_that_was_ended_for_its_load_is_counted_so_and_ends_the_start()
         keeper.look()
         with pytest.raises(GiveUp, match="ONNICORN_LIFECYCLE__LOAD_SECONDS"):
             keeper.worker_ended(Ended(pid, 0, -signal.SIGABRT, OLD))
+
+
+def test_a_worker_that_memory_is_short_for_leaves_in_order_and_is_counted_so(tmp_path: Path) -> None:
+    for name, text in {"memory.max": "1000", "memory.current": "950", "memory.stat": "inactive_file 0"}.items():
+        (tmp_path / name).write_text(text)
+    board = a_board()
+    board.service.workers = 1
+    keeper = keeper_of(board, cgroup=Cgroup.of_this_process(tmp_path, tmp_path / "nowhere"))
+    with a_worker(board, State.READY) as pid, capture_logs() as records:
+        keeper._recycler._first = {pid: 1}
+        keeper.look()
+        assert end_of(pid) == signal.SIGTERM
+        keeper.worker_ended(Ended(pid, 0, 0, OLD))
+    assert [record["event"] for record in records] == ["worker_recycled", "worker_exited"]
+    assert records[1]["reason"] == "recycled"
