@@ -1,15 +1,17 @@
 """Workers that die: what is said and counted, who comes after them, and when the service gives up."""
 
 import os
+import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.oip import Json
-from tests.process.conftest import Service, exit_code, running, wait_until_gone
-from tests.process.double import TWOS, doubled, serve_double
-from tests.process.test_metrics import metric_files, scraped, series
+from tests.process.conftest import Service, exit_code, launched, running, wait_until_gone
+from tests.process.double import INFER, TWOS, doubled, serve_double
+from tests.process.test_metrics import Series, metric_files, scraped, series
 from tests.process.test_signals import gated, verdict
 
 WORKERS = 4
@@ -108,6 +110,50 @@ def crash_the_one_that_loads(service: Service) -> None:
     (row,) = service.probe("/readyz").json()["workers"]
     os.kill(row["pid"], signal.SIGSEGV)
     wait_until_gone(row["pid"])
+
+
+def crowded(folder: Path, used: int) -> Path:
+    """What the kernel says of a container with so much memory in use, of a thousand million bytes."""
+    folder.mkdir(exist_ok=True)
+    for name, value in {"memory.max": 10**9, "memory.current": used}.items():
+        (folder / name).write_text(f"{value}\n")
+    return folder
+
+
+def test_a_worker_that_has_grown_is_replaced_before_memory_runs_out(tmp_path: Path) -> None:
+    """In order: its clients lose nothing. The kernel's files are made up, in a mount namespace of the service's own."""
+    cgroup = crowded(tmp_path / "cgroup", used=10**6)
+    contained = ("unshare", "--mount", "sh", "-c", 'mount --bind "$0" /sys/fs/cgroup && exec "$@"', str(cgroup))
+    if not shutil.which("unshare") or subprocess.run([*contained, "true"], capture_output=True).returncode:
+        pytest.skip("mount namespaces cannot be made here")
+    with launched(serve_double(tmp_path), tmp_path, *contained) as service:
+        service.wait_until(service.is_started, "started")
+        before = private_bytes(service)
+        service.wait_until(lambda: grow(service, before), "grown")
+        crowded(cgroup, used=950 * 10**6)
+        service.wait_until(lambda: exits(service), "rid of the largest worker")
+        service.wait_until(lambda: len(service.workers()) == 2, "served by a successor")
+        assert doubled(service) == TWOS
+        counted = scraped(service.ops)[series("worker_exits_total", reason="recycled")]
+        service.process.terminate()
+        assert exit_code(service) == 0
+    (recycled,) = [record for record in service.records() if record["event"] == "worker_recycled"]
+    first, *_ = exits(service)
+    assert (counted, first["reason"], first["worker_pid"]) == (1, "recycled", recycled["worker_pid"])
+    assert recycled["private_bytes"] > recycled["private_bytes_at_first"]
+    assert recycled["working_set_bytes"] == 950 * 10**6
+
+
+def private_bytes(service: Service) -> dict[Series, float]:
+    return {key: value for key, value in scraped(service.ops).items() if key[0] == "onnicorn_worker_private_bytes"}
+
+
+def grow(service: Service, before: dict[Series, float]) -> bool:
+    """A large request leaves its mark; True once some worker has more than it ever gave back."""
+    rows = 200_000
+    large = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [rows, 4], "data": [1] * (4 * rows)}]}
+    assert service.post(INFER, large).status_code == 200
+    return any(now > 1.3 * before[key] for key, now in private_bytes(service).items())
 
 
 LOAD_SECONDS = "ONNICORN_LIFECYCLE__LOAD_SECONDS"
