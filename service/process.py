@@ -12,7 +12,7 @@ _TICK: Final = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`private_bytes` would be free if the process ended; prepared models are mapped files, and shared."""
+    """`private_bytes` are in no mapped file, as prepared models are: most are free again when the process ends."""
 
     cpu_seconds: float
     resident_bytes: int

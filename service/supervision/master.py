@@ -16,7 +16,7 @@ from service.errors import Contradiction, StartError
 from service.loading import cache_of, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
-from service.supervision import arbiter, child, directory, listener, ops
+from service.supervision import arbiter, child, directory, listener, ops, tls
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper
 from service.supervision.preparation import Preparation
@@ -100,6 +100,7 @@ class Master:
 
     def _start(self, server: Any) -> None:
         self._refuse_contradictions(server.cfg)
+        tls.check(server.cfg)
         with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
         self._ops_listener = ops_listener

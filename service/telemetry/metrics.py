@@ -73,7 +73,7 @@ READ_AT_SCRAPE: Final = {
         ("worker",),
     ),
     f"{PREFIX}_worker_resident_bytes": ("gauge", "Memory of the worker, prepared models included.", ("worker",)),
-    f"{PREFIX}_worker_private_bytes": ("gauge", "Memory that the worker shares with nobody.", ("worker",)),
+    f"{PREFIX}_worker_private_bytes": ("gauge", "Memory of the worker that is no mapped file.", ("worker",)),
     f"{PREFIX}_worker_open_files": ("gauge", "Open files and connections of the worker.", ("worker",)),
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
     f"{PREFIX}_build_info": (

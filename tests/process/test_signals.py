@@ -177,6 +177,9 @@ def test_a_worker_that_stands_still_for_too_long_is_replaced(tmp_path: Path) -> 
         with stopped(stuck):
             service.wait_until(lambda: service.workers().get(0, stuck) != stuck, "served by a new worker")
         assert doubled(service) == TWOS
+        (record,) = [record for record in service.records() if record["event"] == "worker_exited"]
+    assert (record["worker_pid"], record["reason"]) == (stuck, "aborted")
+    assert record["silent_seconds"] > 2
 
 
 def test_a_service_whose_workers_all_stand_still_for_too_long_is_not_live(tmp_path: Path) -> None:

@@ -89,6 +89,32 @@ def a_run_directory_that_cannot_be_written(folder: Path, taken: str) -> tuple[di
     return {"ONNICORN_RUN__DIR": "/proc"}, ["/proc", "ONNICORN_RUN__DIR", "writable"]
 
 
+def a_certificate_that_is_not_there(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
+    path = str(folder / "nowhere.pem")
+    return {"GUNICORN_CMD_ARGS": f"--certfile {path}"}, ["--certfile", path, "No such file"]
+
+
+def a_key_that_cannot_be_read(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
+    """A directory: permission bits mean nothing to root."""
+    certificate = folder / "certificate.pem"
+    certificate.touch()
+    return {"GUNICORN_CMD_ARGS": f"--certfile {certificate} --keyfile {folder}"}, [
+        "--keyfile",
+        str(folder),
+        "directory",
+    ]
+
+
+def a_certificate_that_is_none(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
+    certificate = folder / "certificate.pem"
+    certificate.write_text("no certificate at all")
+    return {"GUNICORN_CMD_ARGS": f"--certfile {certificate}"}, [f"--certfile {certificate}", "key", "PEM"]
+
+
+def a_key_without_a_certificate(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
+    return {"GUNICORN_CMD_ARGS": "--keyfile key.pem"}, ["--keyfile key.pem", "--certfile"]
+
+
 BAD_STARTS: list[Case] = [
     a_missing_repository,
     a_broken_model,
@@ -103,6 +129,10 @@ BAD_STARTS: list[Case] = [
     a_command_line_that_contradicts,
     a_run_directory_that_is_not_there,
     a_run_directory_that_cannot_be_written,
+    a_certificate_that_is_not_there,
+    a_key_that_cannot_be_read,
+    a_certificate_that_is_none,
+    a_key_without_a_certificate,
 ]
 
 
