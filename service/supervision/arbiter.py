@@ -58,7 +58,7 @@ def _look_after_each_pass(server: Any, board: Board, duties: Duties) -> None:
 
     def manage_all() -> None:
         manage_workers()
-        with _halting(board):
+        with _halting(server, board):
             duties.look(server.LISTENERS)
 
     def spawn_when_due() -> None:
@@ -81,7 +81,7 @@ def _reap(server: Any, board: Board, duties: Duties) -> None:
             if worker is None:
                 continue  # the ops process, or, where we are process 1 of a container, anybody's orphan
             worker.tmp.close()  # the file that it touched as its heartbeat
-            with _halting(board):
+            with _halting(server, board):
                 # `murder_workers` aborts a worker whose heartbeat is too old, and marks it so.
                 duties.worker_ended(Ended(pid, worker.slot, code, worker.born, was_silent=worker.aborted))
 
@@ -100,16 +100,16 @@ def _ended_children() -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def _halting(board: Board) -> Iterator[None]:
+def _halting(server: Any, board: Board) -> Iterator[None]:
     """`run` catches HaltServer wherever it comes from, ends the workers, calls `on_exit` and leaves with the code."""
     try:
         yield
     except GiveUp as reason:
         if str(reason):
             log.critical("giving_up", reason=str(reason))
-        for row in board.occupied():
-            if row.state is State.STARTING and row.pid:
-                os.kill(row.pid, signal.SIGKILL)  # it serves nobody, and the end would wait until it has loaded
+        for pid, worker in server.WORKERS.items():
+            if board.rows[worker.slot].state is State.STARTING:
+                os.kill(pid, signal.SIGKILL)  # it serves nobody, and the end would wait until it has loaded
         raise HaltServer(None, 1) from None
 
 

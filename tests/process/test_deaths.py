@@ -11,7 +11,7 @@ import pytest
 from tests.oip import Json
 from tests.process.conftest import Service, exit_code, launched, running, wait_until_gone
 from tests.process.double import INFER, TWOS, doubled, serve_double
-from tests.process.test_metrics import Series, metric_files, scraped, series
+from tests.process.test_metrics import Series, infer, metric_files, scraped, series
 from tests.process.test_signals import gated, verdict
 
 WORKERS = 4
@@ -64,7 +64,7 @@ def test_an_end_is_told_and_counted_by_its_reason(
 
 def test_many_deaths_leave_no_series_and_no_file_behind_and_no_counter_goes_backwards(tmp_path: Path) -> None:
     with running(serve_double(tmp_path), tmp_path, ONNICORN_RUNTIME__WORKERS=str(WORKERS)) as service:
-        doubled(service)
+        infer(service, 2 * WORKERS)
         files, shown = metric_files(service), scraped(service.ops).keys()
         before = scraped(service.ops, "counter", "histogram")
         for _ in range(KILLS // WORKERS):

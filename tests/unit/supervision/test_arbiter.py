@@ -54,8 +54,8 @@ class File:
 class Child:
     """Gunicorn's object for one worker, with a real process behind it that does `work` and leaves with 9."""
 
-    def __init__(self, work: Callable[[], None] = lambda: None, aborted: bool = False) -> None:
-        self.slot, self.born, self.aborted, self.tmp = 0, 5.0, aborted, File()
+    def __init__(self, slot: int = 0, work: Callable[[], None] = lambda: None, aborted: bool = False) -> None:
+        self.slot, self.born, self.aborted, self.tmp = slot, 5.0, aborted, File()
         self.pid = os.fork()
         if not self.pid:
             work()
@@ -115,6 +115,10 @@ def wait_for(child: Child) -> None:
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
 
 
+def exit_code(child: Child) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+
+
 @pytest.mark.parametrize("aborted", [False, True])
 def test_a_worker_is_reaped_with_its_exit_code(aborted: bool) -> None:
     child, duties = Child(aborted=aborted), Duties()
@@ -126,7 +130,7 @@ def test_a_worker_is_reaped_with_its_exit_code(aborted: bool) -> None:
 
 
 def test_a_worker_is_reaped_with_the_signal_that_ended_it() -> None:
-    child, duties = Child(lambda: os.kill(os.getpid(), signal.SIGKILL)), Duties()
+    child, duties = Child(work=lambda: os.kill(os.getpid(), signal.SIGKILL)), Duties()
     server = taken_over(Server(child), duties)
     wait_for(child)
     server.reap_workers()
@@ -169,15 +173,14 @@ def test_giving_up_halts_gunicorn_and_says_so_once_at_most(reason: str, said: li
 
 def test_giving_up_does_not_wait_for_those_that_still_load() -> None:
     board = Board(slots=2)
-    dying, loading = Child(), Child(signal.pause)
-    row = board.rows[board.occupy()]
-    row._words[0] = loading.pid
-    assert row.state is State.STARTING
-    server = taken_over(Server(dying), Duties(reason="hopeless"), board)
-    wait_for(dying)
+    loading, ready = Child(board.occupy(), signal.pause), Child(board.occupy(), signal.pause)
+    board.rows[ready.slot].move(State.READY)
+    server = taken_over(Server(loading, ready), Duties(reason="hopeless"), board)
     with pytest.raises(HaltServer):
-        server.reap_workers()
-    assert os.waitstatus_to_exitcode(os.waitpid(loading.pid, 0)[1]) == -signal.SIGKILL
+        server.manage_workers()
+    wait_for(loading)
+    os.kill(ready.pid, signal.SIGTERM)
+    assert [exit_code(child) for child in (loading, ready)] == [-signal.SIGKILL, -signal.SIGTERM]
 
 
 def test_no_second_master_is_started() -> None:
