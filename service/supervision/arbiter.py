@@ -15,7 +15,7 @@ from gunicorn.errors import HaltServer
 
 from service.board import Board, State
 from service.supervision.breaker import GiveUp
-from service.supervision.exits import Ended
+from service.supervision.exits import Ended, Reason
 
 log = structlog.get_logger()
 
@@ -81,9 +81,10 @@ def _reap(server: Any, board: Board, duties: Duties) -> None:
             if worker is None:
                 continue  # the ops process, or, where we are process 1 of a container, anybody's orphan
             worker.tmp.close()  # the file that it touched as its heartbeat
+            # `murder_workers` aborts a worker whose heartbeat is too old, and marks it so.
+            asked = Reason.ABORTED if worker.aborted else worker.asked
             with _halting(server, board):
-                # `murder_workers` aborts a worker whose heartbeat is too old, and marks it so.
-                duties.worker_ended(Ended(pid, worker.slot, code, worker.born, was_silent=worker.aborted))
+                duties.worker_ended(Ended(pid, worker.slot, code, worker.born, asked))
 
     server.reap_workers = reap_workers
 
@@ -109,6 +110,7 @@ def _halting(server: Any, board: Board) -> Iterator[None]:
             log.critical("giving_up", reason=str(reason))
         for pid, worker in server.WORKERS.items():
             if board.rows[worker.slot].state is State.STARTING:
+                worker.asked = Reason.STOPPED
                 os.kill(pid, signal.SIGKILL)  # it serves nobody, and the end would wait until it has loaded
         raise HaltServer(None, 1) from None
 

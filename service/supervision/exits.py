@@ -31,6 +31,8 @@ IN_ORDER: Final = frozenset({Reason.STOPPED, Reason.RECYCLED})
 
 # A worker that is asked to leave before it handles signals leaves by them.
 _REQUESTS: Final = frozenset({0, -signal.SIGTERM, -signal.SIGINT, -signal.SIGQUIT})
+# For these the master sends SIGABRT, then SIGKILL; and SIGKILL to whoever still loads when it gives up.
+_BY_FORCE: Final = frozenset({Reason.ABORTED, Reason.LOAD_TIMEOUT, Reason.STOPPED})
 _BY_CODE: Final = {
     -signal.SIGKILL: Reason.KILLED,
     -signal.SIGABRT: Reason.ABORTED,
@@ -44,21 +46,23 @@ _BY_CODE: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A worker process that is gone. `code` is its exit code, or a signal as a negative number."""
+    """A worker process that is gone. `code` is its exit code, or a signal as a negative number; `asked` is why the
+    master has signalled it, if it has.
+    """
 
     pid: int
     slot: int
     code: int
     born: float  # on the monotonic clock
-    was_silent: bool = False  # the master has aborted it, because its event loop did not beat
+    asked: Reason | None = None
 
 
 def reason_of(code: int, asked: Reason | None) -> Reason:
-    """`asked` is why the master itself has signalled the worker, if it has."""
+    """`asked` is as in `Ended`; a worker may end in another way before it comes to that."""
     if code in _REQUESTS:
         return Reason.RECYCLED if asked is Reason.RECYCLED else Reason.STOPPED
-    if code < 0 and asked in (Reason.ABORTED, Reason.LOAD_TIMEOUT):
-        return asked  # SIGKILL follows where SIGABRT does not help
+    if code < 0 and asked in _BY_FORCE:
+        return asked
     return _BY_CODE.get(code, Reason.CRASHED if code < 0 else Reason.FAILED)
 
 

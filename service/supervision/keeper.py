@@ -49,8 +49,7 @@ class Keeper:
     def worker_ended(self, ended: Ended) -> None:
         """Raises GiveUp."""
         row, service, now = self._board.rows[ended.slot], self._board.service, monotonic()
-        asked = self._asked.pop(ended.pid, Reason.ABORTED if ended.was_silent else None)
-        reason = exits.reason_of(ended.code, asked)
+        reason = exits.reason_of(ended.code, self._asked.pop(ended.pid, ended.asked))
         exits.account(ended, reason, row, now)
         was_ready = row.state is not State.STARTING
         row.clear()

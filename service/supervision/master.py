@@ -1,5 +1,6 @@
 """The Gunicorn master: what it does before the first fork, around each fork, and at its end."""
 
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -78,7 +79,7 @@ class Master:
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         worker.slot = seat.board.occupy()
-        worker.born = monotonic()
+        worker.born, worker.asked = monotonic(), None
         worker.drain_seconds = self._settings.lifecycle.drain_seconds
         worker.finish_seconds = self._settings.lifecycle.finish_seconds
 
@@ -136,6 +137,11 @@ class Master:
                     f"gunicorn's {name} is {got}, the plan says {promised}: "
                     "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
                 )
+        if (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
+            raise Contradiction(
+                "gunicorn's user and group are not those of this process, to whom the service's files belong: "
+                "start the service as the user who shall run it"
+            )
 
     def _commit(self, manifest: Manifest) -> None:
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.

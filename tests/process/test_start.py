@@ -79,6 +79,10 @@ def a_command_line_that_contradicts(folder: Path, taken: str) -> tuple[dict[str,
     return {"GUNICORN_CMD_ARGS": "--workers 7"}, ["workers", "7", "2", "GUNICORN_CMD_ARGS", "ONNICORN_*"]
 
 
+def a_user_who_may_not_read_the_services_files(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
+    return {"GUNICORN_CMD_ARGS": f"--user {os.geteuid() + 1}"}, ["user", "start the service as"]
+
+
 def a_run_directory_that_is_not_there(folder: Path, taken: str) -> tuple[dict[str, str], list[str]]:
     path = str(folder / "nowhere")
     return {"ONNICORN_RUN__DIR": path}, [path, "ONNICORN_RUN__DIR", "writable"]
@@ -127,6 +131,7 @@ BAD_STARTS: list[Case] = [
     a_bad_value,
     a_value_out_of_bounds,
     a_command_line_that_contradicts,
+    a_user_who_may_not_read_the_services_files,
     a_run_directory_that_is_not_there,
     a_run_directory_that_cannot_be_written,
     a_certificate_that_is_not_there,

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from service.board import Board, State
 from service.supervision import arbiter
 from service.supervision.breaker import GiveUp
-from service.supervision.exits import Ended
+from service.supervision.exits import Ended, Reason
 
 # From Python 3.12 on; these children only leave.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
@@ -56,6 +56,7 @@ class Child:
 
     def __init__(self, slot: int = 0, work: Callable[[], None] = lambda: None, aborted: bool = False) -> None:
         self.slot, self.born, self.aborted, self.tmp = slot, 5.0, aborted, File()
+        self.asked: Reason | None = None
         self.pid = os.fork()
         if not self.pid:
             work()
@@ -119,13 +120,13 @@ def exit_code(child: Child) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
 
 
-@pytest.mark.parametrize("aborted", [False, True])
-def test_a_worker_is_reaped_with_its_exit_code(aborted: bool) -> None:
+@pytest.mark.parametrize(("aborted", "asked"), [(False, None), (True, Reason.ABORTED)])
+def test_a_worker_is_reaped_with_its_exit_code(aborted: bool, asked: Reason | None) -> None:
     child, duties = Child(aborted=aborted), Duties()
     server = taken_over(Server(child), duties)
     wait_for(child)
     server.reap_workers()
-    assert duties.ended == [Ended(child.pid, slot=0, code=9, born=5.0, was_silent=aborted)]
+    assert duties.ended == [Ended(child.pid, slot=0, code=9, born=5.0, asked=asked)]
     assert (server.WORKERS, child.tmp.closed) == ({}, True)
 
 
@@ -180,6 +181,7 @@ def test_giving_up_does_not_wait_for_those_that_still_load() -> None:
         server.manage_workers()
     wait_for(loading)
     os.kill(ready.pid, signal.SIGTERM)
+    assert (loading.asked, ready.asked) == (Reason.STOPPED, None)
     assert [exit_code(child) for child in (loading, ready)] == [-signal.SIGKILL, -signal.SIGTERM]
 
 

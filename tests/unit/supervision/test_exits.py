@@ -23,6 +23,7 @@ from service.telemetry.metrics import REGISTRY
         (-signal.SIGKILL, None, Reason.KILLED),
         (-signal.SIGKILL, Reason.RECYCLED, Reason.KILLED),
         (-signal.SIGKILL, Reason.ABORTED, Reason.ABORTED),
+        (-signal.SIGKILL, Reason.STOPPED, Reason.STOPPED),
         (-signal.SIGABRT, None, Reason.ABORTED),
         (-signal.SIGABRT, Reason.LOAD_TIMEOUT, Reason.LOAD_TIMEOUT),
         (-signal.SIGKILL, Reason.LOAD_TIMEOUT, Reason.LOAD_TIMEOUT),
