@@ -168,7 +168,7 @@ def test_a_preparation_that_hangs_ends_the_start_with_a_line_that_names_the_limi
 
 
 def test_a_load_that_hangs_ends_the_start_with_a_line_that_names_the_limit(tmp_path: Path) -> None:
-    with gated(tmp_path, **{LOAD_SECONDS: "3"}) as (service, gate):
+    with gated(tmp_path, **{LOAD_SECONDS: "5"}) as (service, gate):
         with gate.holding_one(service):
             pass
         assert exit_code(service) == 1
@@ -180,7 +180,7 @@ def test_a_load_that_hangs_ends_the_start_with_a_line_that_names_the_limit(tmp_p
 
 
 def test_a_successor_whose_load_hangs_is_replaced(tmp_path: Path) -> None:
-    with gated(tmp_path, **{LOAD_SECONDS: "3"}) as (service, gate):
+    with gated(tmp_path, **{LOAD_SECONDS: "5"}) as (service, gate):
         with gate.holding_one(service):
             pass
         service.wait_until(lambda: "0 of 1" in str(verdict(service, "/startupz")), "past the preparation")
