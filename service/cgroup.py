@@ -54,6 +54,15 @@ class Cgroup:
         v1 = [_number(self.memory_v1[0] / "memory.usage_in_bytes")]
         return next((int(value) for value in (*v2, *v1) if value is not None), None)
 
+    def working_set(self) -> int | None:
+        """Bytes that our own group uses and that the kernel cannot simply drop, as Kubernetes counts them."""
+        used = self.memory_used()
+        if used is None:
+            return None
+        v2 = _stat(self.v2[0] / "memory.stat", "inactive_file")
+        v1 = _stat(self.memory_v1[0] / "memory.stat", "total_inactive_file")
+        return max(0, used - (v2 or v1))
+
     def throttled_seconds(self) -> float:
         """How long our own group has been held back by its CPU quota, since it exists."""
         v2 = _stat(self.v2[0] / "cpu.stat", "throttled_usec") / 1e6

@@ -105,7 +105,7 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
 def check_room(weights: Weights, workers: int, cgroup: Cgroup | None = None) -> None:
     """Is there memory for more models beside those that are served? Raises DoesNotFit."""
     cgroup = cgroup or Cgroup.of_this_process()
-    limit, used = cgroup.memory_limit(), cgroup.memory_used()
+    limit, used = cgroup.memory_limit(), cgroup.working_set()
     needed = weights.shared + weights.private * workers
     if limit is not None and used is not None and needed > limit - used:
         raise DoesNotFit(

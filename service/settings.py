@@ -5,7 +5,6 @@ the start: a knob that silently does nothing is worse than none.
 """
 
 import difflib
-import ipaddress
 import json
 import os
 import re
@@ -14,34 +13,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.addresses import Address, RootPath
 from service.errors import SettingsError
 
 PREFIX: Final = "ONNICORN_"
 _MEBIBYTE: Final = 1 << 20
-
-
-def _address(text: str) -> str:
-    """`HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`, as Gunicorn reads them."""
-    if text.startswith("unix:/"):
-        return text
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > 65535:
-        raise ValueError("expected HOST:PORT, [IPV6]:PORT or unix:/PATH")
-    if host.startswith("[") and host.endswith("]"):
-        ipaddress.IPv6Address(host[1:-1])
-    elif not {":", "[", "]"}.isdisjoint(host):
-        raise ValueError(f"expected an IPv6 address in brackets: [{host}]:{port}")
-    return text
-
-
-def _root_path(text: str) -> str:
-    if text and not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", text):
-        raise ValueError("expected a path such as /models, without a slash at its end")
-    return text
 
 
 def _run_directory() -> Path:
@@ -73,7 +53,6 @@ def _separated(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()]
 
 
-Address = Annotated[str, AfterValidator(_address)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
 
 
@@ -85,7 +64,7 @@ class Http(Group):
     """The API port."""
 
     bind: Address = Field("127.0.0.1:8000", description="Where the API listens: HOST:PORT, [IPV6]:PORT or unix:/PATH.")
-    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+    root_path: RootPath = Field(
         "", description="The path prefix that an ingress puts before ours, whether it strips it or not."
     )
     metrics: bool = Field(True, description="Serve /metrics on the API port too.")
@@ -176,15 +155,20 @@ class Lifecycle(Group):
     finish_seconds: float = Field(
         30, ge=0, le=3600, description="How long requests that were admitted may go on after that."
     )
-
-    load_seconds: float = Field(
-        300, ge=1, le=86400, description="How long it may take to prepare the models, and a worker to load them."
-    )
     heartbeat_seconds: float = Field(
         30, ge=1, le=600, description="A worker whose event loop is silent for so long counts as dead."
     )
     run_seconds: float = Field(
         60, ge=1, le=3600, description="A run in a thread that takes so long is ended, or else its worker is replaced."
+    )
+    load_seconds: float = Field(
+        300, ge=1, le=86400, description="How long all models together may take to be prepared, or to load in a worker."
+    )
+    recycle_at_memory: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="The share of the container's memory limit at which the largest worker is replaced; 0 for never.",
     )
 
 

@@ -3,12 +3,19 @@
 import os
 import signal
 from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from time import monotonic, sleep
+from typing import Final
 
 import structlog
 
 from service.errors import StartError
 
 log = structlog.get_logger()
+
+# How often a child is asked whether it has ended, in seconds.
+_POLL: Final = 0.02
 
 
 def fork(name: str, work: Callable[[], None]) -> int:
@@ -31,9 +38,23 @@ def fork(name: str, work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def wait(pid: int) -> int:
-    """The exit code; a signal that ended the child is negative."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def wait(pid: int, seconds: float = inf) -> int:
+    """The exit code; a signal that ended the child is negative. Raises TimeoutError."""
+    until = monotonic() + seconds
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if monotonic() >= until:
+            raise TimeoutError
+        sleep(_POLL)
+
+
+def kill(pid: int) -> None:
+    """A child that has ended already is no error."""
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
 
 
 def is_alive(pid: int) -> bool:

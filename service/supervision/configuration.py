@@ -67,7 +67,6 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
         "pre_fork",
         "post_fork",
         "worker_exit",
-        "child_exit",
         "on_exit",
     )
     return {

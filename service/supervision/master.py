@@ -4,33 +4,29 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from time import monotonic
 from types import FrameType
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
+from service.cgroup import Cgroup
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
-from service.loading import cache_of, prepare_generation, weights
+from service.loading import cache_of, weights
 from service.plan import Plan, fit, memory_limit
-from service.rows import State
 from service.settings import Settings
-from service.supervision import child, directory, last_words, listener, ops
+from service.supervision import arbiter, child, directory, last_words, listener, ops, tls
+from service.supervision.exits import Ended
+from service.supervision.keeper import Keeper
+from service.supervision.preparation import Preparation
 from service.supervision.seat import seat
-from service.telemetry import identity, metrics
+from service.telemetry import identity
 from service.telemetry.lines import LineWriter
 from service.wishes import Wish
 
 log = structlog.get_logger()
-
-_FIRST: Final = 1  # the generation that a start prepares
-
-
-class PrepareDied(StartError):
-    """The child that checks the models was killed."""
-
-    code = "prepare_died"
 
 
 class Master:
@@ -43,15 +39,18 @@ class Master:
         self._promised = promised
         self._lines = lines
         self._ops_pid = 0
-        self._prepare_pid = 0
+        self._preparation = Preparation(settings, seat)
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
+        self._keeper = Keeper(seat.board, settings.lifecycle, Cgroup.of_this_process())
 
     def on_starting(self, server: Any) -> None:
         """Everything that can fail, before there is anything to respawn. Ends the process if it does."""
         for number in (signal.SIGTERM, signal.SIGINT):
             # Gunicorn's own handlers come after this hook, and PID 1 ignores a TERM that nobody handles.
             signal.signal(number, _leave)
+        # The models are being read; until Gunicorn handles this signal it would end us.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         try:
             self._start(server)
         except StartError as error:
@@ -63,27 +62,31 @@ class Master:
             raise
 
     def when_ready(self, server: Any) -> None:
-        """Gunicorn has no hooks for these moments, so its own methods are wrapped; each is a name of `Arbiter`."""
-        stop, manage_workers = server.stop, server.manage_workers
+        """The first worker is not forked yet."""
+        arbiter.take_over(server, seat.board, self)
 
-        def announced_stop(graceful: bool = True) -> None:
-            seat.board.service.terminating = True  # readiness turns 503 before anything else happens
-            stop(graceful)
+    def may_fork(self) -> bool:
+        return self._keeper.may_fork()
 
-        def manage_all() -> None:
-            manage_workers()  # about once a second
-            self._keep_ops(server.LISTENERS)
+    def look(self, api_listeners: list[Any]) -> None:
+        """About once a second. Raises GiveUp."""
+        self._keep_ops(api_listeners)
+        self._keeper.look()
 
-        server.stop = announced_stop
-        server.manage_workers = manage_all
-        server.handle_usr2 = _refuse_second_master
-        server.handle_hup = _reload
+    def reload(self) -> None:
+        seat.wishes.ask(Wish())
+
+    def worker_ended(self, ended: Ended) -> None:
+        """Raises GiveUp."""
+        last_words.report(seat.last_words_of(ended.slot), ended.slot, ended.pid)
+        self._keeper.worker_ended(ended)
 
     def nworkers_changed(self, server: Any, new: int, old: int | None) -> None:
         seat.board.service.workers = new
 
     def pre_fork(self, server: Any, worker: Any) -> None:
         worker.slot = seat.board.occupy()
+        worker.born, worker.asked = monotonic(), None
         worker.drain_seconds = self._settings.lifecycle.drain_seconds
         worker.finish_seconds = self._settings.lifecycle.finish_seconds
 
@@ -98,12 +101,6 @@ class Master:
     def worker_exit(self, server: Any, worker: Any) -> None:
         self._lines.stop()
 
-    def child_exit(self, server: Any, worker: Any) -> None:
-        row = seat.board.rows[worker.slot]
-        last_words.report(seat.last_words_of(worker.slot), worker.slot, worker.pid)
-        metrics.WORKER_EXITS.labels("stopped" if row.state is State.STOPPED else "died").inc()
-        row.clear()
-
     def on_exit(self, server: Any) -> None:
         self._abandon()
         if seat.directory:
@@ -111,11 +108,13 @@ class Master:
 
     def _start(self, server: Any) -> None:
         self._refuse_contradictions(server.cfg)
+        tls.check(server.cfg)
         with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")
         self._ops_listener = ops_listener
         self._ops_pid = self._fork_ops([])
-        manifest = self._prepare_first_generation()
+        manifest = self._preparation.run()
+        self._commit(manifest)
         self._fit(server, manifest)
 
     def _fork_ops(self, api_listeners: list[Any]) -> int:
@@ -145,25 +144,20 @@ class Master:
                     f"gunicorn's {name} is {got}, the plan says {promised}: "
                     "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
                 )
+        if (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
+            raise Contradiction(
+                "gunicorn's user and group are not those of this process, to whom the service's files belong: "
+                "start the service as the user who shall run it"
+            )
 
-    def _prepare_first_generation(self) -> Manifest:
-        """In a child: the master never loads a model, so that it stays small and free of threads."""
-        self._prepare_pid = child.fork("prepare", self._prepare)
-        code = child.wait(self._prepare_pid)
-        self._prepare_pid = 0
-        if code == 1:
-            raise SystemExit(1)  # the child has said why
-        if code:
-            raise PrepareDied(f"checking the models was ended by signal {-code}; if that is 9, memory is too small")
-        manifest = Manifest.read(seat.manifest_of(_FIRST))
+    def _commit(self, manifest: Manifest) -> None:
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
         for prepared in (entry.prepared for entry in manifest.entries if entry.prepared):
             with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
                 self._holds.append(Hold(prepared))
         cache_of(self._settings).prune()
         seat.board.service.text = ""
-        seat.board.service.commit(_FIRST, len(manifest.entries))
-        return manifest
+        seat.board.service.commit(manifest.generation, len(manifest.entries))
 
     def _fit(self, server: Any, manifest: Manifest) -> None:
         """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
@@ -173,38 +167,16 @@ class Master:
             # The setting is what Gunicorn would go back to, the attribute what it works by.
             server.cfg.set("workers", plan.workers)
             server.num_workers = plan.workers
-            manifest.model_copy(update={"intra_op_threads": plan.intra_op_threads}).write(seat.manifest_of(_FIRST))
-
-    def _prepare(self) -> None:
-        def progress(note: str) -> None:
-            seat.board.service.text = note
-
-        # It shall not slow down what else runs here; a group of its own keeps a terminal's Ctrl-C away from it.
-        os.nice(10)
-        os.setpgid(0, 0)
-
-        prepare_generation(self._settings, _FIRST, progress=progress).write(seat.manifest_of(_FIRST))
+            changed = manifest.model_copy(update={"intra_op_threads": plan.intra_op_threads})
+            changed.write(seat.manifest_of(manifest.generation))
 
     def _abandon(self) -> None:
         """End the children that are not Gunicorn's workers."""
         if self._ops_listener:
             self._ops_listener.close()
-        for pid in filter(None, (self._prepare_pid, self._ops_pid)):
-            try:
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
-            except (ProcessLookupError, ChildProcessError):
-                pass  # it had ended by itself
-
-
-def _reload() -> None:
-    """Gunicorn would replace all workers at once, and the service would be gone if the new ones cannot start."""
-    seat.wishes.ask(Wish())
-
-
-def _refuse_second_master() -> None:
-    """SIGUSR2 makes Gunicorn start a second master on the same ports, which would not know our board."""
-    log.warning("signal_ignored", signal="USR2", reason="a service is replaced by a rollout, not in place")
+        self._preparation.end()
+        if self._ops_pid:
+            child.kill(self._ops_pid)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

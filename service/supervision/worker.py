@@ -15,8 +15,8 @@ from service.supervision.connection import Connection
 from service.supervision.seat import seat
 from service.supervision.server import WorkerServer
 
-# The exit code of a worker with a thread that does not end (EX_SOFTWARE).
-_STUCK: Final = 70
+# The exit code of a worker with a thread that does not end.
+_STUCK: Final = os.EX_SOFTWARE
 
 
 class Worker(UvicornWorker):

@@ -58,11 +58,24 @@ LOOP_LAG: Final = _histogram(
     "event_loop_lag_seconds", "How late a worker's event loop was, looked at five times a second.", (), _LAGS
 )
 RELOADS: Final = _counter("reloads", "Reloads that ended; outcome is committed, refused or aborted.", ("outcome",))
-WORKER_EXITS: Final = _counter("worker_exits", "Workers that ended; reason is stopped (in order) or died.", ("reason",))
+WORKER_EXITS: Final = _counter(
+    "worker_exits",
+    "Workers that ended: in order (stopped, recycled), by a signal (killed, aborted, crashed), before they were ready "
+    "(load_timeout, boot_failed), because a run did not end (stuck), or by another exit code (failed).",
+    ("reason",),
+)
 
-# What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest and the cgroup.
+# What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest, /proc and the cgroup.
 READ_AT_SCRAPE: Final = {
     f"{PREFIX}_workers": ("gauge", "Workers by state.", ("state",)),
+    f"{PREFIX}_worker_cpu_seconds": (
+        "gauge",
+        "CPU time of the process that holds the worker's slot now; a successor begins at 0.",
+        ("worker",),
+    ),
+    f"{PREFIX}_worker_resident_bytes": ("gauge", "Memory of the worker, prepared models included.", ("worker",)),
+    f"{PREFIX}_worker_private_bytes": ("gauge", "Memory of the worker that is no mapped file.", ("worker",)),
+    f"{PREFIX}_worker_open_files": ("gauge", "Open files and connections of the worker.", ("worker",)),
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
     f"{PREFIX}_build_info": (
         "gauge",

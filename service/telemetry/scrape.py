@@ -1,7 +1,8 @@
-"""What a scraper gets: the sum over all processes, and what is read from the board and the cgroup at that moment."""
+"""What a scraper gets: the sum over all processes, and what the board, /proc and the cgroup say at that moment."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.board import Board
 from service.cgroup import Cgroup
+from service.process import Usage, usage_of
 from service.rows import State
 from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY
 
@@ -54,11 +56,19 @@ class _Moment(Collector):
     def collect(self) -> Iterator[Metric]:
         states = [worker.state for worker in self._board.workers()]
         yield _family("workers", *(((state.name,), states.count(state.name)) for state in _SHOWN_STATES))
+        yield from self._processes()
         yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in self._served()))
         yield _family("build_info", (self._build, 1))
         yield _family("cpu_throttled_seconds", ((), self._cgroup.throttled_seconds()))
         memory = (("used", self._cgroup.memory_used()), ("limit", self._cgroup.memory_limit()))
         yield _family("memory_bytes", *(((kind,), value) for kind, value in memory if value is not None))
+
+    def _processes(self) -> Iterator[Metric]:
+        """What each worker's process uses now. Series are named by slots, so they stay few whoever dies."""
+        used = [(str(worker.slot), usage_of(worker.pid)) for worker in self._board.workers() if worker.pid]
+        for field in fields(Usage):
+            values = (((slot,), getattr(usage, field.name)) for slot, usage in used if usage)
+            yield _family(f"worker_{field.name}", *values)
 
 
 def _family(name: str, *samples: tuple[tuple[str, ...], float]) -> Metric:

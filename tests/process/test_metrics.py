@@ -153,7 +153,7 @@ def test_counters_survive_killed_workers_and_their_slots_and_files_are_used_agai
             now = scraped(service.ops, "counter", "histogram")
             assert {key: (was, now.get(key)) for key, was in before.items() if now.get(key, -1) < was} == {}
             assert (now[INFERRED], now[ANSWERED]) == (20 + 20 * killed, 20 + 20 * killed)
-            assert now[series("worker_exits_total", reason="died")] == killed
+            assert now[series("worker_exits_total", reason="killed")] == killed
             assert metric_files(service) >= files
             before = now
         owners = {name.removesuffix(".db").rpartition("_")[2] for name in metric_files(service)}

@@ -18,11 +18,11 @@ PROBES = ("/livez", "/startupz", "/readyz")
 
 
 @contextmanager
-def gated(folder: Path) -> Iterator[tuple[Service, Gate]]:
+def gated(folder: Path, **environment: str) -> Iterator[tuple[Service, Gate]]:
     """One worker, whose models wait at the gate when they are prepared and when the worker loads them."""
     repository = serve_double(folder)
     gate = Gate(golden_file(repository))
-    with launched(repository, folder, ONNICORN_RUNTIME__WORKERS="1") as service:
+    with launched(repository, folder, ONNICORN_RUNTIME__WORKERS="1", **environment) as service:
         yield service, gate
 
 
@@ -154,6 +154,9 @@ def test_a_worker_that_stands_still_for_too_long_is_replaced(tmp_path: Path) -> 
         with stopped(stuck):
             service.wait_until(lambda: service.workers().get(0, stuck) != stuck, "served by a new worker")
         assert doubled(service) == TWOS
+        (record,) = [record for record in service.records() if record["event"] == "worker_exited"]
+    assert (record["worker_pid"], record["reason"]) == (stuck, "aborted")
+    assert record["silent_seconds"] > 2
 
 
 def test_a_service_whose_workers_all_stand_still_for_too_long_is_not_live(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def test_a_worker_whose_run_cannot_be_ended_finishes_its_other_requests_and_is_r
         service.wait_until(lambda: service.workers().get(0, before) != before, "served by a new worker")
         assert doubled(service) == TWOS
     assert (record["level"], record["model"], record["version"], record["pid"]) == ("error", "crowd", 1, before)
-    assert f"Worker (pid:{before}) exited with code 70." in [record["event"] for record in service.records()]
+    ends = {each["worker_pid"]: each["reason"] for each in service.records() if each["event"] == "worker_exited"}
+    assert ends[before] == "stuck"
 
 
 def test_a_run_that_does_not_end_does_not_hold_up_a_quick_end(tmp_path: Path) -> None:

@@ -108,6 +108,37 @@ def test_the_memory_used_is_that_of_our_own_group(
 
 
 @pytest.mark.parametrize(
+    ("membership", "files", "size"),
+    [
+        pytest.param(
+            V2_NESTED, {"pod/box/memory.current": "70", "pod/box/memory.stat": "anon 9\ninactive_file 30"}, 40, id="v2"
+        ),
+        pytest.param(
+            V1_NESTED,
+            {
+                "memory/pod/box/memory.usage_in_bytes": "80",
+                "memory/pod/box/memory.stat": "inactive_file 1\ntotal_inactive_file 30",
+            },
+            50,
+            id="v1",
+        ),
+        pytest.param(V2_NESTED, {"pod/box/memory.current": "70"}, 70, id="no statistics"),
+        pytest.param(
+            V2_NESTED,
+            {"pod/box/memory.current": "20", "pod/box/memory.stat": "inactive_file 30"},
+            0,
+            id="read too late",
+        ),
+        pytest.param("", {}, None, id="nothing"),
+    ],
+)
+def test_the_working_set_is_what_cannot_simply_be_dropped(
+    tmp_path: Path, membership: str, files: dict[str, str], size: int | None
+) -> None:
+    assert cgroup(tmp_path, membership, files).working_set() == size
+
+
+@pytest.mark.parametrize(
     ("membership", "files", "seconds"),
     [
         pytest.param(V2_NESTED, {"pod/box/cpu.stat": "usage_usec 9\nthrottled_usec 2500000"}, 2.5, id="v2"),
@@ -138,5 +169,5 @@ def test_our_groups_are_listed_from_ours_to_the_root(tmp_path: Path) -> None:
 
 def test_this_machine_can_be_asked() -> None:
     found = Cgroup.of_this_process()
-    answers = (found.cpus(), found.memory_limit(), found.memory_used(), found.throttled_seconds())
+    answers = (found.cpus(), found.memory_limit(), found.memory_used(), found.working_set(), found.throttled_seconds())
     assert all(answer is None or answer >= 0 for answer in answers)

@@ -16,7 +16,9 @@ Rule = Callable[[str, str], Iterator[str]]
 FLOORS = {
     "": -1,
     "errors": 0,
-    **dict.fromkeys(("tensors", "deadline", "elements", "settings", "plan", "cgroup", "memory"), 1),
+    **dict.fromkeys(
+        ("tensors", "deadline", "elements", "settings", "plan", "cgroup", "memory", "process", "addresses"), 1
+    ),
     **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
     **dict.fromkeys(("dataplane", "loading", "staging", "watchdog"), 3),

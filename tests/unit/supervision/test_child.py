@@ -92,3 +92,18 @@ def test_a_child_is_alive_until_it_is_waited_for() -> None:
     assert child.is_alive(pid)
     child.wait(pid)
     assert not child.is_alive(pid)
+
+
+def test_nobody_waits_for_a_child_for_longer_than_he_says() -> None:
+    pid = child.fork("worker-7", signal.pause)
+    with pytest.raises(TimeoutError):
+        child.wait(pid, seconds=0)
+    child.kill(pid)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(pid, 0)
+
+
+def test_a_child_that_has_ended_may_be_killed_again() -> None:
+    pid = child.fork("worker-7", nothing)
+    child.wait(pid)
+    child.kill(pid)

@@ -20,11 +20,11 @@ def worker(slot, requests):
     if not pid:
         identity.become(f"worker-{slot}")
         PENDING.labels("cat").set(requests)
-        WORKER_EXITS.labels("died").inc(requests)
+        WORKER_EXITS.labels("killed").inc(requests)
         os._exit(0)
     assert os.waitpid(pid, 0) == (pid, 0)
 
-WORKER_EXITS.labels("died").inc(100)
+WORKER_EXITS.labels("killed").inc(100)
 for slot, requests in ((0, 1), (1, 2), (0, 4)):
     worker(slot, requests)
 print(*sorted(file.name for file in directory.iterdir()))
@@ -44,4 +44,4 @@ def test_a_successor_goes_on_in_the_files_of_its_slot(tmp_path: Path) -> None:
         for process in ("master", "worker-0", "worker-1")
         if (kind, process) != ("gauge_sum", "master")
     ]
-    assert lines == 'onnicorn_inference_pending{model="cat"} 6.0 onnicorn_worker_exits_total{reason="died"} 107.0'
+    assert lines == 'onnicorn_inference_pending{model="cat"} 6.0 onnicorn_worker_exits_total{reason="killed"} 107.0'

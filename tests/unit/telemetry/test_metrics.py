@@ -23,6 +23,10 @@ DECLARED = {
 }
 READ = {
     "onnicorn_workers": ("gauge", ("state",)),
+    "onnicorn_worker_cpu_seconds": ("gauge", ("worker",)),
+    "onnicorn_worker_resident_bytes": ("gauge", ("worker",)),
+    "onnicorn_worker_private_bytes": ("gauge", ("worker",)),
+    "onnicorn_worker_open_files": ("gauge", ("worker",)),
     "onnicorn_model_info": ("gauge", (*MODEL, "digest")),
     "onnicorn_build_info": ("gauge", ("version", "onnxruntime", "python")),
     "onnicorn_cpu_throttled_seconds": ("counter", ()),

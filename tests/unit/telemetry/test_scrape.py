@@ -17,6 +17,7 @@ from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
 from service.telemetry.scrape import Scrape, Served
 
 SERVED = [("cat", 1, "abc"), ("cat", 2, "def")]
+USED = ("cpu_seconds", "resident_bytes", "private_bytes", "open_files")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 Samples = dict[tuple[str, ...], float]
@@ -27,6 +28,7 @@ def a_board() -> Board:
     board = Board(slots=4)
     for _ in range(3):
         board.rows[board.occupy()].move(State.READY)
+    board.rows[1].adopt()  # this very process
     board.rows[2].move(State.DRAINING)
     return board
 
@@ -55,6 +57,9 @@ def test_the_moment_is_read() -> None:
     assert min(memory.values(), default=1) > 0
     [throttled] = found.pop("onnicorn_cpu_throttled_seconds").values()
     assert throttled >= 0
+    used = {name: found.pop(f"onnicorn_worker_{name}") for name in USED}
+    assert {name: list(by_worker) for name, by_worker in used.items()} == {name: [("1",)] for name in USED}
+    assert min(value for by_worker in used.values() for value in by_worker.values()) > 0
     assert found == {
         "onnicorn_workers": {("STARTING",): 0, ("READY",): 2, ("DRAINING",): 1, ("STOPPED",): 0},
         "onnicorn_model_info": {("cat", "1", "abc"): 1, ("cat", "2", "def"): 1},
