@@ -60,6 +60,12 @@ class Seat:
         assert self.directory is not None
         return self.directory / f"generation-{generation}.json"
 
+    def manifests(self) -> list[Path]:
+        """Those of all generations, the newest last."""
+        assert self.directory is not None
+        files = self.directory.glob("generation-*.json")
+        return sorted(files, key=lambda file: int(file.stem.removeprefix("generation-")))
+
     @property
     def wishes(self) -> Wishes:
         assert self.directory is not None

@@ -28,8 +28,10 @@ _MOST_ROWS: Final = 64
 _TRIES: Final = 5
 # A model that is so slow that measuring would hold up the start is measured no further.
 _BUDGET_SECONDS: Final = 0.5
+# What each run costs besides, in the thread and on the event loop; more rows share it.
+RUN_SECONDS: Final = 100e-6
 # More rows have to bring more than this; fewer rows are sooner done.
-_GAIN: Final = 0.95
+_GAIN: Final = 0.97
 # Kernels sum in another order for another number of rows; a model whose rows really mix differs by much more.
 _ROW_TOLERANCE: Final = 1e-3
 # Their cost, or the size of what comes out, depends on the values that come in.
@@ -105,8 +107,9 @@ def best_rows(run: Run, row: Tensors) -> int:
             seconds = _fastest(run, repeat(row, rows), _BUDGET_SECONDS)
         except InferenceFailed:
             break  # some graphs have a limit of their own
-        if seconds / rows < best_cost * _GAIN:
-            best, best_cost = rows, seconds / rows
+        cost = (seconds + RUN_SECONDS) / rows
+        if cost < best_cost * _GAIN:
+            best, best_cost = rows, cost
         spent += seconds * _TRIES
         rows *= 2
     return best

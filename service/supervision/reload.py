@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -25,10 +25,10 @@ from service.engine.manifest import Entry, Manifest
 from service.loading import cache_of, succeed, weights
 from service.outcomes import Outcome, Reason
 from service.plan import DoesNotFit, check_room
-from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision import successor
+from service.supervision.rollcall import Aborted, Refused, RollCall
 from service.telemetry import metrics
 from service.wishes import Wish
 
@@ -36,20 +36,6 @@ log = structlog.get_logger()
 
 _LOOK_SECONDS: Final = 0.02
 _KEPT_MANIFESTS: Final = 2
-# One worker may die while it stages, as it may at any time; two have died of it.
-_MOST_DEATHS: Final = 1
-
-
-class Refused(Exception):
-    """The new generation cannot be served."""
-
-    def __init__(self, *reasons: Reason) -> None:
-        super().__init__(*reasons)
-        self.reasons = reasons
-
-
-class Aborted(Refused):
-    """The reload was called off for a reason that lies outside of the models."""
 
 
 class Coordinator:
@@ -90,10 +76,16 @@ class Coordinator:
         try:
             await self._reload(wish)
         except Refused as refusal:
-            self._service.target = self._service.generation
-            result = "aborted" if isinstance(refusal, Aborted) else "refused"
-            return Outcome(result=result, generation=self._service.generation, reasons=refusal.reasons)
+            return self._call_off("aborted" if isinstance(refusal, Aborted) else "refused", refusal.reasons)
+        except Exception:
+            # To die of it would mean to try it again, for ever: the wish is still there for a successor.
+            log.exception("reload_failed", wish=wish.kind, model=wish.model)
+            return self._call_off("aborted", (Reason(text="the reload has failed; the log says why"),))
         return Outcome(result="committed", generation=self._service.generation)
+
+    def _call_off(self, result: Literal["refused", "aborted"], reasons: tuple[Reason, ...]) -> Outcome:
+        self._service.target = self._service.generation
+        return Outcome(result=result, generation=self._service.generation, reasons=reasons)
 
     def _with_standing(self, outcome: Outcome, wish: Wish) -> Outcome:
         """A model is cleared by a reload that has read it again."""
@@ -115,7 +107,7 @@ class Coordinator:
         manifest.write(self._seat.manifest_of(manifest.generation))
         await self._stage(manifest.generation)
         self._service.commit(manifest.generation, len(manifest.entries))
-        self._clean(manifest)
+        await asyncio.to_thread(self._clean, manifest)
 
     async def _prepare(self, wish: Wish, committed: Manifest, number: int) -> Manifest:
         """Raises Refused where a model was refused, unless that is tolerated."""
@@ -155,23 +147,7 @@ class Coordinator:
     async def _stage(self, generation: int) -> None:
         """Until every worker has it."""
         self._service.target = generation
-        workers: set[int] = set()
-        deaths = 0
-
-        def all_have() -> bool:
-            nonlocal workers, deaths
-            rows = [row for row in self._seat.board.occupied() if row.state is not State.STOPPED]
-            for row in rows:
-                if row.refused == generation:
-                    raise Refused(Reason(text=row.text))
-            pids = {row.pid for row in rows if row.pid}
-            deaths += len(workers - pids)
-            workers = pids
-            if deaths > _MOST_DEATHS:
-                raise Aborted(Reason(text=f"{deaths} workers have died while they loaded the models"))
-            return bool(rows) and all(row.staged >= generation for row in rows)
-
-        await self._until(all_have, "loading the models in every worker")
+        await self._until(RollCall(self._seat.board, generation).is_complete, "loading the models in every worker")
 
     async def _until(self, is_done: Callable[[], bool], what: str) -> None:
         """Raises Aborted when the service ends meanwhile, or when it takes too long."""
@@ -207,8 +183,7 @@ class Coordinator:
         wanted = {entry.prepared for entry in committed.entries}
         self._holds = {prepared: hold for prepared, hold in self._holds.items() if prepared in wanted}
         cache_of(self._settings).prune()
-        manifests = [self._seat.manifest_of(number) for number in range(1, committed.generation)]
-        for manifest in [file for file in manifests if file.exists()][: -_KEPT_MANIFESTS + 1]:
+        for manifest in self._seat.manifests()[:-_KEPT_MANIFESTS]:
             manifest.unlink(missing_ok=True)
 
 

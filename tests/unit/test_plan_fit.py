@@ -1,11 +1,12 @@
 """A plan meets the memory that there is: it is kept, made smaller, or refused, and says why."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from service.cgroup import Cgroup
-from service.plan import DoesNotFit, Plan, Weights, fit, memory_limit
+from service.plan import DoesNotFit, Plan, Weights, check_room, fit, memory_limit
 
 MEBIBYTE = 1 << 20
 BASE, EACH = 64, 40
@@ -113,3 +114,35 @@ def test_parts_of_a_mebibyte_count_as_a_whole_one_for_people_only() -> None:
 
 def test_the_limit_is_the_containers() -> None:
     assert memory_limit() == Cgroup.of_this_process().memory_limit()
+
+
+def container(tmp_path: Path, used: int, inactive: int = 0, limit: str = "1000") -> Cgroup:
+    """A control group of version 2 in which so many MiB are in use; the limit is in MiB too."""
+    (tmp_path / "memory.max").write_text(limit if limit == "max" else str(int(limit) * MEBIBYTE))
+    (tmp_path / "memory.current").write_text(str(used * MEBIBYTE))
+    (tmp_path / "memory.stat").write_text(f"inactive_file {inactive * MEBIBYTE}\n")
+    (tmp_path / "self").write_text("0::/\n")
+    return Cgroup.of_this_process(tmp_path, tmp_path / "self")
+
+
+@pytest.mark.parametrize(
+    ("models", "used", "inactive"),
+    [
+        pytest.param(weights(), 1000, 0, id="nothing new"),
+        pytest.param(weights(shared=100), 900, 0, id="just enough"),
+        pytest.param(weights(shared=100), 1000, 100, id="cached files make room"),
+        pytest.param(weights(private=25), 900, 0, id="a copy for each worker"),
+    ],
+)
+def test_new_models_fit_beside_the_old_ones(models: Weights, used: int, inactive: int, tmp_path: Path) -> None:
+    check_room(models, 4, container(tmp_path, used, inactive))
+
+
+def test_without_a_limit_there_is_room(tmp_path: Path) -> None:
+    check_room(weights(shared=100_000), 4, container(tmp_path, 900, limit="max"))
+
+
+@pytest.mark.parametrize("models", [weights(shared=101), weights(private=26)])
+def test_new_models_that_do_not_fit_beside_the_old_ones_are_refused(models: Weights, tmp_path: Path) -> None:
+    with pytest.raises(DoesNotFit, match=r"of 1000 MiB 100 MiB are left: raise the container's memory limit"):
+        check_room(models, 4, container(tmp_path, 900))

@@ -1,0 +1,84 @@
+"""A glance at a repository: whatever a deployment does to it makes it look different."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.supervision.watch import look_at, watch
+from service.wishes import Wish, Wishes
+from tests.unit.loop import until
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """As Kubernetes mounts one: the model lies behind two links."""
+    for version in ("one", "two"):
+        (tmp_path / "models" / version / "cat").mkdir(parents=True)
+        (tmp_path / "models" / version / "cat" / "model.onnx").write_text("cat")
+    (tmp_path / "models" / "..data").symlink_to("one")
+    (tmp_path / "models" / "cat").symlink_to("..data/cat")
+    return tmp_path / "models"
+
+
+def swap_link(repository: Path) -> None:
+    (repository / "..new").symlink_to("two")
+    (repository / "..new").rename(repository / "..data")
+
+
+def write_more(repository: Path) -> None:
+    (repository / "one" / "cat" / "model.onnx").write_text("a larger cat")
+
+
+def write_anew(repository: Path) -> None:
+    file = repository / "one" / "cat" / "model.onnx"
+    before = file.stat()
+    (repository / "one" / "draft").write_text("dog")
+    (repository / "one" / "draft").rename(file)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def take_away(repository: Path) -> None:
+    (repository / "one" / "cat" / "model.onnx").unlink()
+
+
+@pytest.mark.parametrize("change", [swap_link, write_more, write_anew, take_away])
+def test_a_change_is_seen(change: Callable[[Path], None], repository: Path) -> None:
+    before = look_at(repository)
+    assert look_at(repository) == before
+    change(repository)
+    assert look_at(repository) != before
+
+
+def test_a_repository_that_is_one_file_or_gone_can_be_looked_at(tmp_path: Path) -> None:
+    file = tmp_path / "cat.onnx"
+    assert look_at(file) == frozenset()
+    file.write_text("cat")
+    before = look_at(file)
+    file.write_text("dog!")
+    assert before != look_at(file) != frozenset()
+
+
+def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: Path) -> None:
+    wishes = Wishes(tmp_path / "wishes")
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(watch(repository, 0.001, wishes))
+        await until_looked(repository)
+        (repository / "dog").write_text("dog")
+        await until(lambda: wishes.after(0))
+        await until_looked(repository)
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    asyncio.run(scenario())
+    assert wishes.after(0) == (Wish(), len(Wish().model_dump_json()) + 1)
+
+
+async def until_looked(repository: Path) -> None:
+    """Long enough for the watch, which takes its glances in the same threads, to have taken some."""
+    for _ in range(20):
+        await asyncio.to_thread(look_at, repository)
+        await asyncio.sleep(0.001)
