@@ -111,7 +111,10 @@ def test_a_run_that_cannot_be_ended_makes_its_worker_one_to_replace(let_pass: Pa
             let_pass(10)
             dog.look()
     assert seat.is_stuck
-    assert [(record["event"], record["seconds"]) for record in records] == [("run_terminated", 10), ("run_stuck", 20)]
+    assert [(record["event"], int(record["seconds"])) for record in records] == [
+        ("run_terminated", 10),
+        ("run_stuck", 20),
+    ]
 
 
 def test_what_still_runs_at_the_end_is_terminated_without_a_word(records: list[EventDict]) -> None:

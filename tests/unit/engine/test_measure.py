@@ -168,7 +168,7 @@ def test_a_model_is_predictable_when_nothing_but_its_rows_varies(
         pytest.param(lambda rows: max(rows, 8), 8, id="up to eight are free"),
         pytest.param(lambda rows: rows if rows == 1 else rows * 0.98, 1, id="too little is won"),
         pytest.param(lambda rows: rows if rows == 1 else rows * 0.96, 2, id="enough is won"),
-        pytest.param(lambda rows: 14 if rows == 4 else rows + 1, 16, id="four are an exception"),
+        pytest.param(lambda rows: 14 if rows == 4 else rows + 1, 64, id="four are an exception"),
     ],
 )
 def test_the_best_batch_is_the_one_whose_rows_cost_least(
@@ -244,6 +244,7 @@ def test_a_run_that_is_far_too_long_for_the_event_loop_is_not_repeated(machine: 
 
 INSTANT, SLOW = Fraction(0), MILLISECOND
 TOGETHER = Findings(together=True, batch_rows=64)
+INLINE = Findings(together=True, batch_rows=64, inline_rows=64)
 NO_ROWS: Json = {"x": {"shape": [0, 4]}}
 
 
