@@ -38,6 +38,14 @@ def others_hold_fewer(board: Board, own: WorkerRow) -> bool:
     )
 
 
+def others_are_ready(board: Board, own: WorkerRow) -> bool:
+    """Is there a ready worker besides us, with a loop that beats?"""
+    return any(
+        row.state is State.READY and row.pid != own.pid and row.silent_seconds < _FRESH_SECONDS
+        for row in board.occupied()
+    )
+
+
 class Acceptor:
     """Takes connections from one listening socket, in place of the event loop's own server."""
 

@@ -3,8 +3,8 @@
 On its way out a worker passes through these steps, each with the promise that it keeps:
 
     asked      for `drain_seconds` every answer says `Connection: close`; what idle, silent or half-sent connections
-               send is answered. If the whole service ends, listeners stay open: balancers need time to notice. If only
-               this worker ends, it leaves what is new to its siblings.
+               send is answered. Listeners stay open: balancers need time to notice that the service ends. If only
+               this worker ends, it leaves what is new to its siblings, where there are any.
     refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining`
     goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST
     finishing  what was admitted ends
@@ -29,7 +29,7 @@ from uvicorn.server import Server
 from service.errors import Draining
 from service.rows import State
 from service.seat import Seat
-from service.supervision.accept import Acceptor, others_hold_fewer
+from service.supervision.accept import Acceptor, others_are_ready, others_hold_fewer
 from service.supervision.connection import Connection
 from service.web.middleware import Accounting, LastResort
 
@@ -85,9 +85,8 @@ class WorkerServer(Server):
         if self.lifespan.should_exit:
             await self._refuse_start()
         _spare_the_collector()
-        board, row = self._seat.board, self._seat.row
         self._acceptors = [
-            Acceptor(listener, self._make_connection, lambda: others_hold_fewer(board, row), self.config.ssl)
+            Acceptor(listener, self._make_connection, self._leaves_to_others, self.config.ssl)
             for listener in sockets or []
         ]
         self.started = True
@@ -103,8 +102,10 @@ class WorkerServer(Server):
     async def on_tick(self, counter: int) -> bool:
         # The base class does so once a second at most, which is too seldom for a heartbeat of one.
         await self._notify()
-        if await super().on_tick(counter) or self._seat.is_stuck:
-            self._leave()  # the limit of requests is reached, or a thread never ends
+        if await super().on_tick(counter) and self._may_leave():
+            self._leave()  # the limit of requests is reached
+        if self._seat.is_stuck:
+            self._leave()  # a thread never ends
         if os.getppid() != self._master:
             self._quick = True  # nobody is left to replace us, or to stop us: an orphan must not serve
             self._leave()
@@ -148,6 +149,18 @@ class WorkerServer(Server):
 
         return Connection(self.config, self.server_state, self.lifespan.state, on_count=count)
 
+    def _leaves_to_others(self) -> bool:
+        """Once the whole service ends we take whatever comes; if only we do, what nobody else is there for."""
+        board, row = self._seat.board, self._seat.row
+        if self._asked is None:
+            return others_hold_fewer(board, row)
+        return not board.service.terminating and others_are_ready(board, row)
+
+    def _may_leave(self) -> bool:
+        """Workers that started together reach their limits together; they go one after the other."""
+        board = self._seat.board
+        return sum(row.state is State.READY for row in board.occupied()) >= board.service.workers
+
     def _leave(self) -> None:
         """Every answer from now on is its connection's last."""
         if self._asked is not None:
@@ -164,9 +177,6 @@ class WorkerServer(Server):
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         for connection in self._connections():
             connection.answer_last()
-        if not self._seat.board.service.terminating:
-            for acceptor in self._acceptors:
-                acceptor.close()
         log.info("draining", connections=len(self.server_state.connections), quick=self._quick)
 
     async def _stop_accepting(self, listeners: Iterable[socket.socket]) -> None:
