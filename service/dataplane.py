@@ -12,6 +12,7 @@ import structlog
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.engine.runs import Runs
+from service.errors import ModelNotReady
 from service.scheduling.batcher import Batcher
 from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
@@ -93,11 +94,13 @@ class Lane:
             self.close()
 
     async def infer(self, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
-        """Raises SignatureMismatch before anything is run, InferenceFailed from a run."""
+        """Raises SignatureMismatch or ModelNotReady before anything is run, InferenceFailed from a run."""
         rows = self.model.check(tensors)
         names = tuple([spec.name for spec in outputs])
         if rows <= self._inline_rows:
             return self._run_inline(tensors, names, rows)
+        if self._runs.is_stuck(self.model.name, self.model.version):
+            raise ModelNotReady(self.model.name, "a run of it does not end, and its worker is being replaced")
         call = _Call(tensors, names, rows)
         key = (names, self.model.batch_key(tensors))
         with self._pending():
@@ -169,12 +172,18 @@ class Dataplane:
         self._staged: dict[int, Catalogue] = {}
         self._lanes: dict[Model, Lane] = {}
         self._ending: set[Lane] = set()
+        self._garbage: list[Model] = []
 
     @property
     def catalogue(self) -> Catalogue:
         """What is served at this moment."""
         if self._committed() != self._catalogue.generation:
             self._switch()
+        return self._catalogue
+
+    @property
+    def last_served(self) -> Catalogue:
+        """The same without changing over, which only the event loop may do: for other threads."""
         return self._catalogue
 
     @property
@@ -193,7 +202,13 @@ class Dataplane:
 
     def unstage(self, generation: int) -> None:
         """It will not be committed."""
-        self._staged.pop(generation, None)
+        catalogue = self._staged.pop(generation)
+        self._garbage += [model for model in catalogue.models if model not in self._lanes]
+
+    def take_garbage(self) -> list[Model]:
+        """Models that are not served any more. To free a large one takes long: whoever drops the list does it."""
+        garbage, self._garbage = self._garbage, []
+        return garbage
 
     def resolve(self, name: str, version: str | None = None) -> Model:
         """Raises ModelNotFound, VersionNotFound, ModelNotReady."""
@@ -223,4 +238,8 @@ class Dataplane:
             lane.retire()
 
     def _make_lane(self, model: Model) -> Lane:
-        return Lane(model, self._batching, self._observer, self.runs, self._ending.discard)
+        return Lane(model, self._batching, self._observer, self.runs, self._lane_ended)
+
+    def _lane_ended(self, lane: Lane) -> None:
+        self._ending.discard(lane)
+        self._garbage.append(lane.model)

@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
 _PREFIX: Final = "reload-"
 # Whoever waits for one reads it within milliseconds; only the last one is of interest for longer.
 _KEPT: Final = 8
+
+
+Result = Literal["committed", "refused", "aborted"]
+RESULTS: Final[tuple[Result, ...]] = get_args(Result)
 
 
 class Reason(BaseModel):
@@ -24,6 +28,10 @@ class Reason(BaseModel):
     text: str
     is_missing: bool = False
 
+    def of(self, model: str) -> "Reason":
+        """The same about this model, where it names none."""
+        return self if self.name else self.model_copy(update={"name": model})
+
     def __str__(self) -> str:
         return f"model {self.name!r}: {self.text}" if self.name else self.text
 
@@ -37,7 +45,7 @@ class Outcome(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    result: Literal["committed", "refused", "aborted"]
+    result: Result
     generation: int
     reasons: tuple[Reason, ...] = ()
     standing: tuple[Reason, ...] = ()

@@ -159,6 +159,7 @@ class ServiceRow(Row):
     def commit(self, generation: int, models: int) -> None:
         """From this store on, every request that any worker admits is answered by that generation."""
         self._words[2] = models
+        self._words[8] = max(generation, self._words[8])
         self._words[6] = generation
         self._words[1] = generation
 
@@ -179,6 +180,15 @@ class ServiceRow(Row):
     @target.setter
     def target(self, generation: int) -> None:
         self._words[6] = generation
+
+    @property
+    def last_number(self) -> int:
+        """The highest number that a generation has been given, committed or not: none is used twice."""
+        return self._words[8]
+
+    @last_number.setter
+    def last_number(self, generation: int) -> None:
+        self._words[8] = generation
 
     @property
     def reloads(self) -> int:

@@ -61,10 +61,9 @@ class Seat:
         return self.directory / f"generation-{generation}.json"
 
     def manifests(self) -> list[Path]:
-        """Those of all generations, the newest last."""
+        """Those of all generations that are still there."""
         assert self.directory is not None
-        files = self.directory.glob("generation-*.json")
-        return sorted(files, key=lambda file: int(file.stem.removeprefix("generation-")))
+        return list(self.directory.glob("generation-*.json"))
 
     @property
     def wishes(self) -> Wishes:

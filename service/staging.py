@@ -13,6 +13,7 @@ import structlog
 from service import memory
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
+from service.engine.model import Model
 from service.errors import RepositoryError
 from service.seat import Seat
 
@@ -24,24 +25,34 @@ _LOOK_SECONDS: Final = 0.05
 class Staging:
     """`load` makes the catalogue of a generation, from models that are loaded already where they have not changed."""
 
-    def __init__(self, seat: Seat, dataplane: Dataplane, load: Callable[[int, Catalogue], Catalogue]) -> None:
+    def __init__(
+        self, seat: Seat, dataplane: Dataplane, load: Callable[[int, Catalogue], Catalogue], load_seconds: float
+    ) -> None:
         self._seat = seat
         self._dataplane = dataplane
         self._load = load
+        self._load_seconds = load_seconds
         self._task: asyncio.Task[None] | None = None
-        self._served = 0
-        self._has_garbage = False
 
     async def __aenter__(self) -> "Staging":
         """Before a worker is ready it has staged what is committed, and what may be at any moment.
 
-        Raises RepositoryError where it cannot load the former.
+        Raises RepositoryError where it cannot load the former, and no reload is under way that may replace it.
         """
-        await self._stage(self._seat.board.service.generation)
+        service = self._seat.board.service
+        while (generation := service.generation) not in self._dataplane.staged:
+            try:
+                await self._stage(generation)
+            except RepositoryError:
+                if service.target == generation:
+                    raise
+                while service.generation == generation != service.target:
+                    await self._look()
+                    await asyncio.sleep(_LOOK_SECONDS)
         while not self._is_complete():
             await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
-        self._served = self._dataplane.catalogue.generation
+        self._seat.row.serve(self._dataplane.catalogue.generation)
         self._task = asyncio.create_task(self._watch())
         return self
 
@@ -67,22 +78,35 @@ class Staging:
         served = dataplane.catalogue.generation  # to ask is enough to change over, also where no request comes
         for generation in dataplane.staged - {served, service.generation, service.target}:
             dataplane.unstage(generation)  # it was called off
-        self._has_garbage = self._has_garbage or served != self._served
-        self._served = served
-        if self._has_garbage and dataplane.is_settled:
-            self._has_garbage = False
-            await asyncio.to_thread(memory.give_back)
+        if dataplane.is_settled and (garbage := dataplane.take_garbage()):
+            await asyncio.to_thread(_drop, garbage)
 
     async def _try(self, target: int) -> None:
         row = self._seat.row
         try:
-            await self._stage(target)
+            async with asyncio.timeout(self._load_seconds):
+                await self._stage(target)
+        except TimeoutError:
+            # The thread cannot be stopped, and would hold up the next reload too.
+            self._seat.is_stuck = True
+            row.refuse(
+                target, f"a worker has loaded for longer than ONNICORN_LIFECYCLE__LOAD_SECONDS={self._load_seconds:g}"
+            )
         except RepositoryError as error:
-            log.error("staging_failed", generation=target, reason=str(error))
             row.refuse(target, str(error))
+        except Exception:
+            log.exception("staging_failed", generation=target)
+            row.refuse(target, "a worker cannot load it; the log says why")
 
     async def _stage(self, generation: int) -> None:
         """In a thread: making a session lets other threads run."""
         known = self._dataplane.catalogue
         self._dataplane.stage(await asyncio.to_thread(self._load, generation, known))
         self._seat.row.staged = generation
+        self._seat.row.text = ""
+
+
+def _drop(models: list[Model]) -> None:
+    """To free a large one takes long; nobody else knows them any more."""
+    models.clear()
+    memory.give_back()

@@ -79,6 +79,7 @@ class Watchdog:
                 self._say("run_terminated", run)
         elif terminated >= _GRACE_SECONDS and not self._seat.is_stuck:
             self._say("run_stuck", run)
+            self._runs.note_stuck(run)
             self._seat.is_stuck = True
 
     def _say(self, event: str, run: Run) -> None:

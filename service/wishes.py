@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Wish(BaseModel):
@@ -41,12 +41,14 @@ class Wishes:
     def after(self, position: int) -> tuple[Wish, int] | None:
         """The next wish, and where it ends; the same one asked for again right behind it is fulfilled with it."""
         lines = self._read(position).splitlines(keepends=True)
-        if not lines or not lines[0].endswith(b"\n"):
-            return None
-        same = 1
-        while same < len(lines) and lines[same] == lines[0]:
-            same += 1
-        return Wish.model_validate_json(lines[0]), position + same * len(lines[0])
+        found: Wish | None = None
+        for line in lines:
+            wish = _parsed(line)
+            if not line.endswith(b"\n") or (found and wish and wish != found):
+                break
+            found = found or wish
+            position += len(line)
+        return (found, position) if found else None
 
     def _read(self, position: int) -> bytes:
         try:
@@ -55,3 +57,11 @@ class Wishes:
                 return file.read()
         except FileNotFoundError:
             return b""
+
+
+def _parsed(line: bytes) -> Wish | None:
+    """None for a line that could not be written whole, on a full disk: its wish is lost, later ones are not."""
+    try:
+        return Wish.model_validate_json(line)
+    except ValidationError:
+        return None

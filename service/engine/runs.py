@@ -42,6 +42,7 @@ class Runs:
 
     def __init__(self) -> None:
         self._under_way: set[Run] = set()
+        self._stuck: set[tuple[str, int]] = set()
 
     @contextmanager
     def enter(self, model: str, version: int) -> Iterator[Run]:
@@ -55,6 +56,13 @@ class Runs:
             raise
         finally:
             self._under_way.discard(run)
+
+    def note_stuck(self, run: Run) -> None:
+        """It does not end, and whoever waits behind it waits in vain."""
+        self._stuck.add((run.model, run.version))
+
+    def is_stuck(self, model: str, version: int) -> bool:
+        return (model, version) in self._stuck
 
     def under_way(self) -> list[Run]:
         return list(self._under_way)  # one step of the interpreter: no lock is needed

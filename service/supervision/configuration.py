@@ -57,7 +57,11 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
         # Safe because onnxruntime's telemetry thread is off and sessions are made after the fork.
         "preload_app": True,
         # The heartbeat of the event loop, not a limit for requests.
-        "timeout": int(settings.lifecycle.heartbeat_seconds),
+        "timeout": math.ceil(settings.lifecycle.heartbeat_seconds),
+        # With a queue for each worker, connections would wait for one that is busy, or be lost with one that ends.
+        "reuse_port": False,
+        # A change of a source file is no reason to replace workers.
+        "reload": False,
     }
     master = Master(settings, plan, promised, lines)
     hooks = (

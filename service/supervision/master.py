@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from time import monotonic
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -29,6 +29,10 @@ from service.wishes import Wish
 log = structlog.get_logger()
 
 
+# How soon ops is started again, in seconds: should it fail at once, then not again and again.
+_OPS_PAUSE: Final = 1.0
+
+
 class Master:
     """Gunicorn's hooks, as methods of the object that they share."""
 
@@ -39,6 +43,7 @@ class Master:
         self._promised = promised
         self._lines = lines
         self._ops_pid = 0
+        self._ops_not_before = 0.0
         self._preparation = Preparation(settings, seat)
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
@@ -74,7 +79,10 @@ class Master:
         self._keeper.look()
 
     def reload(self) -> None:
-        seat.wishes.ask(Wish())
+        try:
+            seat.wishes.ask(Wish())
+        except OSError as error:
+            log.error("reload_impossible", reason=f"the wish cannot be written: {error.strerror}")
 
     def worker_ended(self, ended: Ended) -> None:
         """Raises GiveUp."""
@@ -122,7 +130,10 @@ class Master:
         listener = self._ops_listener
         assert listener
 
+        self._ops_not_before = monotonic() + _OPS_PAUSE
+
         def work() -> None:
+            self._lines.write_in_background()  # a slow reader of our output must not hold up a probe
             for api_listener in api_listeners:
                 api_listener.close()
             ops.run(self._settings, seat, listener)
@@ -131,7 +142,7 @@ class Master:
 
     def _keep_ops(self, api_listeners: list[Any]) -> None:
         """Gunicorn reaps every child, so whether ops lives can only be asked. Nothing starts while the master stops."""
-        if child.is_alive(self._ops_pid) or seat.board.service.terminating:
+        if child.is_alive(self._ops_pid) or seat.board.service.terminating or monotonic() < self._ops_not_before:
             return
         log.error("ops_died", hint="probes and scrapes wait until it is back")
         self._ops_pid = self._fork_ops(api_listeners)

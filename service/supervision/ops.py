@@ -80,7 +80,9 @@ def run(settings: Settings, seat: Seat, listener: socket.socket) -> None:
 def _reloads(settings: Settings, seat: Seat) -> Iterator[Coroutine[Any, Any, None]]:
     yield Coordinator(settings, seat).run()
     if settings.repository.watch_seconds:
-        yield watch(settings.repository.path, settings.repository.watch_seconds, seat.wishes)
+        # In a successor of ours nobody knows what has changed meanwhile.
+        is_new = not seat.board.service.generation
+        yield watch(settings.repository.path, settings.repository.watch_seconds, seat.wishes, is_new)
 
 
 async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:

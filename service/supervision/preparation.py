@@ -11,6 +11,7 @@ from service.loading import prepare_generation
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision import child
+from service.supervision.orphans import end_with_parent
 
 FIRST: Final = 1  # the generation that a start prepares
 
@@ -67,6 +68,7 @@ class Preparation:
             self._seat.board.service.text = note
 
         # It shall not slow down what else runs here; a group of its own keeps a terminal's Ctrl-C away from it.
+        end_with_parent()
         os.nice(10)
         os.setpgid(0, 0)
         manifest = prepare_generation(self._settings, FIRST, progress=progress)

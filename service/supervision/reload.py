@@ -16,14 +16,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
 from service.engine.cache import Hold
 from service.engine.manifest import Entry, Manifest
 from service.loading import cache_of, succeed, weights
-from service.outcomes import Outcome, Reason
+from service.outcomes import RESULTS, Outcome, Reason, Result
 from service.plan import DoesNotFit, check_room
 from service.seat import Seat
 from service.settings import Settings
@@ -35,7 +35,8 @@ from service.wishes import Wish
 log = structlog.get_logger()
 
 _LOOK_SECONDS: Final = 0.02
-_KEPT_MANIFESTS: Final = 2
+# How long to rest after a failure of our own.
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Coordinator:
@@ -45,69 +46,86 @@ class Coordinator:
         self._settings = settings
         self._seat = seat
         self._service = seat.board.service
-        self._last = 0
         self._holds: dict[Path, Hold] = {}
+        self._before = 0
+        for result in RESULTS:
+            metrics.RELOADS.labels(result)  # a rate needs a number to begin with
 
     async def run(self) -> None:
-        """For ever."""
+        """For ever. Nothing that goes wrong here may end the process that answers probes."""
         while not self._service.generation:  # noqa: ASYNC110 - the master prepares the first one, in another process
             await asyncio.sleep(_LOOK_SECONDS)
-        self._last = self._service.target
         self._service.target = self._service.generation
-        self._hold(self._committed().entries)
         while True:
-            if found := self._seat.wishes.after(self._service.reloads):
-                await self._fulfil(*found)
+            try:
+                await self._look()
+            except Exception:
+                log.exception("coordinator_failed")
+                await asyncio.sleep(_PAUSE_SECONDS)
             await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        if not self._before:
+            self._hold(self._committed().entries)
+            self._before = self._service.generation
+        if found := self._seat.wishes.after(self._service.reloads):
+            await self._fulfil(*found)
 
     async def _fulfil(self, wish: Wish, position: int) -> None:
         started = monotonic()
-        outcome = self._with_standing(await self._outcome(wish), wish)
-        self._seat.outcomes.note(position, outcome)
-        metrics.RELOADS.labels(outcome.result).inc()
-        facts = {"wish": wish.kind, "generation": outcome.generation, "seconds": round(monotonic() - started, 3)}
+        outcome = await self._outcome(wish)
+        try:
+            self._seat.outcomes.note(position, self._with_standing(outcome, wish))
+        finally:
+            metrics.RELOADS.labels(outcome.result).inc()
+            facts = {"wish": wish.kind, "generation": outcome.generation, "seconds": round(monotonic() - started, 3)}
+            if outcome.result == "committed":
+                log.info("reloaded", **facts)
+            else:
+                log.error(f"reload_{outcome.result}", reason=outcome.reason, **facts)
+            self._service.reloads = position  # last: whoever waits for it finds all of this
         if outcome.result == "committed":
-            log.info("reloaded", **facts)
-        else:
-            log.error(f"reload_{outcome.result}", reason=outcome.reason, **facts)
-        self._service.reloads = position  # last: whoever waits for it reads the outcome next
+            await asyncio.to_thread(self._clean)
 
     async def _outcome(self, wish: Wish) -> Outcome:
         try:
             await self._reload(wish)
         except Refused as refusal:
-            return self._call_off("aborted" if isinstance(refusal, Aborted) else "refused", refusal.reasons)
+            # Where one model was asked for, what has no name was about it.
+            reasons = tuple(reason.of(wish.model) for reason in refusal.reasons)
+            return self._call_off("aborted" if isinstance(refusal, Aborted) else "refused", reasons)
         except Exception:
             # To die of it would mean to try it again, for ever: the wish is still there for a successor.
             log.exception("reload_failed", wish=wish.kind, model=wish.model)
             return self._call_off("aborted", (Reason(text="the reload has failed; the log says why"),))
         return Outcome(result="committed", generation=self._service.generation)
 
-    def _call_off(self, result: Literal["refused", "aborted"], reasons: tuple[Reason, ...]) -> Outcome:
+    def _call_off(self, result: Result, reasons: tuple[Reason, ...]) -> Outcome:
         self._service.target = self._service.generation
         return Outcome(result=result, generation=self._service.generation, reasons=reasons)
 
     def _with_standing(self, outcome: Outcome, wish: Wish) -> Outcome:
-        """A model is cleared by a reload that has read it again."""
+        """A model is cleared by a reload that has read it again; what concerned none is replaced by each reload."""
         last = self._seat.outcomes.last()
-        earlier = [reason for reason in (last.standing if last else ()) if not wish.concerns(reason.name)]
-        if outcome.result == "aborted":
-            earlier = list(last.standing if last else ())
-        new = [reason for reason in outcome.reasons if not reason.is_missing]
+        earlier = [reason for reason in (last.standing if last else ()) if reason.name]
+        if outcome.result != "aborted":
+            earlier = [reason for reason in earlier if not wish.concerns(reason.name)]
+        new = [reason for reason in outcome.reasons if not reason.is_missing and reason not in earlier]
         return outcome.model_copy(update={"standing": (*earlier, *new)})
 
     async def _reload(self, wish: Wish) -> None:
         """Raises Refused."""
         committed = self._committed()
-        self._last += 1  # numbers are not used twice: what a worker has staged says which reload it belongs to
-        manifest = await self._prepare(wish, committed, self._last)
+        number = self._service.last_number + 1
+        self._service.last_number = number  # what a worker has staged says which reload it belongs to, for ever
+        manifest = await self._prepare(wish, committed, number)
         new = [entry for entry in manifest.entries if entry not in committed.entries]
         self._check_room(new)
         self._hold(new)
         manifest.write(self._seat.manifest_of(manifest.generation))
         await self._stage(manifest.generation)
         self._service.commit(manifest.generation, len(manifest.entries))
-        await asyncio.to_thread(self._clean, manifest)
+        self._before = committed.generation
 
     async def _prepare(self, wish: Wish, committed: Manifest, number: int) -> Manifest:
         """Raises Refused where a model was refused, unless that is tolerated."""
@@ -121,6 +139,9 @@ class Coordinator:
         ]
         if wish.kind == "load" and not reasons and not any(entry.name == wish.model for entry in manifest.entries):
             reasons = [Reason(name=wish.model, text="the repository has no such model", is_missing=True)]
+        if wish.kind == "all" and not reasons and committed.entries and not manifest.entries:
+            # Far more often a volume that is not mounted than a wish; `unload` is there for that.
+            reasons = [Reason(text=f"{self._settings.repository.path} has no model any more")]
         tolerated = self._settings.repository.tolerate_failures and wish.kind == "all"
         if reasons and not (tolerated and all(reason.name for reason in reasons)):
             raise Refused(*reasons)
@@ -178,12 +199,13 @@ class Coordinator:
             with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
                 self._holds[prepared] = Hold(prepared)
 
-    def _clean(self, committed: Manifest) -> None:
-        """What no worker will load again; a successor that has just started may still read the last manifest."""
-        wanted = {entry.prepared for entry in committed.entries}
+    def _clean(self) -> None:
+        """What no worker will load again; one that has just started may still read what was committed before."""
+        wanted = {entry.prepared for entry in self._committed().entries}
         self._holds = {prepared: hold for prepared, hold in self._holds.items() if prepared in wanted}
         cache_of(self._settings).prune()
-        for manifest in self._seat.manifests()[:-_KEPT_MANIFESTS]:
+        kept = {self._seat.manifest_of(number) for number in (self._before, self._service.generation)}
+        for manifest in set(self._seat.manifests()) - kept:
             manifest.unlink(missing_ok=True)
 
 

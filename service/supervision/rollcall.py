@@ -40,6 +40,6 @@ class RollCall:
         self._deaths += len(self._present - {row.pid for row in rows})
         if self._deaths > _MOST_DEATHS:
             raise Aborted(Reason(text=f"{self._deaths} workers have died while they loaded the models"))
-        # Who drains may go. A row whose worker is just being forked has no pid yet.
-        self._present = {row.pid for row in rows if row.pid and row.state is not State.DRAINING}
+        # Who drains may go, and who has staged nothing yet has not come to this generation.
+        self._present = {row.pid for row in rows if row.staged and row.state is not State.DRAINING}
         return bool(rows) and all(row.staged >= self._generation for row in rows)

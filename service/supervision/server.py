@@ -38,6 +38,8 @@ log = structlog.get_logger()
 # How long a step waits for clients, in seconds; and how long admitted work may go on after SIGINT or SIGQUIT.
 _LINGER: Final = 0.5
 _QUICK: Final = 2.0
+# How long a worker outlives its master.
+_ORPHAN: Final = 0.8
 _HANDSHAKE: Final = 2.0
 _POLL: Final = 0.02
 _BEAT: Final = 0.5
@@ -70,6 +72,7 @@ class WorkerServer(Server):
         self._finish_seconds = finish_seconds
         self._asked: float | None = None
         self._quick = False
+        self._is_orphan = False
         self._acceptors: list[Acceptor] = []
         self._master = os.getppid()
 
@@ -106,9 +109,7 @@ class WorkerServer(Server):
             self._leave()  # the limit of requests is reached
         if self._seat.is_stuck:
             self._leave()  # a thread never ends
-        if os.getppid() != self._master:
-            self._quick = True  # nobody is left to replace us, or to stop us: an orphan must not serve
-            self._leave()
+        self._leave_if_orphaned()
         if self._asked is None:
             return False
         return self._quick or monotonic() - self._asked >= self._drain_seconds
@@ -130,6 +131,7 @@ class WorkerServer(Server):
         """While the models load: Gunicorn never misses a worker that has not beaten for the first time."""
         while True:
             await self._notify()
+            self._leave_if_orphaned()
             await asyncio.sleep(_BEAT)
 
     async def _notify(self) -> None:
@@ -148,6 +150,13 @@ class WorkerServer(Server):
             self._seat.row.connections = connections
 
         return Connection(self.config, self.server_state, self.lifespan.state, on_count=count)
+
+    def _leave_if_orphaned(self) -> None:
+        """Nobody is left to replace us, or to stop us: an orphan must not serve."""
+        if os.getppid() != self._master and not self._is_orphan:
+            self._quick = self._is_orphan = True
+            self._leave()
+            asyncio.get_running_loop().call_later(_ORPHAN, self._leave_at_once)
 
     def _leaves_to_others(self) -> bool:
         """Once the whole service ends we take whatever comes; if only we do, what nobody else is there for."""
@@ -172,6 +181,7 @@ class WorkerServer(Server):
             return
         if self._seat.row.state is State.READY:
             self._seat.row.move(State.DRAINING)
+        self.limit_max_requests = None  # of which the base class would speak ten times a second
         # The base class copies the first list into the second, once a second.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]

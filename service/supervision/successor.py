@@ -4,23 +4,17 @@ The coordinator starts it: ops must not load a model, and nothing that a model d
 process that serves. Its result is a manifest in the run directory.
 """
 
-import ctypes
 import os
-import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from service.engine.manifest import Manifest
-from service.loading import prepare_successor
-from service.settings import Settings
-from service.telemetry import logs
+from service.supervision.orphans import end_with_parent
 from service.wishes import Wish
 
 _NICE: Final = 10
 _FIRST_TO_DIE: Final = "800"  # of at most 1000
-_PR_SET_PDEATHSIG: Final = 1
 
 
 def command(committed: Path, result: Path, wish: Wish, number: int) -> tuple[str, ...]:
@@ -31,6 +25,12 @@ def command(committed: Path, result: Path, wish: Wish, number: int) -> tuple[str
 def main(committed: str, result: str, wish: str, number: str) -> None:
     """Write what the generation `number` would be made of, the reasons against it included."""
     _step_back()
+    # Only now: to import what runs models is most of the work for a small one.
+    from service.engine.manifest import Manifest
+    from service.loading import prepare_successor
+    from service.settings import Settings
+    from service.telemetry import logs
+
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log)
     made = prepare_successor(settings, Manifest.read(Path(committed)), Wish.model_validate_json(wish), int(number))
@@ -42,7 +42,7 @@ def _step_back() -> None:
     os.nice(_NICE)
     with suppress(OSError):  # not everybody may
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_DIE)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
 
 
 if __name__ == "__main__":

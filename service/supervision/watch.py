@@ -28,9 +28,10 @@ def _files(repository: Path) -> Iterator[tuple[str, int, int, int]]:
             yield str(file), status.st_size, status.st_mtime_ns, status.st_ino
 
 
-async def watch(repository: Path, seconds: float, wishes: Wishes) -> None:
-    """For ever. What lies there when this begins has been read, or is being read."""
-    acted_on = before = await asyncio.to_thread(look_at, repository)
+async def watch(repository: Path, seconds: float, wishes: Wishes, is_read: bool) -> None:
+    """For ever. `is_read` says that what lies there when this begins has been read, or will be."""
+    before = await asyncio.to_thread(look_at, repository)
+    acted_on = before if is_read else None
     while True:
         await asyncio.sleep(seconds)
         now = await asyncio.to_thread(look_at, repository)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from service.dataplane import Dataplane
-from service.errors import MalformedRequest, ModelNotFound, ReloadInProgress, ReloadRefused
+from service.errors import Draining, MalformedRequest, ModelNotFound, ModelNotReady, ReloadInProgress, ReloadRefused
 from service.outcomes import Outcome
 from service.protocol.v2 import parse
 from service.seat import Seat
@@ -23,23 +23,23 @@ _UNLOAD: Final = frozenset({"unload_dependents"})
 
 
 def router(dataplane: Dataplane, seat: Seat, patience: float) -> APIRouter:
-    """`patience` is how many seconds a caller waits for the end of a reload."""
+    """`patience` is how many seconds a caller waits: for a reload that is under way, and then for its own."""
     routes = APIRouter(prefix="/v2/repository/models", tags=["repository"])
 
     @routes.post("/{model_name}/load", summary="Read one model again and serve what its folder holds now")
     async def load(model_name: str, request: Request) -> Response:
         _refuse_parameters(await _parameters(request), frozenset())
         outcome = await _fulfilled(seat, Wish(kind="load", model=model_name), patience)
-        if any(reason.name == model_name and reason.is_missing for reason in outcome.reasons):
+        if any(reason.is_missing for reason in outcome.reasons):
             raise ModelNotFound(model_name)
-        return _report(outcome)
+        return _report(seat, model_name, outcome)
 
     @routes.post("/{model_name}/unload", summary="Serve all versions of one model no longer")
     async def unload(model_name: str, request: Request) -> Response:
         _refuse_parameters(await _parameters(request), _UNLOAD)
         if model_name not in dataplane.catalogue.names:
             raise ModelNotFound(model_name)
-        return _report(await _fulfilled(seat, Wish(kind="unload", model=model_name), patience))
+        return _report(seat, model_name, await _fulfilled(seat, Wish(kind="unload", model=model_name), patience))
 
     return routes
 
@@ -58,9 +58,12 @@ async def _fulfilled(seat: Seat, wish: Wish, patience: float) -> Outcome:
     return outcome
 
 
-def _report(outcome: Outcome) -> Response:
-    if outcome.result != "committed":
+def _report(seat: Seat, model: str, outcome: Outcome) -> Response:
+    """What was refused will be refused again; what was called off need not be."""
+    if outcome.result == "refused":
         raise ReloadRefused(f"nothing has changed: {outcome.reason}")
+    if outcome.result == "aborted":
+        raise Draining if seat.board.service.terminating else ModelNotReady(model, outcome.reason)
     return answer(200, {})
 
 

@@ -70,7 +70,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     app.include_router(metadata.router(dataplane, settings.batching))
     app.include_router(repository.router(dataplane, seat))
     if settings.http.admin and seat.directory:
-        app.include_router(admin.router(dataplane, seat, settings.lifecycle.load_seconds))
+        app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))
     _add_openapi(app, dataplane, settings.http.root_path)
@@ -113,7 +113,10 @@ async def _lifespan(
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)
             staging = Staging(
-                seat, dataplane, lambda generation, known: load(settings, manifest_of(generation), known.models)
+                seat,
+                dataplane,
+                lambda generation, known: load(settings, manifest_of(generation), known.models),
+                settings.lifecycle.load_seconds,
             )
             await stack.enter_async_context(staging)
         except StartError as error:
@@ -148,7 +151,7 @@ def _on_switch(seat: Seat, catalogue: Catalogue) -> None:
 
 
 def _served(dataplane: Dataplane) -> list[Served]:
-    return [(model.name, model.version, model.digest) for model in dataplane.catalogue.models]
+    return [(model.name, model.version, model.digest) for model in dataplane.last_served.models]
 
 
 def _add_openapi(app: FastAPI, dataplane: Dataplane, root_path: str) -> None:

@@ -44,7 +44,7 @@ def generation(service: Service) -> int:
 def reloads(service: Service) -> dict[str, float]:
     """How many have ended, by outcome."""
     lines = [line for line in service.probe("/metrics").text.splitlines() if "onnicorn_reloads_total{" in line]
-    return {line.split('"')[1]: float(line.split()[-1]) for line in lines}
+    return {line.split('"')[1]: count for line in lines if (count := float(line.split()[-1]))}
 
 
 def events(service: Service, event: str) -> list[Json]:

@@ -357,6 +357,17 @@ def test_a_generation_that_is_called_off_is_forgotten(generations: Generations) 
     generations.stage(generations.models[1])
     generations.dataplane.unstage(2)
     assert generations.dataplane.staged == {1}
+    assert generations.dataplane.take_garbage() == generations.models[1:]
+    assert generations.dataplane.take_garbage() == []
+
+
+def test_what_is_served_can_be_looked_at_without_changing_over(generations: Generations) -> None:
+    """For threads, such as that of a scrape: only the event loop may change over."""
+    assert generations.served() == 1
+    generations.stage(generations.models[1])
+    generations.committed = 2
+    assert (generations.dataplane.last_served.generation, generations.switched) == (1, [1])
+    assert generations.served() == 2
 
 
 def test_what_was_never_staged_is_not_served(generations: Generations) -> None:
@@ -398,6 +409,9 @@ def test_a_model_that_is_gone_takes_its_memory_along(generations: Generations) -
             generations.committed = 2
             assert (generations.served(), model() is None) == (2, False)
         del lane
+        garbage = generations.dataplane.take_garbage()
+        assert [each.version for each in garbage] == [1]
+        garbage.clear()
         assert model() is None
     finally:
         gc.enable()

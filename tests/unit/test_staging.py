@@ -1,11 +1,13 @@
 """A worker's part in a reload: it stages what it is asked for, and changes over when that is committed."""
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
 from service.board import Board
 from service.dataplane import Dataplane
@@ -17,7 +19,7 @@ from service.staging import Staging
 from service.telemetry.metrics import ModelObserver
 from tests import tiny
 from tests.unit.loading import load
-from tests.unit.loop import until
+from tests.unit.loop import let_pass, until
 
 
 class Worker:
@@ -31,9 +33,11 @@ class Worker:
         self.seat.take(self.seat.board.occupy())
         self.row = self.seat.row
         self.broken: set[int] = set()
+        self.explosive: set[int] = set()
+        self.gate: threading.Event | None = None
         self.loaded: list[int] = []
         self.dataplane = Dataplane(Batching(), ModelObserver(), lambda: self.service.generation)
-        self.staging = Staging(self.seat, self.dataplane, self._load)
+        self.staging = Staging(self.seat, self.dataplane, self._load, load_seconds=60)
         self._folder = folder
 
     @property
@@ -43,7 +47,11 @@ class Worker:
     def _load(self, generation: int, known: Catalogue) -> Catalogue:
         if generation in self.broken:
             raise RepositoryError("it is broken")
+        if generation in self.explosive:
+            raise MemoryError
         self.loaded.append(generation)
+        if self.gate:
+            self.gate.wait(60)
         model = load(tiny.double(), self._folder / str(generation), version=generation)
         return Catalogue(generation, [model])
 
@@ -147,5 +155,67 @@ def test_a_worker_that_cannot_load_what_is_committed_does_not_begin(tmp_path: Pa
         worker.broken = {1}
         with pytest.raises(RepositoryError, match="it is broken"):
             await worker.staging.__aenter__()
+
+    play(tmp_path, scenario)
+
+
+def test_a_worker_that_cannot_load_what_is_committed_begins_with_what_a_reload_brings(tmp_path: Path) -> None:
+    async def scenario(worker: Worker) -> None:
+        worker.broken = {1}
+        worker.service.target = 2
+
+        async def coordinate() -> None:
+            await until(lambda: worker.row.staged == 2)
+            worker.service.commit(2, 1)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(coordinate())
+            async with worker.staging:
+                assert (worker.staged, worker.dataplane.resolve("tiny").version) == ([2], 2)
+
+    assert play(tmp_path, scenario).loaded == [2]
+
+
+def test_a_worker_that_cannot_load_what_is_committed_ends_when_the_reload_is_called_off(tmp_path: Path) -> None:
+    async def scenario(worker: Worker) -> None:
+        worker.broken = {1, 2}
+        worker.service.target = 2
+
+        async def coordinate() -> None:
+            await until(lambda: worker.row.refused == 2)
+            worker.service.target = 1
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(coordinate())
+            with pytest.raises(RepositoryError, match="it is broken"):
+                await worker.staging.__aenter__()
+
+    play(tmp_path, scenario)
+
+
+def test_whatever_goes_wrong_while_a_target_is_staged_is_a_refusal(tmp_path: Path, records: list[EventDict]) -> None:
+    async def scenario(worker: Worker) -> None:
+        async with worker.staging:
+            worker.explosive = {2}
+            worker.service.target = 2
+            await until(lambda: worker.row.refused == 2)
+            assert worker.row.text == "a worker cannot load it; the log says why"
+            worker.service.target = 3
+            await until(lambda: worker.row.staged == 3)
+
+    assert play(tmp_path, scenario).loaded == [1, 3]
+    assert [record["event"] for record in records if record["log_level"] == "error"] == ["staging_failed"]
+
+
+def test_a_load_that_does_not_end_makes_its_worker_one_to_replace(tmp_path: Path) -> None:
+    async def scenario(worker: Worker) -> None:
+        async with worker.staging:
+            worker.gate = threading.Event()
+            worker.service.target = 2
+            await until(lambda: worker.loaded == [1, 2])
+            let_pass(61)
+            await until(lambda: worker.row.refused == 2)
+            assert (worker.seat.is_stuck, worker.staged) == (True, [1])
+            worker.gate.set()
 
     play(tmp_path, scenario)

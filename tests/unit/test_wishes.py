@@ -41,6 +41,15 @@ def test_a_wish_that_is_not_whole_yet_is_left(wishes: Wishes, tmp_path: Path) ->
     assert wishes.after(end) is None
 
 
+def test_a_line_that_nobody_can_read_is_passed_over(wishes: Wishes, tmp_path: Path) -> None:
+    """On a full disk half a line may have been written, with another behind it."""
+    end = wishes.ask(LOAD)
+    with (tmp_path / "wishes").open("a") as file:
+        file.write('{"kind":{"kind":"all"}\n')
+    last = wishes.ask(UNLOAD)
+    assert wishes.after(end) == (UNLOAD, last)
+
+
 @pytest.mark.parametrize(("wish", "concerned"), [(Wish(), ["cat", "dog"]), (LOAD, ["cat"]), (UNLOAD, ["cat"])])
 def test_a_wish_concerns_one_model_or_all(wish: Wish, concerned: list[str]) -> None:
     assert [model for model in ("cat", "dog") if wish.concerns(model)] == concerned

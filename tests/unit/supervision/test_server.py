@@ -121,6 +121,13 @@ class Service:
         await until(lambda: self.slow == before + 1)
         return client
 
+    def add_sibling(self) -> None:
+        """A worker that is ready, and that has more connections than this one: so it is asked first only in need."""
+        board = self.seat.board
+        row = board.rows[board.occupy()]
+        row.move(State.READY)
+        row.connections = 1000
+
     def leave(self, number: int = signal.SIGTERM) -> None:
         """What Gunicorn sends to a worker."""
         self.server.handle_exit(number, None)
@@ -479,21 +486,35 @@ def test_a_worker_that_ends_alone_answers_its_own_clients_and_leaves_new_ones_to
 ) -> None:
     async def scenario(service: Service) -> None:
         listeners.append(service.listener.dup())
+        service.add_sibling()
         idle, half = await service.client(), await service.client()
         await idle.ask()
         await half.send(GET[:20])
         service.leave()
         await until(lambda: service.row is State.DRAINING)
-        new = await service.client()
         await half.send(GET[20:])
         for answer in (await idle.ask(), await half.answer()):
             assert (answer.status, answer.is_last) == (200, True)
+        address = service.listener.getsockname()
         service.now += DRAIN
         await until(lambda: service.listener.fileno() < 0)
+        new = Client(*await asyncio.open_connection(*address))
         theirs, _ = listeners[0].accept()
         with theirs:
             await new.send(GET)
             assert theirs.recv(len(GET)) == GET
+        await new.leave()
+
+    play(scenario, terminating=False)
+
+
+def test_a_worker_that_ends_alone_takes_what_nobody_else_is_there_for(play: Play) -> None:
+    async def scenario(service: Service) -> None:
+        service.leave()
+        await until(lambda: service.row is State.DRAINING)
+        answer = await (await service.client()).ask()
+        assert (answer.status, answer.is_last) == (200, True)
+        service.now += DRAIN
 
     play(scenario, terminating=False)
 

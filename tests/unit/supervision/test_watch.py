@@ -65,7 +65,7 @@ def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: 
     wishes = Wishes(tmp_path / "wishes")
 
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(repository, 0.001, wishes))
+        watching = asyncio.create_task(watch(repository, 0.001, wishes, is_read=True))
         await until_looked(repository)
         (repository / "dog").write_text("dog")
         await until(lambda: wishes.after(0))
