@@ -5,7 +5,8 @@ On its way out a worker passes through these steps, each with the promise that i
     asked      for `drain_seconds` every answer says `Connection: close`; what idle, silent or half-sent connections
                send is answered. Listeners stay open: balancers need time to notice that the service ends. If only
                this worker ends, it leaves what is new to its siblings, where there are any.
-    refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining`
+    refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining` if the
+               whole service ends, else an answer
     goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST
     finishing  what was admitted ends
 """
@@ -116,8 +117,9 @@ class WorkerServer(Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._stop_accepting(sockets or [])
-        for connection in self._connections():
-            connection.app = _refuse
+        if self._seat.board.service.terminating:
+            for connection in self._connections():
+                connection.app = _refuse
         linger = 0 if self._quick else _LINGER
         await self._wait(lambda: not self.server_state.connections, linger)
         for connection in self._connections():
