@@ -1,7 +1,8 @@
 """What we put in place of methods of Gunicorn's arbiter, where it has no hook for the moment.
 
-Whatever rests on how `gunicorn.arbiter.Arbiter` works inside stands in this file, with its reason. A test keeps a
-digest of each of its methods that matters here: when a release of Gunicorn changes one, read it anew.
+What rests on how `gunicorn.arbiter.Arbiter` works inside stands in this file, with its reason; but for two lines of
+`master.py`, on the order of its start and on where it keeps the number of workers. A test keeps a digest of each of its
+methods that matters: when a release of Gunicorn changes one, read it anew. Another one does so for Uvicorn.
 """
 
 import os

@@ -21,9 +21,12 @@ from service.supervision.exits import Ended, Reason
 # From Python 3.12 on; these children only leave.
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 
-# Of the sources as they were when `arbiter.py` was written. Where one has changed, read what it does now, decide
-# whether what we put in its place still holds, and only then write the new digest here.
+# Of the sources as they were when `arbiter.py` and `master.py` were written. Where one has changed, read what it does
+# now, decide whether what we put in its place still holds, and only then write the new digest here.
 READ = {
+    "start": "92668bdb3e86b1af",
+    "init_signals": "68125f99ad6599b1",
+    "kill_worker": "47e1a8ccdca2b567",
     "run": "1ddfab9d644f3a73",
     "stop": "7138b6afd9c46ae0",
     "halt": "f080672e7413f835",
