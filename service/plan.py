@@ -49,9 +49,9 @@ def granted_cpus(cgroup: Cgroup, affinity: int) -> tuple[int, str]:
     """
     quota = cgroup.cpus()
     if quota is None or quota >= affinity:
-        return affinity, f"{affinity} CPUs: the process may run on so many, and no cgroup quota is tighter"
+        return affinity, f"{some(affinity, 'CPU')}: the process may run on so many, and no cgroup quota is tighter"
     cpus = max(1, math.ceil(quota - 0.25))
-    return cpus, f"{cpus} CPUs: the cgroup quota grants {quota:g} of the {affinity} that the process may run on"
+    return cpus, f"{some(cpus, 'CPU')}: the cgroup quota grants {quota:g} of the {affinity} that the process may run on"
 
 
 def make_plan(runtime: Runtime, cgroup: Cgroup, affinity: int) -> Plan:
@@ -70,8 +70,8 @@ def make_plan(runtime: Runtime, cgroup: Cgroup, affinity: int) -> Plan:
         shares_cpus=workers > 1 or threads > cpus,
         reasons=(
             reason,
-            f"{workers} workers: " + ("set by hand" if runtime.workers else f"profile {runtime.profile!r}"),
-            f"{threads} threads in each: " + ("set by hand" if runtime.intra_op_threads else "CPUs per worker"),
+            f"{some(workers, 'worker')}: " + ("set by hand" if runtime.workers else f"profile {runtime.profile!r}"),
+            f"{some(threads, 'thread')} in each: " + ("set by hand" if runtime.intra_op_threads else "CPUs per worker"),
         ),
         cpus=cpus,
         workers_by_hand=runtime.workers is not None,
@@ -94,11 +94,13 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
     if plan.workers_by_hand or not room:
         wanted = plan.workers if plan.workers_by_hand else 1
         raise DoesNotFit(
-            f"{wanted} workers do not fit into memory: {need}; "
+            f"{some(wanted, 'worker')} cannot fit into memory: {need}; "
             "raise the container's memory limit, lower ONNICORN_RUNTIME__WORKERS, or serve fewer models"
         )
     threads = plan.intra_op_threads if plan.threads_by_hand else max(1, plan.cpus // room)
-    reason = f"only {room} workers with {threads} threads each: memory for more workers is missing: {need}"
+    reason = (
+        f"only {some(room, 'worker')} with {some(threads, 'thread')} each: memory for more workers is missing: {need}"
+    )
     return replace(plan, workers=room, intra_op_threads=threads, reasons=(*plan.reasons, reason))
 
 
@@ -125,3 +127,7 @@ def memory_limit() -> int | None:
 
 def _mib(size: int) -> str:
     return f"{math.ceil(size / _MEBIBYTE)} MiB"
+
+
+def some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -6,7 +6,7 @@ import click
 import orjson
 
 from service.loading import prepare_generation, weights
-from service.plan import Plan, fit, memory_limit, plan_for_this_machine
+from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some
 from service.settings import Settings
 
 
@@ -24,5 +24,5 @@ def plan(settings: Settings, as_json: bool) -> None:
 
 
 def _text(made: Plan) -> str:
-    head = f"{made.workers} workers with {made.intra_op_threads} threads each"
+    head = f"{some(made.workers, 'worker')} with {some(made.intra_op_threads, 'thread')} each"
     return "\n".join((head, *(f"  {reason}" for reason in made.reasons)))

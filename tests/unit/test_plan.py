@@ -30,7 +30,7 @@ def quota(tmp_path: Path, cpus: float | None) -> Cgroup:
         (1.5, 8, 2, "2 CPUs: the cgroup quota grants 1.5 of the 8 that the process may run on"),
         (2.25, 8, 2, "2 CPUs: the cgroup quota grants 2.25 of the 8 that the process may run on"),
         (2.26, 8, 3, "3 CPUs: the cgroup quota grants 2.26 of the 8 that the process may run on"),
-        (0.1, 8, 1, "1 CPUs: the cgroup quota grants 0.1 of the 8 that the process may run on"),
+        (0.1, 8, 1, "1 CPU: the cgroup quota grants 0.1 of the 8 that the process may run on"),
     ],
 )
 def test_a_quota_is_rounded_to_whole_cpus(
@@ -42,15 +42,15 @@ def test_a_quota_is_rounded_to_whole_cpus(
 @pytest.mark.parametrize(
     ("runtime", "workers", "threads", "shares", "reasons"),
     [
-        ({}, 8, 1, True, ("8 workers: profile 'throughput'", "1 threads in each: CPUs per worker")),
-        ({"profile": "latency"}, 1, 8, False, ("1 workers: profile 'latency'", "8 threads in each: CPUs per worker")),
+        ({}, 8, 1, True, ("8 workers: profile 'throughput'", "1 thread in each: CPUs per worker")),
+        ({"profile": "latency"}, 1, 8, False, ("1 worker: profile 'latency'", "8 threads in each: CPUs per worker")),
         ({"workers": 2}, 2, 4, True, ("2 workers: set by hand", "4 threads in each: CPUs per worker")),
-        ({"workers": 9}, 9, 1, True, ("9 workers: set by hand", "1 threads in each: CPUs per worker")),
+        ({"workers": 9}, 9, 1, True, ("9 workers: set by hand", "1 thread in each: CPUs per worker")),
         ({"intra_op_threads": 4}, 2, 4, True, ("2 workers: profile 'throughput'", "4 threads in each: set by hand")),
-        ({"intra_op_threads": 9}, 1, 9, True, ("1 workers: profile 'throughput'", "9 threads in each: set by hand")),
+        ({"intra_op_threads": 9}, 1, 9, True, ("1 worker: profile 'throughput'", "9 threads in each: set by hand")),
         (
             {"workers": 1, "intra_op_threads": 8},
-            1, 8, False, ("1 workers: set by hand", "8 threads in each: set by hand"),
+            1, 8, False, ("1 worker: set by hand", "8 threads in each: set by hand"),
         ),
         (
             {"profile": "latency", "workers": 3},

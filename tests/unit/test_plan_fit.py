@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cgroup import Cgroup
-from service.plan import DoesNotFit, Plan, Weights, check_room, fit, memory_limit
+from service.plan import DoesNotFit, Plan, Weights, check_room, fit, memory_limit, some
 
 MEBIBYTE = 1 << 20
 BASE, EACH = 64, 40
@@ -65,7 +65,7 @@ def test_where_memory_is_short_fewer_workers_share_the_cpus(
     assert made == replace(PLAN, workers=workers, intra_op_threads=threads, reasons=made.reasons)
     assert made.reasons == (
         "eight CPUs",
-        f"only {workers} workers with {threads} threads each: memory for more workers is missing: "
+        f"only {some(workers, 'worker')} with {some(threads, 'thread')} each: memory for more workers is missing: "
         f"{need(base, each, limit)}",
     )
 
@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_refused_with_the_sum(
     plan: Plan, models: Weights, limit: int, base: int, each: int, workers: int
 ) -> None:
     assert refusal(plan, models, limit) == (
-        f"{workers} workers do not fit into memory: {need(base, each, limit)}; {ADVICE}"
+        f"{some(workers, 'worker')} cannot fit into memory: {need(base, each, limit)}; {ADVICE}"
     )
 
 

@@ -28,9 +28,9 @@ def made(root: Path, tmp_path: Path) -> Plan:
 def test_the_plan_is_told_with_its_reasons(onnicorn: Onnicorn, made: Plan) -> None:
     result = onnicorn("plan", **RUNTIME)
     head, *reasons = result.stdout.splitlines()
-    assert (result.exit_code, result.stderr, head) == (0, "", "1 workers with 3 threads each")
+    assert (result.exit_code, result.stderr, head) == (0, "", "1 worker with 3 threads each")
     assert reasons == [f"  {reason}" for reason in made.reasons]
-    assert reasons[1:3] == ["  1 workers: set by hand", "  3 threads in each: set by hand"]
+    assert reasons[1:3] == ["  1 worker: set by hand", "  3 threads in each: set by hand"]
 
 
 def test_the_plan_is_told_to_programs(onnicorn: Onnicorn, made: Plan) -> None:
