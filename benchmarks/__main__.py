@@ -21,8 +21,7 @@ MEASUREMENTS: Final[dict[str, Measure]] = {
     module.__name__.rpartition(".")[2]: module.measure
     for module in (digits, latency, gemms, image, sentences, memory, restart)
 }
-# The start of a worker is measured by itself: it kills the one that serves.
-DEFAULT: Final = tuple(name for name in MEASUREMENTS if name != "restart")
+DEFAULT: Final = tuple(MEASUREMENTS)
 _PACKAGES: Final = ("onnxruntime", "numpy", "orjson", "fastapi", "starlette", "uvicorn", "gunicorn", "uvloop")
 
 

@@ -90,7 +90,7 @@ class Board:
             return Verdict(False, ("the service is draining",))
         if not self.service.models:
             return Verdict(False, ("the repository has no model",))
-        if not any(worker.state == State.READY.name for worker in self._workers()):
+        if not any(map(_answers, self.occupied())):
             return Verdict(False, ("no worker is ready", *self._unready()))
         return Verdict(True)
 
@@ -105,3 +105,8 @@ class Board:
         for worker in self._workers():
             if worker.state != State.READY.name:
                 yield f"worker {worker.slot} is {worker.state}" + (f": {worker.note}" if worker.note else "")
+
+
+def _answers(row: WorkerRow) -> bool:
+    """A worker that leaves while others stay answers whoever comes, for as long as it accepts."""
+    return row.state is State.READY or (row.state is State.DRAINING and row.accepts)

@@ -171,7 +171,6 @@ class Dataplane:
         self._catalogue = Catalogue(0, ())
         self._staged: dict[int, Catalogue] = {}
         self._lanes: dict[Model, Lane] = {}
-        self._ending: set[Lane] = set()
         self._garbage: list[Model] = []
 
     @property
@@ -190,11 +189,6 @@ class Dataplane:
     def staged(self) -> frozenset[int]:
         """The generations that could be served at once, the one that is served among them."""
         return frozenset((*self._staged, self._catalogue.generation))
-
-    @property
-    def is_settled(self) -> bool:
-        """True when nothing of an earlier generation runs any more."""
-        return not self._ending
 
     def stage(self, catalogue: Catalogue) -> None:
         """Have it ready for the moment when it is committed."""
@@ -233,7 +227,6 @@ class Dataplane:
             model: before.pop(model) if model in before else self._make_lane(model) for model in catalogue.models
         }
         self._on_switch(catalogue)
-        self._ending.update(before.values())
         for lane in before.values():
             lane.retire()
 
@@ -241,5 +234,4 @@ class Dataplane:
         return Lane(model, self._batching, self._observer, self.runs, self._lane_ended)
 
     def _lane_ended(self, lane: Lane) -> None:
-        self._ending.discard(lane)
         self._garbage.append(lane.model)

@@ -98,6 +98,15 @@ class WorkerRow(Row):
         """The last generation that could not be staged; `text` says why."""
         return self._words[7]
 
+    @property
+    def accepts(self) -> bool:
+        """Does it take new connections?"""
+        return bool(self._words[8])
+
+    @accepts.setter
+    def accepts(self, accepts: bool) -> None:
+        self._words[8] = int(accepts)
+
     def refuse(self, generation: int, reason: str) -> None:
         self.text = reason
         self._words[7] = generation

@@ -21,6 +21,8 @@ class Seat:
         self.slot: int | None = None
         # One of its threads will never end: the process shall be replaced.
         self.is_stuck = False
+        # The same of a load; it may end after all.
+        self.has_hung_load = False
         self.take(self.board.occupy())
 
     def share(self, board: Board, directory: Path) -> None:

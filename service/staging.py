@@ -20,6 +20,7 @@ from service.seat import Seat
 log = structlog.get_logger()
 
 _LOOK_SECONDS: Final = 0.05
+_PAUSE_SECONDS: Final = 1.0
 
 
 class Staging:
@@ -69,7 +70,11 @@ class Staging:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            await self._look()
+            try:
+                await self._look()
+            except Exception:  # such as no thread to be had: whatever it is, the next reload shall find us here
+                log.exception("staging_failed")
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _look(self) -> None:
         service, dataplane = self._seat.board.service, self._dataplane
@@ -78,25 +83,33 @@ class Staging:
         served = dataplane.catalogue.generation  # to ask is enough to change over, also where no request comes
         for generation in dataplane.staged - {served, service.generation, service.target}:
             dataplane.unstage(generation)  # it was called off
-        if dataplane.is_settled and (garbage := dataplane.take_garbage()):
+        if garbage := dataplane.take_garbage():
             await asyncio.to_thread(_drop, garbage)
 
     async def _try(self, target: int) -> None:
         row = self._seat.row
+        loading = asyncio.create_task(self._stage(target))
+        await asyncio.wait([loading], timeout=self._load_seconds)
+        if not loading.done():
+            # Its thread cannot be stopped, and would hold up the next reload too.
+            self._seat.has_hung_load = True
+            loading.add_done_callback(self._forget)
+            limit = f"ONNICORN_LIFECYCLE__LOAD_SECONDS={self._load_seconds:g}"
+            row.refuse(target, f"a worker has loaded for longer than {limit}")
+            return
         try:
-            async with asyncio.timeout(self._load_seconds):
-                await self._stage(target)
-        except TimeoutError:
-            # The thread cannot be stopped, and would hold up the next reload too.
-            self._seat.is_stuck = True
-            row.refuse(
-                target, f"a worker has loaded for longer than ONNICORN_LIFECYCLE__LOAD_SECONDS={self._load_seconds:g}"
-            )
+            loading.result()
         except RepositoryError as error:
             row.refuse(target, str(error))
         except Exception:
             log.exception("staging_failed", generation=target)
             row.refuse(target, "a worker cannot load it; the log says why")
+
+    def _forget(self, loading: asyncio.Task[None]) -> None:
+        """A load has ended long after it was called off; the next look drops what came of it."""
+        self._seat.has_hung_load = False
+        if not loading.cancelled():
+            loading.exception()
 
     async def _stage(self, generation: int) -> None:
         """In a thread: making a session lets other threads run."""

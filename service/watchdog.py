@@ -77,7 +77,7 @@ class Watchdog:
             if run.seconds >= self._run_seconds:
                 run.terminate()
                 self._say("run_terminated", run)
-        elif terminated >= _GRACE_SECONDS and not self._seat.is_stuck:
+        elif terminated >= _GRACE_SECONDS and not self._runs.is_stuck(run.model, run.version):
             self._say("run_stuck", run)
             self._runs.note_stuck(run)
             self._seat.is_stuck = True

@@ -4,6 +4,7 @@ A signal, a request and a change on disk come in by this one door, in whichever 
 a line is its number: whoever asked waits until the board says that the reloads have come so far.
 """
 
+import errno
 import os
 from pathlib import Path
 from typing import Literal
@@ -30,10 +31,14 @@ class Wishes:
         self._file = file
 
     def ask(self, wish: Wish) -> int:
-        """Returns the position that says when the wish has been dealt with."""
+        """Returns the position that says when the wish has been dealt with. Raises OSError."""
         descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            os.write(descriptor, wish.model_dump_json().encode() + b"\n")  # appended whole, whoever else does
+            line = wish.model_dump_json().encode() + b"\n"
+            # Appended whole, whoever else does; but for a full disk. Then at least its line shall end.
+            if os.write(descriptor, line) < len(line):
+                os.write(descriptor, b"\n")
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return os.lseek(descriptor, 0, os.SEEK_CUR)
         finally:
             os.close(descriptor)

@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from service.engine.manifest import file_digest
-from service.errors import OnnicornError
+from service.errors import OnnicornError, RepositoryError
 
 log = structlog.get_logger()
 
@@ -49,7 +49,13 @@ class Cache:
 
     def find(self, key: str) -> Path | None:
         """The prepared model under `key`, if there is one and its files are whole. A damaged one is removed."""
-        entry = self._directory / key
+        try:
+            return self._found(self._directory / key)
+        except (OSError, RepositoryError) as error:
+            log.warning("cache_unreadable", directory=str(self._directory), reason=str(error))
+            return None
+
+    def _found(self, entry: Path) -> Path | None:
         if not entry.is_dir():
             return None
         if not (entry / MODEL).is_file() or _sums(entry) != _read(entry / _SUMS):
@@ -75,13 +81,15 @@ class Cache:
         try:
             yield draft
             self._publish(draft, key)
+        except OSError as error:  # such as a disk that is full, or a quota that nobody could foresee
+            raise CacheUnusable(f"{draft} cannot be written: {error.strerror}") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
     def prune(self) -> list[str]:
         """Remove what nobody holds and nobody has used for long; returns the keys that went."""
         removed = []
-        for entry in sorted(self._directory.glob("*")):
+        for entry in self._entries():
             with suppress(OSError):
                 if entry.name.startswith(_DRAFT):
                     if _age(entry) > _DRAFT_SECONDS:
@@ -89,6 +97,12 @@ class Cache:
                 elif _age(entry / _LOCK) > self._keep_seconds and _removed(entry):
                     removed.append(entry.name)
         return removed
+
+    def _entries(self) -> list[Path]:
+        try:
+            return sorted(self._directory.iterdir())
+        except OSError:
+            return []
 
     def _check_space(self, model_bytes: int) -> None:
         needed, free = int(model_bytes * _SPACE), shutil.disk_usage(self._directory).free

@@ -40,6 +40,11 @@ class Breaker:
                 f"started; the last one {self._words()}"
             )
 
+    def left(self, *, was_ready: bool, now: float) -> None:
+        """A worker has ended in order; it may have taken long to, and nobody else may have been there."""
+        if was_ready:
+            self._ready_at, self._deaths = now, 0
+
     def died(self, reason: Reason, *, started: bool, was_ready: bool, now: float) -> None:
         """A worker has ended, and not in order. One that was ready until then says nothing about its successors."""
         if started and was_ready:

@@ -54,7 +54,10 @@ class Keeper:
         exits.account(ended, reason, row, now)
         was_ready = row.state is not State.STARTING
         row.clear()
-        if reason in IN_ORDER or service.terminating:
+        if service.terminating:
+            return
+        if reason in IN_ORDER:
+            self._breaker.left(was_ready=was_ready, now=now)
             return
         self._not_before = max(self._not_before, ended.born + _BACK_OFF)
         self._breaker.died(reason, started=service.started, was_ready=was_ready, now=now)

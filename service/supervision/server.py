@@ -72,6 +72,8 @@ class WorkerServer(Server):
         self._drain_seconds = drain_seconds
         self._finish_seconds = finish_seconds
         self._asked: float | None = None
+        # The base class would leave by it at once, and until then speak of it ten times a second.
+        self._max_requests, self.limit_max_requests = self.limit_max_requests, None
         self._quick = False
         self._is_orphan = False
         self._acceptors: list[Acceptor] = []
@@ -93,6 +95,7 @@ class WorkerServer(Server):
             Acceptor(listener, self._make_connection, self._leaves_to_others, self.config.ssl)
             for listener in sockets or []
         ]
+        self._seat.row.accepts = True
         self.started = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -106,10 +109,12 @@ class WorkerServer(Server):
     async def on_tick(self, counter: int) -> bool:
         # The base class does so once a second at most, which is too seldom for a heartbeat of one.
         await self._notify()
-        if await super().on_tick(counter) and self._may_leave():
-            self._leave()  # the limit of requests is reached
+        await super().on_tick(counter)
+        limit = self._max_requests
+        if (limit and self.server_state.total_requests >= limit) or self._seat.has_hung_load:
+            self._leave_in_turn()
         if self._seat.is_stuck:
-            self._leave()  # a thread never ends
+            self._leave()
         self._leave_if_orphaned()
         if self._asked is None:
             return False
@@ -167,10 +172,11 @@ class WorkerServer(Server):
             return others_hold_fewer(board, row)
         return not board.service.terminating and others_are_ready(board, row)
 
-    def _may_leave(self) -> bool:
-        """Workers that started together reach their limits together; they go one after the other."""
+    def _leave_in_turn(self) -> None:
+        """Workers that started together come to such a point together; they go one after the other."""
         board = self._seat.board
-        return sum(row.state is State.READY for row in board.occupied()) >= board.service.workers
+        if sum(row.state is State.READY for row in board.occupied()) >= board.service.workers:
+            self._leave()
 
     def _leave(self) -> None:
         """Every answer from now on is its connection's last."""
@@ -183,7 +189,6 @@ class WorkerServer(Server):
             return
         if self._seat.row.state is State.READY:
             self._seat.row.move(State.DRAINING)
-        self.limit_max_requests = None  # of which the base class would speak ten times a second
         # The base class copies the first list into the second, once a second.
         self.config.encoded_headers.append(_CLOSE)
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
@@ -192,6 +197,7 @@ class WorkerServer(Server):
         log.info("draining", connections=len(self.server_state.connections), quick=self._quick)
 
     async def _stop_accepting(self, listeners: Iterable[socket.socket]) -> None:
+        self._seat.row.accepts = False
         for acceptor in self._acceptors:
             if self._seat.board.service.terminating:
                 acceptor.take_backlog()

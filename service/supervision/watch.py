@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import structlog
+
 from service.wishes import Wish, Wishes
+
+log = structlog.get_logger()
 
 Look = frozenset[tuple[str, int, int, int]]
 
@@ -36,6 +40,10 @@ async def watch(repository: Path, seconds: float, wishes: Wishes, is_read: bool)
         await asyncio.sleep(seconds)
         now = await asyncio.to_thread(look_at, repository)
         if now == before and now != acted_on:
-            wishes.ask(Wish())
+            try:
+                wishes.ask(Wish())
+            except OSError as error:
+                log.error("reload_impossible", reason=f"the wish cannot be written: {error.strerror}")
+                continue
             acted_on = now
         before = now

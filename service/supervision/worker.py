@@ -46,11 +46,6 @@ class Worker(UvicornWorker):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         last_words.prepare(seat.last_words_of(self.slot))
 
-    def run(self) -> None:
-        super().run()
-        if seat.is_stuck:
-            self.leave(_STUCK)
-
     def leave(self, code: int) -> NoReturn:
         """End without waiting for threads, as the interpreter would."""
         self.cfg.worker_exit(None, self)
@@ -64,3 +59,5 @@ class Worker(UvicornWorker):
         await server.serve(sockets=self.sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        # From here on the loop and the interpreter would wait for every thread, such as one that still loads a model.
+        self.leave(_STUCK if seat.is_stuck or seat.has_hung_load else 0)

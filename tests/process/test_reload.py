@@ -239,6 +239,50 @@ def let_all_through(service: Service, gate: Gate, sample: str, is_done: Callable
     service.wait_until(open_it, "past the gate")
 
 
+def test_a_load_that_hangs_is_called_off_and_its_workers_follow_one_another(tmp_path: Path) -> None:
+    repository = serve_double(tmp_path)
+    limits = {"ONNICORN_LIFECYCLE__LOAD_SECONDS": "3", "ONNICORN_LIFECYCLE__DRAIN_SECONDS": "0.5"}
+    with running(repository, tmp_path, **limits) as service:
+        before = set(service.workers().values())
+        golden = add_version(repository, 2, 3.0) / "golden"
+        golden.mkdir()
+        gate = Gate(golden / "sample.json")
+        with traffic(service) as calls:
+            reload(service)
+            with gate.holding_one(service, golden_sample(3, 3, 3, 3)):
+                pass  # the preparation; now the workers stand there
+            service.wait_until(lambda: sum(reloads(service).values()) == 1, "called off")
+            shutil.rmtree(golden)
+            service.wait_until(partial(is_served_by_others, service, before), "served by successors")
+            reload(service)
+            service.wait_until(lambda: has_committed(service, 1), "reloaded")
+            calls.wait_for(3.0)
+        assert (calls.failures, calls.factors()) == ([], {2.0, 3.0})
+        ends = [each["reason"] for each in events(service, "worker_exited")]
+        assert ends == ["stuck", "stuck"]
+
+
+def is_served_by_others(service: Service, before: set[int]) -> bool:
+    now = set(service.workers().values())
+    return len(now) == len(before) and now.isdisjoint(before)
+
+
+def test_sigterm_ends_workers_that_stage(tmp_path: Path) -> None:
+    """At once, though their threads load on."""
+    repository = serve_double(tmp_path)
+    with running(repository, tmp_path) as service:
+        golden = add_version(repository, 2, 3.0) / "golden"
+        golden.mkdir()
+        gate = Gate(golden / "sample.json")
+        reload(service)
+        for _ in range(2):  # the preparation, then a worker
+            with gate.holding_one(service, golden_sample(3, 3, 3, 3)):
+                pass
+        service.process.terminate()
+        assert exit_code(service) == 0
+        assert service.alive() == []
+
+
 def test_sigterm_calls_a_reload_off(tmp_path: Path) -> None:
     repository = serve_double(tmp_path)
     with running(repository, tmp_path) as service:

@@ -290,3 +290,15 @@ def test_of_workers_that_complete_the_start_together_one_is_told(tmp_path: Path)
         board.service.started = False  # as each sees it that looks before the other has said so
         told.append(seat.completes_start())
     assert told == [True, False]
+
+
+def test_a_worker_that_leaves_alone_keeps_the_service_ready_for_as_long_as_it_accepts() -> None:
+    shared = board(State.READY, generation=1)
+    shared.service.started = True
+    shared.service.commit(1, 1)
+    [row] = shared.rows
+    row.accepts = True
+    row.move(State.DRAINING)
+    assert shared.ready().yes
+    row.accepts = False
+    assert not shared.ready().yes

@@ -381,10 +381,10 @@ def test_a_request_ends_in_the_generation_that_admitted_it(generations: Generati
     generations.stage(generations.models[1])
     with dataplane.enter("tiny") as lane:
         generations.committed = 2
-        assert (generations.served(), dataplane.is_settled) == (2, False)
+        assert (generations.served(), dataplane.take_garbage()) == (2, [])
         done = asyncio.run(lane.infer(x(), lane.model.signature.outputs))
         assert (lane.model.version, done.outputs[0].tolist()) == (1, [[2] * 4])
-    assert dataplane.is_settled
+    assert dataplane.take_garbage() == generations.models[:1]
 
 
 def test_a_model_that_a_reload_has_not_changed_keeps_its_lane(generations: Generations) -> None:
@@ -393,7 +393,7 @@ def test_a_model_that_a_reload_has_not_changed_keeps_its_lane(generations: Gener
         generations.stage(generations.models[0])
         generations.committed = 2
         with dataplane.enter("tiny") as after:
-            assert (after is before, dataplane.is_settled) == (True, True)
+            assert (after is before, dataplane.take_garbage()) == (True, [])
 
 
 def test_a_model_that_is_gone_takes_its_memory_along(generations: Generations) -> None:

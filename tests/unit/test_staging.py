@@ -215,7 +215,8 @@ def test_a_load_that_does_not_end_makes_its_worker_one_to_replace(tmp_path: Path
             await until(lambda: worker.loaded == [1, 2])
             let_pass(61)
             await until(lambda: worker.row.refused == 2)
-            assert (worker.seat.is_stuck, worker.staged) == (True, [1])
+            assert (worker.seat.has_hung_load, worker.staged) == (True, [1])
             worker.gate.set()
+            await until(lambda: not worker.seat.has_hung_load)
 
     play(tmp_path, scenario)
