@@ -357,3 +357,19 @@ def test_a_fork_of_whoever_held_an_entry_goes_on_holding_it(cache: Cache) -> Non
         let_go(hold)
         assert cache.prune() == []
     assert cache.prune() == ["cat"]
+
+
+def test_a_place_that_cannot_even_be_looked_at_has_no_entries(tmp_path: Path, records: list[EventDict]) -> None:
+    """A name that no file system takes; another user's directory answers in the same way."""
+    cache = Cache(tmp_path / ("x" * 300), keep_days=7)
+    assert (cache.find("cat"), cache.prune()) == (None, [])
+    [record] = records
+    assert (record["event"], record["directory"]) == ("cache_unreadable", str(tmp_path / ("x" * 300)))
+
+
+def test_a_draft_that_can_no_longer_be_written_is_named(cache: Cache, place: Path) -> None:
+    """As on a disk that has become full; here it was taken away."""
+    with pytest.raises(CacheUnusable, match="cannot be written: No such file or directory"):  # noqa: SIM117
+        with cache.draft("cat", 0) as draft:
+            shutil.rmtree(draft)
+    assert names(place) == []

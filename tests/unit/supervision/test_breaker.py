@@ -86,3 +86,20 @@ def test_deaths_before_a_worker_was_ready_are_forgotten() -> None:
     breaker.died(Reason.KILLED, started=True, was_ready=False, now=101)
     breaker.look(started=True, ready=True, now=120)
     breaker.look(started=True, ready=False, now=120 + 2 * SECONDS)
+
+
+def test_a_worker_that_took_long_to_leave_in_order_is_not_held_against_its_successor() -> None:
+    breaker = a_started_service()
+    breaker.left(was_ready=True, now=200)
+    breaker.died(Reason.KILLED, started=True, was_ready=False, now=201)
+    breaker.look(started=True, ready=False, now=200 + SECONDS - 1)
+    with pytest.raises(GiveUp):
+        breaker.look(started=True, ready=False, now=200 + SECONDS)
+
+
+def test_who_leaves_before_it_was_ready_changes_nothing() -> None:
+    breaker = a_started_service()
+    breaker.died(Reason.KILLED, started=True, was_ready=False, now=101)
+    breaker.left(was_ready=False, now=120)
+    with pytest.raises(GiveUp):
+        breaker.look(started=True, ready=False, now=100 + SECONDS)

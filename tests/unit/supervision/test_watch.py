@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from structlog.typing import EventDict
 
 from service.supervision.watch import look_at, watch
 from service.wishes import Wish, Wishes
@@ -82,3 +83,21 @@ async def until_looked(repository: Path) -> None:
     for _ in range(20):
         await asyncio.to_thread(look_at, repository)
         await asyncio.sleep(0.001)
+
+
+def test_a_wish_that_cannot_be_written_is_tried_again(
+    repository: Path, tmp_path: Path, records: list[EventDict]
+) -> None:
+    wishes = Wishes(tmp_path / "run" / "wishes")
+
+    async def scenario() -> None:
+        watching = asyncio.create_task(watch(repository, 0.001, wishes, is_read=False))
+        await until(lambda: records)
+        (tmp_path / "run").mkdir()
+        await until(lambda: wishes.after(0))
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    asyncio.run(scenario())
+    assert records[0]["event"] == "reload_impossible"
+    assert records[0]["reason"] == "the wish cannot be written: No such file or directory"
