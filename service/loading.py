@@ -42,10 +42,12 @@ def prepare_generation(
     return manifest
 
 
-def prepare_successor(settings: Settings, committed: Manifest, wish: Wish, number: int) -> Manifest:
+def prepare_successor(
+    settings: Settings, committed: Manifest, wish: Wish, number: int, room: int | None = None
+) -> Manifest:
     """What the next generation would be: what a wish concerns is read again, the rest stays. Blocks.
 
-    A refusal without a name is that of the whole repository.
+    A refusal without a name is that of the whole repository. `room` is as in `make_generation`.
     """
     try:
         fresh = make_generation(
@@ -57,9 +59,11 @@ def prepare_successor(settings: Settings, committed: Manifest, wish: Wish, numbe
             is_wanted=lambda name: is_read_again(name, committed, wish),
             known=committed.entries,
             tolerate_failures=True,
+            room=room,
         )
-    except RepositoryError as error:
-        fresh = Manifest(generation=number, entries=(), refusals=(Refusal(name="", version=None, reason=str(error)),))
+    except (RepositoryError, MemoryError) as error:
+        reason = str(error) or "the container's memory is too small to check the models beside those that are served"
+        fresh = Manifest(generation=number, entries=(), refusals=(Refusal(name="", version=None, reason=reason),))
     return succeed(committed, fresh, wish)
 
 

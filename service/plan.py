@@ -107,13 +107,20 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
 def check_room(weights: Weights, workers: int, cgroup: Cgroup | None = None) -> None:
     """Is there memory for more models beside those that are served? Raises DoesNotFit."""
     cgroup = cgroup or Cgroup.of_this_process()
-    limit, used = cgroup.memory_limit(), cgroup.working_set()
+    room = room_left(cgroup)
     needed = weights.shared + weights.private * workers
-    if limit is not None and used is not None and needed > limit - used:
+    if room is not None and needed > room:
+        limit = _mib(cgroup.memory_limit() or 0)
         raise DoesNotFit(
-            f"the new models need {_mib(needed)} beside those that are served, and of {_mib(limit)} "
-            f"{_mib(limit - used)} are left: raise the container's memory limit, or roll the service out anew instead"
+            f"the new models need {_mib(needed)} beside those that are served, and of {limit} {_mib(room)} are left: "
+            "raise the container's memory limit, or roll the service out anew instead"
         )
+
+
+def room_left(cgroup: Cgroup) -> int | None:
+    """Bytes that the container may still use; None where nobody limits it."""
+    limit, used = cgroup.memory_limit(), cgroup.working_set()
+    return None if limit is None or used is None else max(0, limit - used)
 
 
 def plan_for_this_machine(runtime: Runtime) -> Plan:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -21,6 +22,10 @@ log = structlog.get_logger()
 
 Progress = Callable[[str], None]
 
+# How often a model lies in memory while its file is read, and while it is prepared and compared with the original.
+_TO_READ: Final = 3
+_TO_PREPARE: Final = 4
+
 
 def make_generation(
     repository: Path,
@@ -32,11 +37,13 @@ def make_generation(
     is_wanted: Callable[[str], bool] = lambda name: True,
     known: Iterable[Entry] = (),
     tolerate_failures: bool,
+    room: int | None = None,
     progress: Progress = lambda note: None,
 ) -> Manifest:
     """Load each wanted version once, warm it up and replay its golden samples. `progress` hears what is under way.
 
     `is_wanted` says which models are looked at. What is unchanged since it became one of `known` is not tried again.
+    `room` is how many bytes of memory that may take; None where nobody limits it.
 
     Raises RepositoryError, with every model that fails, unless `tolerate_failures`: then the manifest has the reasons.
     """
@@ -46,7 +53,7 @@ def make_generation(
         if not is_wanted(found.name):
             continue
         progress(f"preparing {found.name}")
-        result = found if isinstance(found, Refusal) else _check(found, compute, cache, known)
+        result = found if isinstance(found, Refusal) else _check(found, compute, cache, known, room)
         if isinstance(result, Refusal):
             refusals.append(result)
         else:
@@ -58,9 +65,12 @@ def make_generation(
     return Manifest(generation=number, entries=tuple(entries), refusals=tuple(refusals))
 
 
-def _check(candidate: Candidate, compute: Compute, cache: Cache, known: Iterable[Entry]) -> Entry | Refusal:
+def _check(
+    candidate: Candidate, compute: Compute, cache: Cache, known: Iterable[Entry], room: int | None
+) -> Entry | Refusal:
     started = time.perf_counter()
     try:
+        _refuse_without_room((candidate.file,), _TO_READ, room)
         facts = Graph(candidate.file).facts()
         samples = read_golden(candidate.golden, candidate.declaration.tolerance)
         entry = Entry(
@@ -75,6 +85,7 @@ def _check(candidate: Candidate, compute: Compute, cache: Cache, known: Iterable
         )
         if unchanged := next((each for each in known if each.is_checked_form_of(entry)), None):
             return unchanged
+        _refuse_without_room((candidate.file, *facts.external_files), _TO_PREPARE, room)
         compute = compute.preferring(candidate.declaration.providers)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
@@ -92,3 +103,13 @@ def _check(candidate: Candidate, compute: Compute, cache: Cache, known: Iterable
         seconds=round(time.perf_counter() - started, 3),
     )
     return entry
+
+
+def _refuse_without_room(files: Iterable[Path], times: int, room: int | None) -> None:
+    """Raises RepositoryError. Later the same would look like a file that is damaged, or be a death without a word."""
+    needed = times * sum(file.stat().st_size for file in files)
+    if room is not None and needed > room:
+        raise RepositoryError(
+            f"to check it takes about {needed >> 20} MiB of memory, and {room >> 20} MiB are left: "
+            "raise the container's memory limit, or roll the service out anew"
+        )

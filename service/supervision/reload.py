@@ -28,6 +28,7 @@ from service.plan import DoesNotFit, check_room
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision import successor
+from service.supervision.exits import signal_name
 from service.supervision.rollcall import Aborted, Refused, RollCall
 from service.telemetry import metrics
 from service.wishes import Wish
@@ -211,5 +212,5 @@ class Coordinator:
 
 def _how_it_ended(code: int) -> str:
     if code < 0:
-        return f"checking the models was ended by signal {-code}; if that is 9, memory is too small"
+        return f"checking the models was ended by {signal_name(code)}; most likely the container's memory is too small"
     return "checking the models has failed; the log says why"

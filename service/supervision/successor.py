@@ -10,6 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from service import memory
+from service.cgroup import Cgroup
+from service.plan import room_left
 from service.supervision.orphans import end_with_parent
 from service.wishes import Wish
 
@@ -33,7 +36,11 @@ def main(committed: str, result: str, wish: str, number: str) -> None:
 
     settings = Settings.from_environment(os.environ)
     logs.configure(settings.log)
-    made = prepare_successor(settings, Manifest.read(Path(committed)), Wish.model_validate_json(wish), int(number))
+    room = room_left(Cgroup.of_this_process())
+    if room is not None:
+        memory.keep_within(room)
+    before = Manifest.read(Path(committed))
+    made = prepare_successor(settings, before, Wish.model_validate_json(wish), int(number), room)
     made.write(Path(result))
 
 

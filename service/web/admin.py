@@ -63,7 +63,11 @@ def _report(seat: Seat, model: str, outcome: Outcome) -> Response:
     if outcome.result == "refused":
         raise ReloadRefused(f"nothing has changed: {outcome.reason}")
     if outcome.result == "aborted":
-        raise Draining if seat.board.service.terminating else ModelNotReady(model, outcome.reason)
+        raise (
+            Draining
+            if seat.board.service.terminating
+            else ModelNotReady(model, "; ".join(reason.text for reason in outcome.reasons))
+        )
     return answer(200, {})
 
 

@@ -1,5 +1,6 @@
 """Settings and a repository become a generation, a generation becomes a catalogue, and weighs something."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,15 @@ def test_a_repository_that_is_gone_is_the_reason_against_a_successor(root: Path)
     [refusal] = made.refusals
     assert (made.entries, refusal.name) == ((), "")
     assert "does not exist" in refusal.reason
+
+
+def test_a_model_for_which_there_is_no_room_is_refused_before_it_is_read(root: Path) -> None:
+    committed = Manifest(generation=1, entries=())
+    size = (root / "cat" / "1" / "model.onnx").stat().st_size
+    for room in (3 * size - 1, 4 * size - 1):
+        made = prepare_successor(settings(root), committed, Wish(kind="load", model="cat"), 2, room)
+        [refusal] = made.refusals
+        assert (refusal.name, made.entries) == ("cat", ())
+        assert re.fullmatch(r"to check it takes about 0 MiB of memory, and 0 MiB are left: raise .*", refusal.reason)
+    made = prepare_successor(settings(root), committed, Wish(kind="load", model="cat"), 2, 4 * size)
+    assert ([entry.name for entry in made.entries], made.refusals) == (["cat"], ())
