@@ -143,6 +143,8 @@ def _model_file(place: Path) -> Path:
     file = place / MODEL_FILE
     if file.is_file():
         return file
+    if file.exists():
+        raise RepositoryError(f"{file} is not a regular file: copy the model there")
     others = ", ".join(sorted(other.name for other in place.glob("*.onnx")))
     hint = f"rename {others}" if others else "copy the model there"
     raise RepositoryError(f"{file} does not exist: {hint}")

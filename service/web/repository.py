@@ -63,10 +63,11 @@ def index_of(catalogue: Catalogue, last: Outcome | None) -> list[dict[str, Any]]
     for name in catalogue.unloaded:
         _add(entries, name, None, "UNAVAILABLE", "unloaded")
     for reason in last.standing if last else ():
-        if reason.name:
+        served = [model for model in catalogue.models if reason.name in ("", model.name)]
+        if reason.version or not served:
             _add(entries, reason.name, reason.version, "UNAVAILABLE", reason.text)
-        else:  # nobody knows which model it was
-            for model in catalogue.models:
+        else:  # it is about a whole model, or nobody knows about which
+            for model in served:
                 _add(entries, model.name, model.version, "READY", reason.text)
     return [entries[key] for key in sorted(entries, key=lambda key: (key[0], int(key[1] or 0)))]
 

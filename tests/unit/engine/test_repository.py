@@ -239,3 +239,11 @@ def test_a_path_that_leads_nowhere_is_no_repository(tmp_path: Path) -> None:
 
 def test_an_empty_directory_is_an_empty_repository(tmp_path: Path) -> None:
     assert scan(tmp_path) == []
+
+
+def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat" / "1").mkdir(parents=True)
+    os.mkfifo(tmp_path / "cat" / "1" / "model.onnx")
+    [refusal] = scan(tmp_path)
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason == f"{tmp_path}/cat/1/model.onnx is not a regular file: copy the model there"

@@ -124,6 +124,14 @@ def test_a_reason_without_a_model_is_told_of_all(client: TestClient, seat: Seat)
     assert (entry["state"], entry["reason"]) == ("READY", "the last reload was refused: the repository is gone")
 
 
+def test_a_reason_against_a_whole_model_is_told_of_its_versions_that_are_served(client: TestClient, seat: Seat) -> None:
+    end(seat, Reason(name="cat", text="it has no version folder"))
+    [entry] = client.post("/v2/repository/index").json()
+    assert (entry["version"], entry["state"], entry["reason"]) == (
+        "1", "READY", "the last reload was refused: it has no version folder"
+    )  # fmt: skip
+
+
 def test_a_wish_of_another_kind_does_not_exist() -> None:
     with pytest.raises(ValueError, match="kind"):
         Wish.model_validate({"kind": "forget"})
