@@ -115,8 +115,9 @@ class Staging:
         """In a thread: making a session lets other threads run."""
         known = self._dataplane.catalogue
         self._dataplane.stage(await asyncio.to_thread(self._load, generation, known))
-        self._seat.row.staged = generation
-        self._seat.row.text = ""
+        row = self._seat.row
+        row.staged = max(row.staged, generation)  # a load that took too long may end behind a later one
+        row.text = ""
 
 
 def _drop(models: list[Model]) -> None:

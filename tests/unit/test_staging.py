@@ -217,6 +217,8 @@ def test_a_load_that_does_not_end_makes_its_worker_one_to_replace(tmp_path: Path
             await until(lambda: worker.row.refused == 2)
             assert (worker.seat.has_hung_load, worker.staged) == (True, [1])
             worker.gate.set()
+            worker.row.staged = 7  # meanwhile a later one was staged
             await until(lambda: not worker.seat.has_hung_load)
+            assert worker.row.staged == 7
 
     play(tmp_path, scenario)
