@@ -5,7 +5,7 @@ sizes are those of the Open Inference Protocol v2, "Tensor Data Types".
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final
 
@@ -92,6 +92,10 @@ class Signature:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     batch: bool = False
+    input_names: frozenset[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_names", frozenset(spec.name for spec in self.inputs))
 
     @property
     def output_names(self) -> list[str]:
@@ -137,7 +141,7 @@ class Signature:
 
     def require(self, names: Mapping[str, object]) -> None:
         """Exactly the inputs that the model has. Raises SignatureMismatch."""
-        if len(names) != len(self.inputs) or any(spec.name not in names for spec in self.inputs):
+        if names.keys() != self.input_names:
             raise self._wrong_names(list(names)[:_NAMES_SHOWN])
 
     def _wrong_names(self, names: list[str]) -> SignatureMismatch:

@@ -35,7 +35,7 @@ from service.wishes import Wish
 
 log = structlog.get_logger()
 
-_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.05
 # How long to rest after a failure of our own.
 _PAUSE_SECONDS: Final = 1.0
 
