@@ -13,8 +13,8 @@ from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.engine.runs import Runs
 from service.errors import ModelNotReady
+from service.knobs import Batching
 from service.scheduling.batcher import Batcher
-from service.settings import Batching
 from service.tensors import Array, Tensors, TensorSpec
 
 log = structlog.get_logger()

@@ -6,12 +6,16 @@
         SignatureMismatch          the body is fine, the model wants something else
         ModelNotFound, VersionNotFound
         NotFound, MethodNotAllowed   no such path; the path has no such method
-        RequestTooLarge, UnsupportedMedia
+        RequestTooLarge, HeadersTooLarge, UriTooLong, UnsupportedMedia, AnswerTooLarge
+        RequestTimeout             head or body came too slowly
+        Unauthenticated, Forbidden   nobody known asks; somebody who may not
         ReloadRefused              what the repository holds now cannot be served
       ServiceError               the caller did nothing wrong
         InferenceFailed            the model raised while it ran
         InternalError, Interrupted   we made a mistake; we had to end first
-        ModelNotReady, Draining    nothing was run: the same request may be sent again
+        ModelNotReady, Draining, Overloaded
+                                   nothing was run: the same request may be sent again
+        DeadlineExceeded           the caller's time was over before there was an answer
         ReloadInProgress           a reload takes longer than a caller can wait
       StartError                 an operator must change something before the service can start
         SettingsError, AddressUnavailable, Contradiction, RepositoryError
@@ -91,6 +95,42 @@ class RequestTooLarge(CallerError):
     code = "request_too_large"
 
 
+class HeadersTooLarge(CallerError):
+    """The headers are more, or larger, than `limits.headers` and `limits.header_bytes`."""
+
+    code = "headers_too_large"
+
+
+class UriTooLong(CallerError):
+    """The request's target is longer than `limits.uri_bytes`."""
+
+    code = "uri_too_long"
+
+
+class AnswerTooLarge(CallerError):
+    """The answer would be larger than `limits.answer_bytes`; the model has run."""
+
+    code = "answer_too_large"
+
+
+class RequestTimeout(CallerError):
+    """The head or the body came too slowly: `limits.header_seconds`, `limits.body_seconds`."""
+
+    code = "request_timeout"
+
+
+class Unauthenticated(CallerError):
+    """An API key is needed, and none that is known was sent."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(CallerError):
+    """The API key is known, but does not allow this."""
+
+    code = "forbidden"
+
+
 class UnsupportedMedia(CallerError):
     """The `Content-Type` or `Content-Encoding` is not one that is read.
 
@@ -152,6 +192,33 @@ class Draining(ServiceError):
 
     def __init__(self) -> None:
         super().__init__("the service is ending; nothing was run, send the request to another instance")
+
+
+class Overloaded(ServiceError):
+    """There is more to do than can be done in time; nothing was run, so anything may be sent again, a POST too.
+
+    `reason` is one of a closed set, for the metric. `retry_after` is in seconds.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, message: str, reason: str, retry_after: float) -> None:
+        super().__init__(f"{message}; nothing was run, the request may be sent again")
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class DeadlineExceeded(ServiceError):
+    """The request's time was over before its answer was ready; the sentence says where it was.
+
+    `stage` is body, decode, queue, run or encode.
+    """
+
+    code = "deadline_exceeded"
+
+    def __init__(self, stage: str, seconds: float) -> None:
+        super().__init__(f"the request's timeout of {seconds * 1000:g} ms passed in stage {stage!r}")
+        self.stage = stage
 
 
 class ReloadInProgress(ServiceError):

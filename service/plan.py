@@ -7,7 +7,7 @@ from typing import Final
 
 from service.cgroup import Cgroup
 from service.errors import StartError
-from service.settings import Runtime
+from service.knobs import Runtime
 
 _MEBIBYTE: Final = 1 << 20
 # Measured as proportional set size with a small model: master and ops together, and what each worker adds.

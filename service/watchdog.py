@@ -12,8 +12,8 @@ from typing import Final
 import structlog
 
 from service.engine.runs import Run, Runs
+from service.knobs import Lifecycle
 from service.seat import Seat
-from service.settings import Lifecycle
 from service.telemetry.record import Record
 from service.telemetry.stacks import stacks
 

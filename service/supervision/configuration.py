@@ -11,8 +11,9 @@ import structlog
 
 from service.board import Board
 from service.errors import Contradiction, StartError
+from service.knobs import Log
 from service.plan import plan_for_this_machine
-from service.settings import Log, Settings
+from service.settings import Settings
 from service.supervision import directory
 from service.supervision.seat import seat
 from service.telemetry import identity, logs

@@ -7,8 +7,8 @@ from typing import Final
 
 from service.board import Board
 from service.cgroup import Cgroup
+from service.knobs import Lifecycle
 from service.rows import State, WorkerRow
-from service.settings import Lifecycle
 from service.supervision import exits
 from service.supervision.breaker import Breaker
 from service.supervision.exits import IN_ORDER, Ended, Reason

@@ -21,7 +21,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from service.errors import OnnicornError, StartError
-from service.settings import Log
+from service.knobs import Log
 from service.telemetry.lines import LineWriter
 
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}

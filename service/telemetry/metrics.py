@@ -54,6 +54,15 @@ PENDING: Final = Gauge(
     registry=REGISTRY,
     multiprocess_mode="sum",
 )
+REFUSED: Final = _counter(
+    "refused",
+    "Requests for a model that were refused as overloaded; reason is wait or deadline (it would have waited too long), "
+    "waiting, rows or bytes (too much waits already), or connections.",
+    ("reason",),
+)
+CANCELLED: Final = _counter(
+    "cancelled", "Requests whose client left before the answer; stage is body, queue or run.", ("stage",)
+)
 LOOP_LAG: Final = _histogram(
     "event_loop_lag_seconds", "How late a worker's event loop was, looked at five times a second.", (), _LAGS
 )

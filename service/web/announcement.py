@@ -6,7 +6,8 @@ import orjson
 import structlog
 
 from service.engine.catalogue import Catalogue
-from service.settings import Http, Settings
+from service.knobs import Http
+from service.settings import Settings
 from service.web.openapi import example
 
 log = structlog.get_logger()

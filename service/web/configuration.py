@@ -6,7 +6,7 @@ Source: triton-inference-server/server, docs/protocol/extension_model_configurat
 from typing import Any, Final
 
 from service.engine.model import Model
-from service.settings import Batching
+from service.knobs import Batching
 from service.tensors import Datatype, TensorSpec
 
 # Triton has no word for "no limit".

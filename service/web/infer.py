@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dataplane import Dataplane, Inference
 from service.errors import MethodNotAllowed
+from service.knobs import Http
 from service.protocol import v2
-from service.settings import Http
 from service.tensors import Signature, TensorSpec
 from service.web import body, coding
 from service.web.records import record_of

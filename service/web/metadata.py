@@ -9,7 +9,7 @@ from service import __version__
 from service.dataplane import Dataplane
 from service.engine.model import Model
 from service.errors import ModelNotReady
-from service.settings import Batching
+from service.knobs import Batching
 from service.tensors import TensorSpec
 from service.web.answers import answer
 from service.web.configuration import configuration

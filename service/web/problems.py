@@ -3,6 +3,7 @@
 Every error answer is `{"error": "<sentence>", "code": "<slug>", "request_id": "<id>"}`, framework errors included.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -17,19 +18,27 @@ from service.web.records import record_of
 STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.MalformedRequest: 400,
     errors.SignatureMismatch: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.ModelNotFound: 404,
     errors.VersionNotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
     errors.ReloadRefused: 409,
     errors.ReloadInProgress: 409,
     errors.RequestTooLarge: 413,
+    errors.AnswerTooLarge: 413,
+    errors.UriTooLong: 414,
     errors.UnsupportedMedia: 415,
+    errors.HeadersTooLarge: 431,
     errors.InferenceFailed: 500,
     errors.InternalError: 500,
     errors.Interrupted: 500,
     errors.ModelNotReady: 503,
     errors.Draining: 503,
+    errors.Overloaded: 503,
+    errors.DeadlineExceeded: 504,
 }
 # Seconds after which it makes sense to ask again.
 RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {
@@ -51,6 +60,10 @@ def headers_of(error: errors.OnnicornError) -> dict[str, str]:
     headers = {}
     if seconds := RETRY_AFTER.get(type(error)):
         headers["retry-after"] = str(seconds)
+    if isinstance(error, errors.Overloaded):
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = "Bearer"
     if isinstance(error, errors.MethodNotAllowed):
         headers["allow"] = error.allowed
     if isinstance(error, errors.UnsupportedMedia) and error.accept_encoding:

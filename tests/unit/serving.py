@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.dataplane import Dataplane, Inference, Observer
 from service.engine.catalogue import Catalogue
-from service.settings import Batching
+from service.knobs import Batching
 from service.tensors import Tensors, TensorSpec
 
 

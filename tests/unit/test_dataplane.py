@@ -20,7 +20,7 @@ from service.engine.model import Model
 from service.engine.runs import Run
 from service.engine.session import Compute
 from service.errors import InferenceFailed, ModelNotFound, SignatureMismatch, VersionNotFound
-from service.settings import Batching
+from service.knobs import Batching
 from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
 from tests.unit.gate import Gate

@@ -17,7 +17,20 @@ FLOORS = {
     "": -1,
     "errors": 0,
     **dict.fromkeys(
-        ("tensors", "deadline", "elements", "settings", "plan", "cgroup", "memory", "process", "addresses"), 1
+        (
+            "tensors",
+            "deadline",
+            "caller",
+            "elements",
+            "settings",
+            "knobs",
+            "plan",
+            "cgroup",
+            "memory",
+            "process",
+            "addresses",
+        ),
+        1,
     ),
     **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
@@ -30,6 +43,7 @@ READ_THE_ENVIRONMENT = (
     "service",
     "service.asgi",
     "service.cli",
+    "service.knobs",
     "service.settings",
     "service.supervision",
 )
@@ -169,7 +183,7 @@ def test_a_module_imports_only_from_floors_below_it() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("service.plan", "from service.settings import Runtime"),
+        ("service.plan", "from service.knobs import Runtime"),
         ("service.engine.model", "from service.engine import graph"),
         ("service.engine.model", "import service.errors"),
         ("service.web.app", "from service import __version__, dataplane"),

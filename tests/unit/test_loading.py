@@ -15,9 +15,10 @@ from service.engine.prepare import prepare
 from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import RepositoryError
+from service.knobs import Runtime
 from service.loading import compute_for, load, prepare_generation, prepare_successor, succeed, weights
 from service.plan import Weights
-from service.settings import Runtime, Settings
+from service.settings import Settings
 from service.wishes import Wish
 from tests import tiny
 from tests.oip import Json

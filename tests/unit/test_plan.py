@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from service.cgroup import Cgroup
+from service.knobs import Runtime
 from service.plan import Plan, granted_cpus, make_plan, plan_for_this_machine
-from service.settings import Runtime
 
 NO_QUOTA = "8 CPUs: the process may run on so many, and no cgroup quota is tighter"
 

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import SettingsError
-from service.settings import Cache, Group, Settings, variables
+from service.knobs import Cache, Group
+from service.settings import Settings, variables
 
 HOME = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
 
@@ -32,8 +33,33 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "intra_op_threads": None,
         "profile": "throughput",
         "providers": ("CPUExecutionProvider",),
+        "custom_operators": (),
     },
     "batching": {"max_rows": 32, "linger_ms": 0},
+    "admission": {
+        "max_wait_ms": 2000,
+        "max_waiting": 10_000,
+        "max_rows": 1_000_000,
+        "max_bytes": 512 << 20,
+        "default_timeout_ms": 0,
+        "overload_status": 503,
+        "priority_levels": 0,
+    },
+    "limits": {
+        "header_bytes": 64 << 10,
+        "headers": 128,
+        "header_seconds": 10,
+        "uri_bytes": 8 << 10,
+        "body_seconds": 10,
+        "body_bytes_per_second": 1024,
+        "json_depth": 100,
+        "tensors": 1024,
+        "elements": 64 << 20,
+        "string_bytes": 16 << 20,
+        "answer_bytes": 256 << 20,
+        "connections": 10_000,
+    },
+    "access": {"keys": None},
     "lifecycle": {
         "drain_seconds": 5,
         "finish_seconds": 30,
@@ -66,8 +92,29 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "ONNICORN_RUNTIME__INTRA_OP_THREADS": ("256", 256),
     "ONNICORN_RUNTIME__PROFILE": ("latency", "latency"),
     "ONNICORN_RUNTIME__PROVIDERS": ('["A", "B"]', ("A", "B")),
+    "ONNICORN_RUNTIME__CUSTOM_OPERATORS": ("/opt/a.so,/opt/b.so", ("/opt/a.so", "/opt/b.so")),
     "ONNICORN_BATCHING__MAX_ROWS": ("1", 1),
     "ONNICORN_BATCHING__LINGER_MS": ("0.5", 0.5),
+    "ONNICORN_ADMISSION__MAX_WAIT_MS": ("20", 20),
+    "ONNICORN_ADMISSION__MAX_WAITING": ("0", 0),
+    "ONNICORN_ADMISSION__MAX_ROWS": ("64", 64),
+    "ONNICORN_ADMISSION__MAX_BYTES": ("1048576", 1 << 20),
+    "ONNICORN_ADMISSION__DEFAULT_TIMEOUT_MS": ("1500", 1500),
+    "ONNICORN_ADMISSION__OVERLOAD_STATUS": ("429", 429),
+    "ONNICORN_ADMISSION__PRIORITY_LEVELS": ("3", 3),
+    "ONNICORN_LIMITS__HEADER_BYTES": ("8192", 8192),
+    "ONNICORN_LIMITS__HEADERS": ("64", 64),
+    "ONNICORN_LIMITS__HEADER_SECONDS": ("2", 2),
+    "ONNICORN_LIMITS__URI_BYTES": ("1024", 1024),
+    "ONNICORN_LIMITS__BODY_SECONDS": ("2", 2),
+    "ONNICORN_LIMITS__BODY_BYTES_PER_SECOND": ("0", 0),
+    "ONNICORN_LIMITS__JSON_DEPTH": ("16", 16),
+    "ONNICORN_LIMITS__TENSORS": ("8", 8),
+    "ONNICORN_LIMITS__ELEMENTS": ("1000", 1000),
+    "ONNICORN_LIMITS__STRING_BYTES": ("100", 100),
+    "ONNICORN_LIMITS__ANSWER_BYTES": ("100000", 100_000),
+    "ONNICORN_LIMITS__CONNECTIONS": ("50", 50),
+    "ONNICORN_ACCESS__KEYS": ("/etc/keys", Path("/etc/keys")),
     "ONNICORN_LIFECYCLE__DRAIN_SECONDS": ("0", 0.0),
     "ONNICORN_LIFECYCLE__FINISH_SECONDS": ("3600", 3600.0),
     "ONNICORN_LIFECYCLE__HEARTBEAT_SECONDS": ("600", 600.0),

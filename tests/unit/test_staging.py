@@ -13,8 +13,8 @@ from service.board import Board
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import RepositoryError
+from service.knobs import Batching
 from service.seat import Seat
-from service.settings import Batching
 from service.staging import Staging
 from service.telemetry.metrics import ModelObserver
 from tests import tiny

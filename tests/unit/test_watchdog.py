@@ -10,8 +10,8 @@ from structlog.typing import EventDict
 from service import watchdog as module
 from service.engine import runs as engine_runs
 from service.engine.runs import Runs
+from service.knobs import Lifecycle
 from service.seat import Seat
-from service.settings import Lifecycle
 from service.telemetry.record import Record
 from service.watchdog import Watchdog, patience
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.errors import AddressUnavailable
-from service.settings import Log
+from service.knobs import Log
 from service.supervision import child
 from service.telemetry import logs
 

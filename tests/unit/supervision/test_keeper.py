@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 
 from service.board import Board
 from service.cgroup import Cgroup
+from service.knobs import Lifecycle
 from service.rows import State
-from service.settings import Lifecycle
 from service.supervision.breaker import DEATHS, GiveUp
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper, overdue

@@ -17,7 +17,7 @@ import pytest
 import structlog
 
 from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError
-from service.settings import Log
+from service.knobs import Log
 from service.telemetry import logs
 from service.telemetry.logs import AlreadyLogged
 

@@ -18,6 +18,8 @@ DECLARED = {
     "onnicorn_inference_batch_rows": (Histogram, MODEL),
     "onnicorn_inference_pending": (Gauge, ("model",)),
     "onnicorn_event_loop_lag_seconds": (Histogram, ()),
+    "onnicorn_refused": (Counter, ("reason",)),
+    "onnicorn_cancelled": (Counter, ("stage",)),
     "onnicorn_reloads": (Counter, ("outcome",)),
     "onnicorn_worker_exits": (Counter, ("reason",)),
 }

@@ -10,7 +10,8 @@ import pytest
 from structlog.typing import EventDict
 
 from service.engine.catalogue import Catalogue
-from service.settings import Http, Settings
+from service.knobs import Http
+from service.settings import Settings
 from service.web.announcement import announce, curl
 from tests import tiny
 from tests.unit.loading import load

@@ -12,7 +12,7 @@ from service.engine.manifest import Findings
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.session import Compute
-from service.settings import Batching
+from service.knobs import Batching
 from service.web.configuration import configuration
 from tests import tiny
 from tests.oip import Json

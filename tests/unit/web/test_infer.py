@@ -11,7 +11,7 @@ import pytest
 
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
-from service.settings import Http
+from service.knobs import Http
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.web.infer import ROUTE, VERSION_ROUTE, Infer

@@ -1,0 +1,45 @@
+"""Whoever waits for one answer, as the server knows them: since when, and whether they are still there."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any, Final
+
+# Where a server that knows puts the caller, in the extensions of an ASGI scope.
+EXTENSION: Final = "onnicorn.caller"
+
+
+class Caller:
+    """`arrived` is when the request's head was there, on the monotonic clock.
+
+    It must not know the connection, which knows it: such a cycle would be left to the garbage collector.
+    """
+
+    __slots__ = ("_on_leave", "arrived", "has_left")
+
+    def __init__(self, arrived: float | None = None) -> None:
+        self.arrived = monotonic() if arrived is None else arrived
+        self.has_left = False
+        self._on_leave: Callable[[], object] | None = None
+
+    def leave(self) -> None:
+        """The connection is lost; a client that has only closed its own side still waits."""
+        self.has_left = True
+        if self._on_leave:
+            self._on_leave()
+
+    @contextmanager
+    def watched(self, on_leave: Callable[[], object]) -> Iterator[None]:
+        """Call `on_leave` when the caller leaves while the block runs; at once, if they have left already."""
+        if self.has_left:
+            on_leave()
+        self._on_leave = on_leave
+        try:
+            yield
+        finally:
+            self._on_leave = None
+
+
+def caller_of(scope: Any) -> Caller:
+    """The one in the scope; where the server does not tell, one that never leaves."""
+    return (scope.get("extensions") or {}).get(EXTENSION) or Caller()
