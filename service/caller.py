@@ -9,6 +9,17 @@ from typing import Any, Final
 EXTENSION: Final = "onnicorn.caller"
 
 
+class ClientLeft(Exception):
+    """The connection was lost before there was an answer, and there is nobody left to give one to.
+
+    `stage` is where the request was: body, queue or run.
+    """
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+
 class Caller:
     """`arrived` is when the request's head was there, on the monotonic clock.
 
@@ -38,6 +49,17 @@ class Caller:
             yield
         finally:
             self._on_leave = None
+
+
+class _Nobody(Caller):
+    """Never leaves, and may be watched by any number at a time."""
+
+    @contextmanager
+    def watched(self, on_leave: Callable[[], object]) -> Iterator[None]:
+        yield
+
+
+NOBODY: Final = _Nobody(0.0)
 
 
 def caller_of(scope: Any) -> Caller:

@@ -9,12 +9,16 @@ from typing import Final, Protocol
 
 import structlog
 
+from service.caller import NOBODY, Caller
+from service.deadline import NEVER, Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.engine.runs import Runs
 from service.errors import ModelNotReady
-from service.knobs import Batching
+from service.knobs import Admission, Batching
+from service.scheduling import admission
 from service.scheduling.batcher import Batcher
+from service.scheduling.queue import Batch
 from service.tensors import Array, Tensors, TensorSpec
 
 log = structlog.get_logger()
@@ -23,7 +27,7 @@ log = structlog.get_logger()
 # machine's doing, so the next few runs are looked at more closely, by the CPU time that they use.
 _DEMOTE_SECONDS: Final = 1e-3
 _SUSPECT_RUNS: Final = 8
-_NEVER: Final = -1
+_NEVER_INLINE: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +67,22 @@ class Lane:
     """
 
     def __init__(
-        self, model: Model, batching: Batching, observer: Observer, runs: Runs, on_end: Callable[["Lane"], object]
+        self,
+        model: Model,
+        batching: Batching,
+        bounds: Admission,
+        observer: Observer,
+        runs: Runs,
+        on_end: Callable[["Lane"], object],
     ) -> None:
         self.model = model
+        self._bounds = bounds
         self._runs = runs
         self._observer = observer
         self._on_end = on_end
         self._users = 0
         self._is_retired = False
-        self._inline_rows = model.findings.inline_rows or _NEVER
+        self._inline_rows = model.findings.inline_rows or _NEVER_INLINE
         self._suspect = 0
         threads = model.declaration.run_threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"run-{model.name}-{model.version}")
@@ -81,6 +92,7 @@ class Lane:
             max_rows=model.batch_limit(batching.max_rows),
             concurrency=threads,
             linger=batching.linger_ms / 1000,
+            pace=model.findings.row_seconds,
             on_batch=lambda rows: observer.batch(model.name, model.version, rows),
         )
 
@@ -93,18 +105,35 @@ class Lane:
         if self._is_retired and not self._users:
             self.close()
 
-    async def infer(self, tensors: Tensors, outputs: Sequence[TensorSpec]) -> Inference:
-        """Raises SignatureMismatch or ModelNotReady before anything is run, InferenceFailed from a run."""
+    def admit(self, deadline: Deadline = NEVER) -> None:
+        """May another request come? Raises Overloaded, before there has been any work for it."""
+        if self._inline_rows == _NEVER_INLINE:
+            self._check(1, deadline, 0)
+
+    async def infer(
+        self,
+        tensors: Tensors,
+        outputs: Sequence[TensorSpec],
+        deadline: Deadline = NEVER,
+        priority: int = 0,
+        caller: Caller = NOBODY,
+    ) -> Inference:
+        """Raises SignatureMismatch, Overloaded or ModelNotReady before anything is run, InferenceFailed from a run.
+
+        Whenever it is time for that: DeadlineExceeded, ClientLeft.
+        """
         rows = self.model.check(tensors)
         names = tuple([spec.name for spec in outputs])
         if rows <= self._inline_rows:
             return self._run_inline(tensors, names, rows)
         if self._runs.is_stuck(self.model.name, self.model.version):
             raise ModelNotReady(self.model.name, "a run of it does not end, and its worker is being replaced")
+        level = self._level(priority)
+        self._check(rows, deadline, level)
         call = _Call(tensors, names, rows)
         key = (names, self.model.batch_key(tensors))
         with self._pending():
-            done = await self._batcher.submit(call, rows, key)
+            done = await self._batcher.submit(call, rows, key, deadline, level, caller)
         return Inference(done.result, rows, done.queue, done.run)
 
     def retire(self) -> None:
@@ -128,16 +157,25 @@ class Lane:
         if self._suspect:
             self._suspect -= 1
             if thread_time() - cpu_started > _DEMOTE_SECONDS:
-                self._inline_rows = _NEVER
+                self._inline_rows = _NEVER_INLINE
                 log.warning("inline_off", model=self.model.name, version=self.model.version, seconds=seconds)
         elif seconds > _DEMOTE_SECONDS and self.model.declaration.inline is None:
             self._suspect = _SUSPECT_RUNS
         self._observer.batch(self.model.name, self.model.version, rows)
         return Inference(result, rows, 0.0, seconds)
 
-    def _run_batch(self, calls: list[_Call]) -> list[list[Array]]:
+    def _check(self, rows: int, deadline: Deadline, level: int) -> None:
+        admission.check(self._bounds, self.model.name, self._batcher.load(level), rows, deadline)
+
+    def _level(self, priority: int) -> int:
+        """As Triton's: 1 is the most urgent; 0 says nothing, and is in the middle."""
+        levels = self._bounds.priority_levels
+        return min(priority, levels) if priority and levels else levels // 2 + 1
+
+    def _run_batch(self, calls: list[_Call], batch: Batch[_Call, list[Array]]) -> list[list[Array]]:
         rows = [call.rows for call in calls]
         with self._runs.enter(self.model.name, self.model.version) as run:
+            batch.when_abandoned(run.stop)
             return self.model.run_together([call.tensors for call in calls], rows, calls[0].outputs, run)
 
     @contextmanager
@@ -159,12 +197,14 @@ class Dataplane:
     def __init__(
         self,
         batching: Batching,
+        bounds: Admission,
         observer: Observer,
         committed: Callable[[], int],
         on_switch: Callable[[Catalogue], None] = lambda catalogue: None,
     ) -> None:
         self.runs = Runs()
         self._batching = batching
+        self._bounds = bounds
         self._observer = observer
         self._committed = committed
         self._on_switch = on_switch
@@ -231,7 +271,7 @@ class Dataplane:
             lane.retire()
 
     def _make_lane(self, model: Model) -> Lane:
-        return Lane(model, self._batching, self._observer, self.runs, self._lane_ended)
+        return Lane(model, self._batching, self._bounds, self._observer, self.runs, self._lane_ended)
 
     def _lane_ended(self, lane: Lane) -> None:
         self._garbage.append(lane.model)

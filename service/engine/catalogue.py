@@ -7,7 +7,7 @@ from service.engine.manifest import Manifest
 from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
-from service.errors import ModelNotFound, ModelNotReady, VersionNotFound
+from service.errors import ModelNotFound, ModelNotReady, RepositoryError, VersionNotFound
 
 
 class Catalogue:
@@ -43,7 +43,10 @@ class Catalogue:
                 model = Model(entry, compute.preferring(entry.declaration.providers))
                 model.warm_up()
             models.append(model)
-        return cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
+        catalogue = cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
+        for model in models:
+            catalogue._check_fallback(model)
+        return catalogue
 
     @property
     def models(self) -> list[Model]:
@@ -71,6 +74,25 @@ class Catalogue:
         if name not in self._versions:
             raise ModelNotFound(name)
         raise VersionNotFound(name, str(version), self.versions(name))
+
+    def _check_fallback(self, model: Model) -> None:
+        """It must be able to take every request of the model's. One that was refused itself is not missed."""
+        name = model.declaration.fallback
+        if name is None or any(refusal.name == name for refusal in self.refusals):
+            return
+        fallback = self._defaults.get(name)
+        if fallback is None or name == model.name:
+            raise RepositoryError(
+                f"model {model.name!r}: fallback {name!r}: expected another model, one that is served"
+            )
+        if (fallback.signature.inputs, fallback.signature.outputs) != (model.signature.inputs, model.signature.outputs):
+            wanted, got = _described(model), _described(fallback)
+            raise RepositoryError(f"model {model.name!r}: fallback {name!r}: expected {wanted}, got {got}")
+
+
+def _described(model: Model) -> str:
+    sides = (model.signature.inputs, model.signature.outputs)
+    return " -> ".join(", ".join(f"{spec.name}: {spec}" for spec in specs) for specs in sides)
 
 
 def _default(versions: Mapping[int, Model]) -> Model | None:

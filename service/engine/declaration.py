@@ -95,6 +95,7 @@ class Declaration(_Table):
     session: SessionOptions = SessionOptions()
     warm_up: tuple[dict[str, WarmUpInput], ...] = ()
     signature: PinnedSignature | None = None
+    fallback: str | None = None
 
     @classmethod
     def read(cls, directory: Path) -> "Declaration":

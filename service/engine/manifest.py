@@ -19,7 +19,8 @@ class Findings(BaseModel):
     """What running a version has shown; see `engine/measure.py`.
 
     `together` says whether rows of different requests may meet, `batch_rows` how many in one run pay;
-    `inline_rows` how many the event loop can run by itself; `pads` whether declared padding is worth it.
+    `inline_rows` how many the event loop can run by itself; `pads` whether declared padding is worth it; `row_seconds`
+    how long a row takes in a run of `batch_rows`, 0 where that is not known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -28,6 +29,7 @@ class Findings(BaseModel):
     batch_rows: int = 1
     inline_rows: int = 0
     pads: bool = False
+    row_seconds: float = 0.0
 
 
 class Entry(BaseModel):

@@ -5,6 +5,7 @@ Measured once, when a generation is made, so that all its workers do the same.
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from time import perf_counter
 from typing import Final
 
@@ -55,9 +56,11 @@ def measure(model: Model) -> Findings:
     batch = model.signature.batch
     row = {name: tensor[:1] for name, tensor in model.example.items()} if batch else dict(model.example)
     together = batch and not model.operators & _SELECTING and _rows_are_independent(model, row)
+    batch_rows, row_seconds = best_rows(model.run_all, row, _MOST_ROWS if together else 1)
     return Findings(
         together=together,
-        batch_rows=best_rows(model.run_all, row) if together else 1,
+        batch_rows=batch_rows,
+        row_seconds=row_seconds,
         inline_rows=inline_rows(model.run_all, row, batch) if _may_inline(model) else 0,
         pads=together and model.padding is not None and _padding_pays(model, model.padding, row),
     )
@@ -99,10 +102,13 @@ def is_predictable(signature: Signature, operators: frozenset[str]) -> bool:
     return fixed and not strings and not operators & _UNPREDICTABLE
 
 
-def best_rows(run: Run, row: Tensors) -> int:
-    """How many rows in one run cost the least each; the fewer where more would not gain much."""
-    best, best_cost, rows, spent = 1, float("inf"), 1, 0.0
-    while rows <= _MOST_ROWS and spent < _BUDGET_SECONDS:
+def best_rows(run: Run, row: Tensors, most: int = _MOST_ROWS) -> tuple[int, float]:
+    """How many rows in one run, up to `most`, cost the least each, and how many seconds that is.
+
+    The fewer where more would not gain much.
+    """
+    best, best_cost, rows, spent = 1, inf, 1, 0.0
+    while rows <= most and spent < _BUDGET_SECONDS:
         try:
             seconds = _fastest(run, repeat(row, rows), _BUDGET_SECONDS)
         except InferenceFailed:
@@ -112,7 +118,7 @@ def best_rows(run: Run, row: Tensors) -> int:
             best, best_cost = rows, cost
         spent += seconds * _TRIES
         rows *= 2
-    return best
+    return best, 0.0 if best_cost == inf else float(best_cost)
 
 
 def inline_rows(run: Run, tensors: Tensors, batch: bool) -> int:
@@ -180,7 +186,7 @@ def _padding_wins(model: Model, padding: Padding, row: Tensors) -> bool:
 
 def _fastest(run: Run, tensors: Tensors, enough: float) -> float:
     """The least of a few runs: what the machine does meanwhile only ever adds. One that takes `enough` is the last."""
-    best = float("inf")
+    best = inf
     for _ in range(_TRIES):
         started = perf_counter()
         run(tensors)

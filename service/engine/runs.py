@@ -31,6 +31,10 @@ class Run:
         """How long ago it was told to end; None where it was not."""
         return None if self._terminated is None else monotonic() - self._terminated
 
+    def stop(self) -> None:
+        """Nobody wants its result any more. If it does not end for that, it is not yet stuck."""
+        self.options.terminate = True
+
     def terminate(self) -> None:
         """ONNX Runtime looks at this between two operators, so a single endless one never notices."""
         self._terminated = monotonic()

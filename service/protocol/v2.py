@@ -4,9 +4,9 @@ Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md
 the stricter reading decides; every refusal says which field, what was expected and what came.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import inf, prod
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -14,10 +14,11 @@ import orjson
 
 from service import elements
 from service.errors import MalformedRequest
-from service.protocol import binary, large
+from service.protocol import binary, large, values
 from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, quote
 
 MAX_DEPTH: Final = 100
+NOTHING: Final[Mapping[str, Any]] = {}
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
 _MAX_SIZE: Final = 2**63  # numpy counts elements in a signed 64-bit integer
@@ -33,12 +34,18 @@ class RequestedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a caller asks for. No outputs means all of them; `binary` is the default for those that do not say."""
+    """What a caller asks for. No outputs means all of them; `binary` is the default for those that do not say.
+
+    `timeout` is in seconds, infinite where there is none; `priority` 1 is the most urgent, 0 says nothing.
+    """
 
     inputs: dict[str, Array]
     outputs: tuple[RequestedOutput, ...] = ()
     id: str | None = None
     binary: bool = False
+    timeout: float = inf
+    priority: int = 0
+    allow_fallback: bool = False
 
     def wants_binary(self, name: str) -> bool:
         for output in self.outputs:
@@ -75,11 +82,20 @@ def decode(body: bytes, json_length: int | None, signature: Signature) -> InferR
     return _Decoder(body[:json_length], memoryview(body)[json_length:], signature).request()
 
 
-def encode(model: str, version: int, request_id: str, outputs: Sequence[OutputTensor]) -> tuple[bytes, int | None]:
+def encode(
+    model: str, version: int, request_id: str, outputs: Sequence[OutputTensor], parameters: Mapping[str, Any] = NOTHING
+) -> tuple[bytes, int | None]:
     """The answer's body, and the length of its JSON where binary tensors follow it, else None."""
     blobs: list[bytes] = []
     tensors = [_encode_output(output, blobs) for output in outputs]
-    document = {"model_name": model, "model_version": str(version), "id": request_id, "outputs": tensors}
+    document: dict[str, Any] = {
+        "model_name": model,
+        "model_version": str(version),
+        "id": request_id,
+        "outputs": tensors,
+    }
+    if parameters:
+        document["parameters"] = parameters
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # To look for a null is far cheaper than to look at every number; there hardly ever is one.
     marked = b"null" in text and [_mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)]
@@ -130,15 +146,15 @@ class _Decoder:
 
     def request(self) -> InferRequest:
         document = self._document
-        parameters = _object("'parameters'", document.get("parameters"))
+        parameters = values.an_object("'parameters'", document.get("parameters"))
         inputs = self._inputs()
         if left := len(self._blobs) - self._position:
             raise MalformedRequest(f"{left} bytes are left over behind the inputs' binary data")
         return InferRequest(
             inputs=inputs,
             outputs=tuple(_outputs(document["outputs"])) if "outputs" in document else (),
-            id=_id(document.get("id")),
-            binary=_boolean("'parameters.binary_data_output'", parameters.get("binary_data_output")) or False,
+            id=values.identity(document.get("id")),
+            **(_options(parameters) if parameters else {}),
         )
 
     def _inputs(self) -> dict[str, Array]:
@@ -153,7 +169,7 @@ class _Decoder:
         shape = _shape(what, tensor.get("shape"))
         size = None
         if "parameters" in tensor:
-            size = _object(f"{what}: 'parameters'", tensor["parameters"]).get("binary_data_size")
+            size = values.an_object(f"{what}: 'parameters'", tensor["parameters"]).get("binary_data_size")
         data = tensor.get("data")
         if size is not None:
             if data is not None:
@@ -169,7 +185,7 @@ class _Decoder:
 
     def _take(self, what: str, size: Any) -> memoryview:
         if type(size) is not int or size < 0:
-            raise MalformedRequest(f"{what}: 'binary_data_size': expected a number of bytes, got {_said(size)}")
+            raise MalformedRequest(f"{what}: 'binary_data_size': expected a number of bytes, got {values.said(size)}")
         blob = self._blobs[self._position : self._position + size]
         if len(blob) < size:
             raise MalformedRequest(f"{what}: expected {size} bytes of binary data, {len(blob)} are left in the body")
@@ -185,7 +201,7 @@ def parse(text: bytes) -> dict[str, Any]:
         problem = "it is empty" if not text else str(error)
         raise MalformedRequest(f"the body is not valid JSON: {problem}") from None
     if type(document) is not dict:
-        raise MalformedRequest(f"the body: expected a JSON object, got {_said(document)}")
+        raise MalformedRequest(f"the body: expected a JSON object, got {values.said(document)}")
     # Counting brackets is fast and says no to nearly every body; only the rest is walked.
     if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
         raise MalformedRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
@@ -209,15 +225,15 @@ def _depth(document: Any) -> int:
 def _named(field: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     """An array of objects, each with a name that no other has."""
     if type(value) is not list:
-        raise MalformedRequest(f"{field!r}: expected an array, got {_said(value)}")
+        raise MalformedRequest(f"{field!r}: expected an array, got {values.said(value)}")
     seen: set[str] = set()
     for index, item in enumerate(value):
         what = f"{field}[{index}]"
         if type(item) is not dict:
-            raise MalformedRequest(f"{what}: expected an object, got {_said(item)}")
+            raise MalformedRequest(f"{what}: expected an object, got {values.said(item)}")
         name = item.get("name")
         if type(name) is not str:
-            raise MalformedRequest(f"{what}: 'name': expected a string, got {_said(name)}")
+            raise MalformedRequest(f"{what}: 'name': expected a string, got {values.said(name)}")
         if name in seen:
             raise MalformedRequest(f"{what}: name {name!r} stands in {field!r} twice")
         seen.add(name)
@@ -227,16 +243,16 @@ def _named(field: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 def _outputs(value: Any) -> Iterator[RequestedOutput]:
     for name, item in _named("outputs", [] if value is None else value):
         what = f"output {name!r}: 'parameters"
-        parameters = _object(f"{what}'", item.get("parameters"))
+        parameters = values.an_object(f"{what}'", item.get("parameters"))
         if unsupported := _UNSUPPORTED & parameters.keys():
             raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")
-        yield RequestedOutput(name, _boolean(f"{what}.binary_data'", parameters.get("binary_data")))
+        yield RequestedOutput(name, values.boolean(f"{what}.binary_data'", parameters.get("binary_data")))
 
 
 def _datatype(what: str, value: Any) -> Datatype:
     if type(value) is str and value in DATATYPES:
         return DATATYPES[value]
-    raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {_said(value)}")
+    raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {values.said(value)}")
 
 
 def _shape(what: str, value: Any) -> tuple[int, ...]:
@@ -245,34 +261,19 @@ def _shape(what: str, value: Any) -> tuple[int, ...]:
         raise MalformedRequest(f"{what}: 'shape': expected at most {MAX_RANK} dimensions, got {len(value)}")
     for size in value if isinstance(value, list) else [None]:
         if type(size) is not int or size < 0:
-            raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {_said(value)}")
+            got = values.said(value)
+            raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {got}")
         elements *= size or 1
     if elements >= _MAX_SIZE:
         raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
     return tuple(value)
 
 
-def _object(what: str, value: Any) -> dict[str, Any]:
-    if value is None:
-        return {}
-    if type(value) is not dict:
-        raise MalformedRequest(f"{what}: expected an object, got {_said(value)}")
-    return value
-
-
-def _boolean(what: str, value: Any) -> bool | None:
-    if value is None or type(value) is bool:
-        return value
-    raise MalformedRequest(f"{what}: expected true or false, got {_said(value)}")
-
-
-def _id(value: Any) -> str | None:
-    if value is None or type(value) is str:
-        return value or None
-    raise MalformedRequest(f"'id': expected a string, got {_said(value)}")
-
-
-def _said(value: Any) -> str:
-    """A JSON value as a message may repeat it: short."""
-    text = "nothing" if value is None else orjson.dumps(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _options(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Those of a request's parameters that mean something here. Triton's timeout is in microseconds, 0 for none."""
+    return {
+        "binary": values.boolean("'parameters.binary_data_output'", parameters.get("binary_data_output")) or False,
+        "timeout": values.count("'parameters.timeout'", parameters.get("timeout"), "microseconds") / 1e6 or inf,
+        "priority": values.count("'parameters.priority'", parameters.get("priority"), "a level, 1 the most urgent"),
+        "allow_fallback": values.boolean("'parameters.allow_fallback'", parameters.get("allow_fallback")) or False,
+    }

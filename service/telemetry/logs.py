@@ -165,6 +165,11 @@ def _lean(level: int, lines: LineWriter) -> type[Any]:
                 return super().info(event, *args, **fields)
             return lines.write_line(renderer.line("info", event, fields))
 
+        def warning(self, event: str, *args: object, **fields: Any) -> Any:
+            if args or self._context or "exc_info" in fields:
+                return super().warning(event, *args, **fields)
+            return lines.write_line(renderer.line("warning", event, fields))
+
     return Lean if level <= logging.INFO else cast(type[Any], base)
 
 

@@ -116,6 +116,8 @@ class Observed:
 http_requests = cache(HTTP_REQUESTS.labels)
 inference_requests = cache(INFERENCE_REQUESTS.labels)
 pending = cache(PENDING.labels)
+refused = cache(REFUSED.labels)
+cancelled = cache(CANCELLED.labels)
 
 
 @cache

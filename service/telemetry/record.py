@@ -6,19 +6,25 @@ from typing import Any, Final
 
 import structlog
 
+from service.errors import DeadlineExceeded, Draining, Overloaded
 from service.telemetry import metrics
 from service.telemetry.trace import Trace
 
 log = structlog.get_logger()
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+# Answered with 5xx, and yet nothing is wrong: these say all that there is to say.
+_EXPECTED: Final = (Overloaded, DeadlineExceeded, Draining)
 # nginx's number for a client that left before the answer; never sent, only recorded.
 CLIENT_LEFT: Final = 499
 
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One request. Times are seconds; `rows` and the model are set for inference requests only."""
+    """One request. Times are seconds; `rows` and the model are set for inference requests only.
+
+    `left` is the stage in which the caller left, `fallback_for` the model that was asked for, where a smaller one ran.
+    """
 
     request_id: str
     trace: Trace | None
@@ -37,6 +43,8 @@ class Record:
     queue: float | None = None
     run: float | None = None
     encode: float | None = None
+    left: str = ""
+    fallback_for: str = ""
 
     @property
     def has_started(self) -> bool:
@@ -51,6 +59,10 @@ class Record:
         metrics.http_duration(self.route).observe(duration)
         if self.model:
             self._count_inference()
+        if self.left:
+            metrics.cancelled(self.left).inc()
+        if isinstance(self.error, Overloaded):
+            metrics.refused(self.error.reason).inc()
         self._log(duration)
 
     def _count_inference(self) -> None:
@@ -78,14 +90,20 @@ class Record:
             self._add_inference(fields)
         if self.code:
             fields |= {"code": self.code, "reason": str(self.error)}
-        if self.status >= 500:
-            log.error("request", **fields, exc_info=self.error)
-        else:
+        if self.left:
+            fields["left"] = self.left
+        if self.status < 500:
             log.info("request", **fields)
+        elif isinstance(self.error, _EXPECTED):
+            log.warning("request", **fields)
+        else:
+            log.error("request", **fields, exc_info=self.error)
 
     def _add_inference(self, fields: dict[str, Any]) -> None:
         fields["model"] = self.model
         fields["version"] = self.version
+        if self.fallback_for:
+            fields["fallback_for"] = self.fallback_for
         if self.rows is not None:
             fields["rows"] = self.rows
         if self.decode is not None:

@@ -44,6 +44,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     seat = seat or Seat()
     dataplane = Dataplane(
         settings.batching,
+        settings.admission,
         metrics.ModelObserver(),
         lambda: seat.board.service.generation,
         lambda catalogue: _on_switch(seat, catalogue),
@@ -90,14 +91,15 @@ class _App(FastAPI):
 
 def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight: set[Record]) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
-    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http))
+    admission = settings.admission
+    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http, admission), admission.overload_status)
     if settings.http.cors_origins:
         app = CORSMiddleware(
             app,
             allow_origins=settings.http.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("x-request-id", "inference-header-content-length", "retry-after"),
+            expose_headers=("x-request-id", "inference-header-content-length", "retry-after", "server-timing"),
         )
     app = Accounting(app, in_flight=in_flight)
     return Behind(app, settings.http.root_path) if settings.http.root_path else app

@@ -10,7 +10,9 @@ from typing import Any, Final
 
 from starlette.types import Receive
 
+from service.caller import ClientLeft
 from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
+from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
 
 Headers = Mapping[bytes, bytes]
@@ -28,21 +30,22 @@ _MAX_DIGITS: Final = 18
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
 
-class ClientLeft(Exception):
-    """The connection was lost before the body had come; there is nobody left to answer."""
+async def read(headers: Headers, receive: Receive, record: Record, limit: int, hold: Hold | None = None) -> bytes:
+    """The whole body, decoded. Raises UnsupportedMedia, RequestTooLarge, MalformedRequest, Overloaded, ClientLeft.
 
-
-async def read(headers: Headers, receive: Receive, record: Record, limit: int) -> bytes:
-    """The whole body, decoded. Raises UnsupportedMedia, RequestTooLarge, MalformedRequest, ClientLeft.
-
-    `limit` is in bytes, and holds before and after decompression. The record learns how many bytes came.
+    `limit` is in bytes, and holds before and after decompression. The record learns how many bytes came, and `hold`
+    has them all. It is asked first whether there is room for as many as were announced, but they are not kept free:
+    otherwise whoever announces much and sends nothing could shut everybody else out.
     """
+    hold = hold or Budget(4 * limit).hold()
     _check_media_type(headers.get(b"content-type", b""))
     codings = _codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
     declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and (len(declared) > _MAX_DIGITS or int(declared) > limit):
-        raise _too_large(limit)
-    body = await _receive(receive, limit)
+    if declared.isdigit():
+        if len(declared) > _MAX_DIGITS or int(declared) > limit:
+            raise _too_large(limit)
+        hold.check(int(declared))
+    body = await _receive(receive, limit, hold)
     record.bytes_in = len(body)
     for coding in reversed(codings):
         # Off the event loop, unless it is so short that even a bomb is soon over; zlib lets other threads run.
@@ -50,6 +53,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int) -
             body = await asyncio.to_thread(_decompress, coding, body, limit)
         else:
             body = _decompress(coding, body, limit)
+        hold.grow(len(body))
     return body
 
 
@@ -64,18 +68,19 @@ def json_length(headers: Headers) -> int | None:
     return int(text)
 
 
-async def _receive(receive: Receive, limit: int) -> bytes:
+async def _receive(receive: Receive, limit: int, hold: Hold) -> bytes:
     """Most bodies come in one piece, which is then not copied."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message: Any = await receive()
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientLeft("body")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        hold.grow(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

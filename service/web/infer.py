@@ -12,19 +12,25 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.dataplane import Dataplane, Inference
-from service.errors import MethodNotAllowed
-from service.knobs import Http
+from service.caller import Caller, caller_of
+from service.dataplane import Dataplane, Inference, Lane
+from service.deadline import Deadline
+from service.errors import CallerError, MethodNotAllowed, Overloaded
+from service.knobs import Admission, Http
 from service.protocol import v2
+from service.scheduling.admission import Budget
+from service.telemetry.record import Record
 from service.tensors import Signature, TensorSpec
 from service.web import body, coding
 from service.web.records import record_of
+from service.web.timeouts import deadline_of, sooner
 
 Headers = list[tuple[bytes, bytes]]
 
 ROUTE: Final = "/v2/models/{model_name}/infer"
 VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
 _PATH: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
+_TIMING: Final = b"decode;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, encode;dur=%.3f"
 # Compressing more than this would hold the event loop for milliseconds.
 _COMPRESS_ON_LOOP: Final = 16 << 10
 # Reading more JSON than this in a thread costs no throughput, and nobody else waits for it: with bodies of 1.5 MB the
@@ -35,10 +41,12 @@ _DECODE_ON_LOOP: Final = 64 << 10
 class Infer:
     """The inference paths; everything else goes on to `app`."""
 
-    def __init__(self, app: ASGIApp, dataplane: Dataplane, settings: Http) -> None:
+    def __init__(self, app: ASGIApp, dataplane: Dataplane, settings: Http, admission: Admission) -> None:
         self.app = app
         self._dataplane = dataplane
         self._settings = settings
+        self._budget = Budget(admission.max_bytes)
+        self._default_timeout = admission.default_timeout_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
@@ -56,29 +64,65 @@ class Infer:
     async def _infer(self, scope: Scope, receive: Receive, name: str, version: str | None) -> tuple[Headers, bytes]:
         record = record_of(scope)
         given = dict(scope["headers"])
-        with self._dataplane.enter(name, version) as lane:
+        caller = caller_of(scope)
+        deadline = deadline_of(given, self._default_timeout, caller.arrived)
+        with self._dataplane.enter(name, version) as lane, self._budget.hold() as hold:
             model = lane.model
             record.model, record.version = model.name, model.version
-            content = await body.read(given, receive, record, self._settings.max_body_bytes)
+            if not model.declaration.fallback:
+                lane.admit(deadline)
+            content = await body.read(given, receive, record, self._settings.max_body_bytes, hold)
 
             started = perf_counter()
             asked = await _decoded(content, body.json_length(given), model.signature)
             outputs = model.signature.select([output.name for output in asked.outputs])
             record.decode = perf_counter() - started
 
-            done = await lane.infer(asked.inputs, outputs)
+            deadline = sooner(asked.timeout, deadline, caller.arrived)
+            deadline.check("decode")
+            done = await self._run(lane, asked, outputs, deadline, caller, record)
             record.rows, record.queue, record.run = done.rows, done.queue, done.run
 
         started = perf_counter()
         identity = asked.id or record.request_id
-        answer, length = v2.encode(model.name, model.version, identity, _tensors(asked, outputs, done))
+        parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
+        tensors = _tensors(asked, outputs, done)
+        answer, length = v2.encode(record.model, record.version, identity, tensors, parameters)
         headers = _headers(length)
         if chosen := coding.choose(given.get(b"accept-encoding"), len(answer), self._settings.compress_min_bytes):
             headers += [(b"content-encoding", chosen.encode()), (b"vary", b"accept-encoding")]
             answer = await _compressed(chosen, answer)
-        headers.append((b"content-length", b"%d" % len(answer)))
         record.encode = perf_counter() - started
+        deadline.check("encode")
+        headers += ((b"content-length", b"%d" % len(answer)), (b"server-timing", _timing(record)))
         return headers, answer
+
+    async def _run(
+        self,
+        lane: Lane,
+        asked: v2.InferRequest,
+        outputs: Sequence[TensorSpec],
+        deadline: Deadline,
+        caller: Caller,
+        record: Record,
+    ) -> Inference:
+        """By the model asked for; where that is overloaded and the caller allows it, by the one declared as smaller."""
+        try:
+            return await lane.infer(asked.inputs, outputs, deadline, asked.priority, caller)
+        except Overloaded:
+            smaller = lane.model.declaration.fallback
+            if not (smaller and asked.allow_fallback):
+                raise
+            try:
+                with self._dataplane.enter(smaller) as other:
+                    done = await other.infer(asked.inputs, outputs, deadline, asked.priority, caller)
+            except CallerError:
+                smaller = None  # a reload has taken it away, or made it another one
+            if not smaller:
+                raise
+        record.fallback_for = lane.model.name
+        record.model, record.version = other.model.name, other.model.version
+        return done
 
 
 async def _decoded(content: bytes, json_length: int | None, signature: Signature) -> v2.InferRequest:
@@ -101,6 +145,12 @@ def _headers(json_length: int | None) -> Headers:
         (b"content-type", b"application/octet-stream"),
         (b"inference-header-content-length", b"%d" % json_length),
     ]
+
+
+def _timing(record: Record) -> bytes:
+    """Server-Timing: milliseconds (https://www.w3.org/TR/server-timing/)."""
+    times = (record.decode, record.queue, record.run, record.encode)
+    return _TIMING % tuple([1000 * (seconds or 0) for seconds in times])
 
 
 async def _compressed(chosen: str, answer: bytes) -> bytes:

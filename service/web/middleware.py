@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.caller import ClientLeft
 from service.errors import InternalError, Interrupted, OnnicornError
 from service.telemetry.record import Record
 from service.telemetry.trace import continue_trace, request_id
 from service.web import problems
-from service.web.body import ClientLeft
 from service.web.records import attach, record_of
 
 Headers = list[tuple[bytes, bytes]]
@@ -74,8 +74,9 @@ class Behind:
 class LastResort:
     """Around all that may fail: our own errors become problems, any other a 500 that says only the request id."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, overload_status: int = 503) -> None:
         self.app = app
+        self._overload_status = overload_status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,10 +84,10 @@ class LastResort:
             return
         try:
             await self.app(scope, receive, send)
-        except ClientLeft:
-            return
+        except ClientLeft as left:
+            record_of(scope).left = left.stage
         except OnnicornError as error:
-            await problems.respond(scope, error)(scope, receive, send)
+            await problems.respond(scope, error, self._overload_status)(scope, receive, send)
         except (Exception, asyncio.CancelledError) as error:
             if record_of(scope).has_started:
                 raise

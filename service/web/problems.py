@@ -48,7 +48,10 @@ RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {
 }
 
 
-def status_of(error: errors.OnnicornError) -> int:
+def status_of(error: errors.OnnicornError, overload_status: int = 503) -> int:
+    """`overload_status` is what the operator wants to be said where there is too much to do."""
+    if isinstance(error, errors.Overloaded):
+        return overload_status
     return STATUSES.get(type(error), 500)
 
 
@@ -71,14 +74,14 @@ def headers_of(error: errors.OnnicornError) -> dict[str, str]:
     return headers
 
 
-def respond(scope: Mapping[str, Any], error: errors.OnnicornError) -> Response:
+def respond(scope: Mapping[str, Any], error: errors.OnnicornError, overload_status: int = 503) -> Response:
     """The answer to a request that failed; the request's record learns why."""
     record = record_of(scope)
     record.code = error.code
     record.error = error
     return Response(
         body_of(error, record.request_id),
-        status_of(error),
+        status_of(error, overload_status),
         headers=headers_of(error),
         media_type="application/json",
     )

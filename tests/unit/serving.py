@@ -4,13 +4,15 @@ from collections.abc import Sequence
 
 from service.dataplane import Dataplane, Inference, Observer
 from service.engine.catalogue import Catalogue
-from service.knobs import Batching
+from service.knobs import Admission, Batching
 from service.tensors import Tensors, TensorSpec
 
+ANY = Admission()
 
-def serving(catalogue: Catalogue, observer: Observer, max_rows: int = 32) -> Dataplane:
+
+def serving(catalogue: Catalogue, observer: Observer, max_rows: int = 32, bounds: Admission = ANY) -> Dataplane:
     """The catalogue's generation is committed."""
-    dataplane = Dataplane(Batching(max_rows=max_rows), observer, lambda: catalogue.generation)
+    dataplane = Dataplane(Batching(max_rows=max_rows), bounds, observer, lambda: catalogue.generation)
     dataplane.stage(catalogue)
     return dataplane
 

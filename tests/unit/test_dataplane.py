@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import threading
 import weakref
 from collections.abc import Callable, Container, Coroutine, Hashable, Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from service.engine.model import Model
 from service.engine.runs import Run
 from service.engine.session import Compute
 from service.errors import InferenceFailed, ModelNotFound, SignatureMismatch, VersionNotFound
-from service.knobs import Batching
+from service.knobs import Admission, Batching
 from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
 from tests.unit.gate import Gate
@@ -326,7 +327,11 @@ class Generations:
         self.switched: list[int] = []
         self.models = [load(tiny.double(), folder / str(number), version=number) for number in (1, 2)]
         self.dataplane = Dataplane(
-            Batching(), heard, lambda: self.committed, lambda catalogue: self.switched.append(catalogue.generation)
+            Batching(),
+            Admission(),
+            heard,
+            lambda: self.committed,
+            lambda new: self.switched.append(new.generation),
         )
         self.dataplane.stage(Catalogue(1, self.models[:1]))
 
@@ -412,6 +417,9 @@ def test_a_model_that_is_gone_takes_its_memory_along(generations: Generations) -
         garbage = generations.dataplane.take_garbage()
         assert [each.version for each in garbage] == [1]
         garbage.clear()
+        for thread in threading.enumerate():
+            if thread.name.startswith("run-tiny"):
+                thread.join()  # it lets go of its last run a moment after that has ended
         assert model() is None
     finally:
         gc.enable()

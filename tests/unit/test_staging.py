@@ -13,7 +13,7 @@ from service.board import Board
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import RepositoryError
-from service.knobs import Batching
+from service.knobs import Admission, Batching
 from service.seat import Seat
 from service.staging import Staging
 from service.telemetry.metrics import ModelObserver
@@ -36,7 +36,7 @@ class Worker:
         self.explosive: set[int] = set()
         self.gate: threading.Event | None = None
         self.loaded: list[int] = []
-        self.dataplane = Dataplane(Batching(), ModelObserver(), lambda: self.service.generation)
+        self.dataplane = Dataplane(Batching(), Admission(), ModelObserver(), lambda: self.service.generation)
         self.staging = Staging(self.seat, self.dataplane, self._load, load_seconds=60)
         self._folder = folder
 

@@ -65,6 +65,7 @@ def test_a_model_need_not_declare_anything(tmp_path: Path) -> None:
         "session": {"intra_op_threads": None, "graph_optimization": "all", "config": {}},
         "warm_up": (),
         "signature": None,
+        "fallback": None,
     }
 
 

@@ -177,7 +177,8 @@ def test_what_running_a_model_has_shown_is_kept_with_it(
 ) -> None:
     tiny.write(tiny.double(), root, "cat")
     monkeypatch.setattr("service.engine.measure.perf_counter", lambda: 0.0)  # every run is over at once
-    assert check(root, cache).entries[0].findings == Findings(together=True, batch_rows=64, inline_rows=64)
+    findings = check(root, cache).entries[0].findings
+    assert findings == Findings(together=True, batch_rows=64, inline_rows=64, row_seconds=findings.row_seconds)
 
 
 @pytest.mark.parametrize("keep_days", [0, 7])

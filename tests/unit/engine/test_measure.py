@@ -177,7 +177,9 @@ def test_the_best_batch_is_the_one_whose_rows_cost_least(
     def seconds(rows: int) -> Fraction:
         return Fraction(cost(rows)) * MILLISECOND / 5 - EACH_RUN  # which costs that besides
 
-    assert best_rows(machine.taking(seconds), ROW) == best
+    rows, row_seconds = best_rows(machine.taking(seconds), ROW)
+    assert rows == best
+    assert row_seconds == pytest.approx(cost(best) / 5000 / best)
     assert machine.ran == [rows for rows in (1, 2, 4, 8, 16, 32, 64) for _ in range(5)]
 
 
@@ -201,13 +203,13 @@ def test_a_model_that_fails_on_many_rows_runs_fewer(machine: Machine) -> None:
             raise InferenceFailed("tiny", 1)
         return MILLISECOND
 
-    assert best_rows(machine.taking(cost), ROW) == 8
+    assert best_rows(machine.taking(cost), ROW)[0] == 8
 
 
 def test_what_else_the_machine_does_is_not_held_against_a_batch(machine: Machine) -> None:
     """The second of two rows' runs is the one that nothing has disturbed."""
     costs = iter([*[10 * MILLISECOND] * 5, *(milliseconds * MILLISECOND for milliseconds in (90, 10, 90, 90, 90))])
-    assert best_rows(machine.taking(lambda rows: next(costs, rows * 10 * MILLISECOND)), ROW) == 2
+    assert best_rows(machine.taking(lambda rows: next(costs, rows * 10 * MILLISECOND)), ROW)[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -245,6 +247,13 @@ def test_a_run_that_is_far_too_long_for_the_event_loop_is_not_repeated(machine: 
 INSTANT, SLOW = Fraction(0), MILLISECOND
 TOGETHER = Findings(together=True, batch_rows=64)
 INLINE = Findings(together=True, batch_rows=64, inline_rows=64)
+
+
+def unpaced(findings: Findings) -> Findings:
+    """Without the seconds, which are the test machine's."""
+    return findings.model_copy(update={"row_seconds": 0.0})
+
+
 NO_ROWS: Json = {"x": {"shape": [0, 4]}}
 
 
@@ -289,14 +298,14 @@ def test_a_model_is_measured_by_its_example(
 ) -> None:
     model = warm(proto, tmp_path, **declared)
     machine.tick = tick
-    assert measure(model) == findings
+    assert unpaced(measure(model)) == findings
 
 
 def test_a_model_on_another_device_is_left_to_threads(tmp_path: Path, machine: Machine) -> None:
     checked = entry(tiny.double(), tmp_path)
     model = Model(checked, Compute(providers=("AzureExecutionProvider", "CPUExecutionProvider")))
     model.warm_up()
-    assert measure(model) == TOGETHER
+    assert unpaced(measure(model)) == TOGETHER
 
 
 class FakeModel:
@@ -392,7 +401,7 @@ def test_padding_that_is_too_long_for_the_model_is_off(
     example = {name: {"shape": [1, 8]} for name in ("ids", "mask")}
     model = warm(models.up_to_eight(), tmp_path, padding=PADDING, warm_up=[example])
     machine.tick = SLOW
-    assert measure(model) == Findings(together=True, batch_rows=64)
+    assert unpaced(measure(model)) == Findings(together=True, batch_rows=64)
     [record] = [record for record in records if record["log_level"] != "debug"]
     assert record.pop("reason").endswith(" 8 by 16")
     assert record == {"event": "padding_off", "log_level": "warning", "model": "tiny", "version": 1}
@@ -417,7 +426,7 @@ def test_rows_that_influence_each_other_are_not_padded(tmp_path: Path, machine: 
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.shape.dim[1].dim_param = "n"
     machine.tick = SLOW
-    assert measure(warm(proto, tmp_path, padding=padding)) == Findings()
+    assert unpaced(measure(warm(proto, tmp_path, padding=padding))) == Findings()
 
 
 def test_an_example_of_minus_ones_has_another_row_too(tmp_path: Path) -> None:
@@ -425,3 +434,13 @@ def test_an_example_of_minus_ones_has_another_row_too(tmp_path: Path) -> None:
     model = load(models.centred(), tmp_path, warm_up=[{"x": {"shape": [1, 4], "data": [-1, -1, -1, -1]}}])
     model.warm_up()
     assert not measure(model).together
+
+
+def test_how_long_a_row_takes_is_that_of_the_best_batch(tmp_path: Path, machine: Machine) -> None:
+    model = warm(tiny.double(), tmp_path)
+    machine.tick = SLOW
+    assert measure(model).row_seconds == float(SLOW + EACH_RUN) / 64
+
+
+def test_how_long_a_row_takes_is_not_known_where_nothing_runs(tmp_path: Path) -> None:
+    assert measure(warm(tiny.sevens(), tmp_path)).row_seconds == 0

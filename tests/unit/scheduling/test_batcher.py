@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from service.errors import InferenceFailed
-from service.scheduling.batcher import Batcher, Done, Entry, take_batch
+from service.scheduling.batcher import Batcher
+from service.scheduling.queue import Batch, Done, Entry, take_batch
 from tests.unit.gate import Gate
 from tests.unit.loop import SECONDS, let_pass, turns
 
@@ -29,7 +30,7 @@ class Doubler:
         self.gate = Gate()
         self.ran: list[list[int]] = []
 
-    def __call__(self, batch: list[int]) -> list[int]:
+    def __call__(self, batch: list[int], together: Batch[int, int]) -> list[int]:
         self.ran.append(batch)
         if batch[0] in (0, 1000):
             self.gate.pass_through()
@@ -208,12 +209,13 @@ def test_as_many_batches_run_together_as_it_is_given() -> None:
 
 def test_the_wait_is_told_apart_from_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100]
-    monkeypatch.setattr("service.scheduling.batcher.perf_counter", lambda: now[0])
+    for module in ("batcher", "queue"):
+        monkeypatch.setattr(f"service.scheduling.{module}.perf_counter", lambda: now[0])
 
     async def scenario() -> list[tuple[float, float]]:
         gate = Gate()
 
-        def run(batch: list[int]) -> list[int]:
+        def run(batch: list[int], together: Batch[int, int]) -> list[int]:
             if batch == [0]:
                 gate.pass_through()
             now[0] += 3
@@ -395,7 +397,7 @@ def test_callers_are_told_when_the_threads_are_gone(numbers: list[int]) -> None:
     async def scenario() -> list[str]:
         threads = ThreadPoolExecutor(1)
         threads.shutdown()
-        batcher: Numbers = Batcher(lambda batch: batch, threads, max_rows=3)
+        batcher: Numbers = Batcher(lambda batch, together: batch, threads, max_rows=3)
         outcomes = await asyncio.gather(*(ask(batcher, number) for number in numbers), return_exceptions=True)
         return [str(outcome) for outcome in outcomes]
 
@@ -405,7 +407,7 @@ def test_callers_are_told_when_the_threads_are_gone(numbers: list[int]) -> None:
 def test_callers_are_told_when_their_number_is_not_that_of_the_results() -> None:
     async def scenario() -> list[str]:
         with ThreadPoolExecutor(1) as threads:
-            batcher: Numbers = Batcher(lambda batch: batch[1:], threads, max_rows=3)
+            batcher: Numbers = Batcher(lambda batch, together: batch[1:], threads, max_rows=3)
             outcomes = await asyncio.gather(ask(batcher, 1), ask(batcher, 2), return_exceptions=True)
         return [type(outcome).__name__ for outcome in outcomes]
 

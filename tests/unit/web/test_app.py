@@ -235,7 +235,7 @@ def test_browsers_may_call_from_the_origins_that_are_set(
         answer = client.get("/v2", headers={"Origin": origin})
     exposed = answer.headers.get("Access-Control-Expose-Headers")
     assert answer.headers.get("Access-Control-Allow-Origin") == allowed
-    assert exposed == ("x-request-id, inference-header-content-length, retry-after" if origins else None)
+    assert exposed == ("x-request-id, inference-header-content-length, retry-after, server-timing" if origins else None)
     assert "X-Request-ID" in answer.headers
 
 

@@ -7,8 +7,9 @@ import zlib
 import pytest
 from starlette.requests import Request
 
+from service.caller import ClientLeft
 from service.errors import CallerError, MalformedRequest, RequestTooLarge, UnsupportedMedia
-from service.web.body import ClientLeft, json_length, read
+from service.web.body import json_length, read
 from service.web.records import record_of
 from tests.unit.web.asgi import raw_headers, request
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
-from service.knobs import Http
+from service.knobs import Admission, Http
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.web.infer import ROUTE, VERSION_ROUTE, Infer
@@ -21,6 +22,7 @@ from tests.unit.serving import serving
 from tests.unit.web.asgi import send_to
 
 INFER = "/v2/models/double/infer"
+TIMING = re.compile(b", ".join(rb"%s;dur=[0-9]+\.[0-9]{3}" % stage for stage in b"decode queue run encode".split()))
 X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
 
 
@@ -43,7 +45,7 @@ def elsewhere() -> Elsewhere:
 def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
     """In front of the tiny models."""
     dataplane = serving(catalogue, ModelObserver())
-    yield Infer(elsewhere, dataplane, Http())
+    yield Infer(elsewhere, dataplane, Http(), Admission())
     dataplane.close()
 
 
@@ -65,7 +67,10 @@ def post(
         "status": 200,
     }
     assert answer.keys() == {"type", "body"}
-    return start["headers"], answer["body"]
+    *kept, (name, value) = start["headers"]
+    assert name == b"server-timing"
+    assert TIMING.fullmatch(value)
+    return kept, answer["body"]
 
 
 def refused(infer: Infer, record: Record, path: str, document: Json | None, method: str = "POST") -> OnnicornError:

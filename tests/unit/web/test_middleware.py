@@ -8,10 +8,10 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 from structlog.typing import EventDict
 
+from service.caller import ClientLeft
 from service.errors import Draining, MalformedRequest, OnnicornError
 from service.telemetry.record import CLIENT_LEFT, Record
 from service.web import problems
-from service.web.body import ClientLeft
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.records import record_of
 from tests.unit.web.asgi import send_to
@@ -195,7 +195,7 @@ def test_our_own_errors_are_answered_as_problems(
 
 
 def test_a_client_that_has_left_is_not_answered() -> None:
-    sent, record = rescue(App(error=ClientLeft()))
+    sent, record = rescue(App(error=ClientLeft("body")))
     assert (sent, record.status, record.code) == ([], CLIENT_LEFT, "")
 
 

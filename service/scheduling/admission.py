@@ -1,0 +1,117 @@
+"""Who may wait: bounds in requests, rows and bytes, and refusal when the wait would be too long.
+
+A refusal costs little and says so at once; nothing was run. Those who were admitted keep their place: it is the newest
+who are refused.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from service.deadline import Deadline
+from service.errors import Overloaded
+from service.knobs import Admission
+
+# How much of what was believed a new observation replaces.
+_LEARN: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a newcomer finds: whether something runs, the requests and rows that run before it, and for how long.
+
+    `wait` is in seconds until its own run would begin; `pace` is how many seconds a row takes.
+    """
+
+    busy: bool = False
+    requests: int = 0
+    rows: int = 0
+    wait: float = 0.0
+    pace: float = 0.0
+
+
+class Pace:
+    """How many seconds a row takes where runs are full: what is believed, corrected by what is seen."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def note(self, rows: int, seconds: float) -> None:
+        """A run of so many rows, while others waited, has taken so long."""
+        seen = seconds / max(rows, 1)
+        self.seconds += (seen - self.seconds) * (_LEARN if self.seconds else 1)
+
+    def wait(self, rows: int, max_rows: int, running: Iterable[tuple[int, float]]) -> float:
+        """Seconds until so many rows have run, one run at a time. `running` are runs' rows, and since when they run.
+
+        A run that already takes longer than a full one should is believed more than what was seen before.
+        """
+        pace, left = self.seconds, 0.0
+        for running_rows, seconds in running:
+            pace = max(pace, seconds / max(max_rows, running_rows))
+            left += max(0.0, running_rows * self.seconds - seconds)
+        return rows * pace + left
+
+
+def check(bounds: Admission, model: str, load: Load, rows: int, deadline: Deadline) -> None:
+    """May a request of so many rows wait behind this load? Raises Overloaded."""
+    if not load.busy:
+        return
+    if load.requests >= bounds.max_waiting:
+        raise _refusal(model, f"{load.requests} requests wait, the most that may", "waiting", load)
+    if load.rows and load.rows + rows > bounds.max_rows:
+        raise _refusal(model, f"{load.rows} rows wait, {bounds.max_rows} may", "rows", load)
+    if load.wait > bounds.max_wait_ms / 1000:
+        raise _refusal(model, _too_long(load.wait, bounds.max_wait_ms), "wait", load)
+    if load.wait + rows * load.pace > deadline.remaining:
+        raise _refusal(model, _too_long(load.wait, deadline.timeout * 1000, "its timeout"), "deadline", load)
+
+
+def _refusal(model: str, what: str, reason: str, load: Load) -> Overloaded:
+    return Overloaded(f"model {model!r} has too much to do: {what}", reason, load.wait)
+
+
+def _too_long(wait: float, bound: float, whose: str = "the most that any may") -> str:
+    return f"the request would wait about {wait * 1000:.0f} ms for its run, and {whose} is {bound:g} ms"
+
+
+class Budget:
+    """Bytes of request bodies that a worker holds, all together."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.held = 0
+
+    def hold(self) -> "Hold":
+        return Hold(self)
+
+    def check(self, size: int) -> None:
+        """Is there room for so many bytes more? Raises Overloaded."""
+        if self.held + size > self._most:
+            raise Overloaded(f"request bodies of {self.held} bytes are held, and {self._most} may be", "bytes", 1.0)
+
+
+class Hold:
+    """One request's share of the budget: it may grow, and is given back at the end of the block."""
+
+    __slots__ = ("_budget", "size")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.size = 0
+
+    def __enter__(self) -> "Hold":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._budget.held -= self.size
+
+    def check(self, size: int) -> None:
+        """Would it have room for so many bytes in all? Raises Overloaded."""
+        self._budget.check(size - self.size)
+
+    def grow(self, size: int) -> None:
+        """By so many bytes. Raises Overloaded."""
+        self._budget.check(size)
+        self._budget.held += size
+        self.size += size
