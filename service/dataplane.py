@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter, thread_time
 from typing import Final, Protocol
 
@@ -105,10 +105,17 @@ class Lane:
         if self._is_retired and not self._users:
             self.close()
 
-    def admit(self, deadline: Deadline = NEVER) -> None:
-        """May another request come? Raises Overloaded, before there has been any work for it."""
-        if self._inline_rows == _NEVER_INLINE:
-            self._check(1, deadline, 0)
+    def admit(self, deadline: Deadline = NEVER, wait: float = 0.0) -> None:
+        """May another request come? Raises Overloaded, before there has been any work for it.
+
+        `wait` is how many seconds it will be until then. What this model's run may have to wait comes on top, unless a
+        smaller model can take its place.
+        """
+        if self._inline_rows == _NEVER_INLINE and not self.model.declaration.fallback:
+            load = self._batcher.load(self._level(0))
+            admission.check(self._bounds, self.model.name, replace(load, wait=load.wait + wait), 1, deadline)
+        elif wait:
+            admission.check_wait(self._bounds, self.model.name, wait, deadline)
 
     async def infer(
         self,
@@ -129,7 +136,7 @@ class Lane:
         if self._runs.is_stuck(self.model.name, self.model.version):
             raise ModelNotReady(self.model.name, "a run of it does not end, and its worker is being replaced")
         level = self._level(priority)
-        self._check(rows, deadline, level)
+        admission.check(self._bounds, self.model.name, self._batcher.load(level), rows, deadline)
         call = _Call(tensors, names, rows)
         key = (names, self.model.batch_key(tensors))
         with self._pending():
@@ -163,9 +170,6 @@ class Lane:
             self._suspect = _SUSPECT_RUNS
         self._observer.batch(self.model.name, self.model.version, rows)
         return Inference(result, rows, 0.0, seconds)
-
-    def _check(self, rows: int, deadline: Deadline, level: int) -> None:
-        admission.check(self._bounds, self.model.name, self._batcher.load(level), rows, deadline)
 
     def _level(self, priority: int) -> int:
         """As Triton's: 1 is the most urgent; 0 says nothing, and is in the middle."""
@@ -210,6 +214,7 @@ class Dataplane:
         self._on_switch = on_switch
         self._catalogue = Catalogue(0, ())
         self._staged: dict[int, Catalogue] = {}
+        self.waiting = 0
         self._lanes: dict[Model, Lane] = {}
         self._garbage: list[Model] = []
 
@@ -244,6 +249,15 @@ class Dataplane:
         garbage, self._garbage = self._garbage, []
         return garbage
 
+    def pending(self, model: str, change: int) -> None:
+        """A lane's report; `waiting` is how many requests wait or run outside the event loop."""
+        self.waiting += change
+        self._observer.pending(model, change)
+
+    def batch(self, model: str, version: int, rows: int) -> None:
+        """A lane's report."""
+        self._observer.batch(model, version, rows)
+
     def resolve(self, name: str, version: str | None = None) -> Model:
         """Raises ModelNotFound, VersionNotFound, ModelNotReady."""
         return self.catalogue.resolve(name, version)
@@ -271,7 +285,7 @@ class Dataplane:
             lane.retire()
 
     def _make_lane(self, model: Model) -> Lane:
-        return Lane(model, self._batching, self._bounds, self._observer, self.runs, self._lane_ended)
+        return Lane(model, self._batching, self._bounds, self, self.runs, self._lane_ended)
 
     def _lane_ended(self, lane: Lane) -> None:
         self._garbage.append(lane.model)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from service.deadline import Deadline
+from service.deadline import NEVER, Deadline
 from service.errors import Overloaded
 from service.knobs import Admission
 
@@ -58,17 +58,22 @@ def check(bounds: Admission, model: str, load: Load, rows: int, deadline: Deadli
     if not load.busy:
         return
     if load.requests >= bounds.max_waiting:
-        raise _refusal(model, f"{load.requests} requests wait, the most that may", "waiting", load)
+        raise _refusal(model, f"{load.requests} requests wait, the most that may", "waiting", load.wait)
     if load.rows and load.rows + rows > bounds.max_rows:
-        raise _refusal(model, f"{load.rows} rows wait, {bounds.max_rows} may", "rows", load)
-    if load.wait > bounds.max_wait_ms / 1000:
-        raise _refusal(model, _too_long(load.wait, bounds.max_wait_ms), "wait", load)
-    if load.wait + rows * load.pace > deadline.remaining:
-        raise _refusal(model, _too_long(load.wait, deadline.timeout * 1000, "its timeout"), "deadline", load)
+        raise _refusal(model, f"{load.rows} rows wait, {bounds.max_rows} may", "rows", load.wait)
+    check_wait(bounds, model, load.wait, deadline, rows * load.pace)
 
 
-def _refusal(model: str, what: str, reason: str, load: Load) -> Overloaded:
-    return Overloaded(f"model {model!r} has too much to do: {what}", reason, load.wait)
+def check_wait(bounds: Admission, model: str, wait: float, deadline: Deadline, run: float = 0.0) -> None:
+    """May a request wait for so many seconds, and then run for `run`? Raises Overloaded."""
+    if wait > bounds.max_wait_ms / 1000:
+        raise _refusal(model, _too_long(wait, bounds.max_wait_ms), "wait", wait)
+    if deadline is not NEVER and wait + run > deadline.remaining:
+        raise _refusal(model, _too_long(wait, deadline.timeout * 1000, "its timeout"), "deadline", wait)
+
+
+def _refusal(model: str, what: str, reason: str, wait: float) -> Overloaded:
+    return Overloaded(f"model {model!r} has too much to do: {what}", reason, wait)
 
 
 def _too_long(wait: float, bound: float, whose: str = "the most that any may") -> str:

@@ -14,6 +14,8 @@ from service.supervision.response import Cycle
 from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
+from service.web.gate import STATE, Open
+from service.web.records import headers_of
 
 # What says how long a body is.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -32,6 +34,7 @@ class Connection(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._on_count = on_count
+        self._gate = app_state.get(STATE) or Open()
         self._is_over = False
         self._is_declining = False
 
@@ -40,6 +43,8 @@ class Connection(HttpToolsProtocol):
         self._on_count(len(self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        for _ in self.pipeline:
+            self._gate.arrivals.begin()  # they never will
         super().connection_lost(exc)
         self._on_count(len(self.connections))
 
@@ -76,8 +81,39 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         if not self._is_declining:
+            self._arrived = self._gate.arrivals.arrive()
             super().on_headers_complete()
-            Cycle.adopt(self.cycle)
+            if self.cycle.__class__ is not Cycle:
+                Cycle.adopt(self.cycle)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        Cycle.adopt(cycle)
+        cycle.arrivals = self._gate.arrivals
+        if self._gate.is_pressed and (record := self._gate.refusal(cycle.scope, self._arrived)):
+            self._gate.arrivals.begin()
+            self._refuse(cycle, record)
+            return
+        super()._start_asgi_task(cycle, app)
+
+    def _refuse(self, cycle: Any, record: Any) -> None:
+        body = problems.body_of(record.error, record.request_id)
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            *((k.encode(), v.encode()) for k, v in problems.headers_of(record.error).items()),
+            *headers_of(record),
+        ]
+        if not cycle.keep_alive:
+            headers.append((b"connection", b"close"))
+        lines = b"".join([b"%s: %s\r\n" % header for header in headers])
+        cycle.response_started = cycle.response_complete = True
+        self.transport.write(STATUS_LINE[record.status] + lines + b"\r\n" + body)
+        record.bytes_out = len(body)
+        record.close()
+        self.on_response_complete()
+        if not cycle.keep_alive:
+            self.transport.close()
 
     def _decline_upgrade(self) -> None:
         """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).

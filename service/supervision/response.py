@@ -15,6 +15,7 @@ class Cycle(RequestResponseCycle):
     """One request and its response. By ASGI nothing need be sent before the first event of the body."""
 
     _start: Any = None
+    arrivals: Any = None
 
     @classmethod
     def adopt(cls, cycle: RequestResponseCycle) -> None:
@@ -24,6 +25,10 @@ class Cycle(RequestResponseCycle):
         the price of a stall of 10 ms every few thousand requests.
         """
         cycle.__class__ = cls
+
+    async def run_asgi(self, app: Any) -> None:
+        self.arrivals.begin()
+        await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and not self.response_started:

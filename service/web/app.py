@@ -30,6 +30,7 @@ from service.watchdog import Watchdog
 from service.web import admin, health, infer, metadata, problems, repository
 from service.web.announcement import announce
 from service.web.answers import answer
+from service.web.gate import STATE, Gate
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 
@@ -50,6 +51,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         lambda catalogue: _on_switch(seat, catalogue),
     )
     in_flight: set[Record] = set()
+    gate = Gate(dataplane, settings.admission, settings.http.root_path)
     app = _App(
         lambda inner: _outside(inner, settings, dataplane, in_flight),
         title="Onnicorn",
@@ -61,7 +63,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         redirect_slashes=False,
         # It asks the environment at every request whether somebody listens; our own logs and metrics say more.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        lifespan=lambda app: _lifespan(settings, seat, dataplane, in_flight),
+        lifespan=lambda app: _lifespan(settings, seat, dataplane, in_flight, gate),
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
@@ -107,9 +109,9 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, seat: Seat, dataplane: Dataplane, in_flight: set[Record]
-) -> AsyncIterator[None]:
-    """Load, warm up, verify; ready in between; stop."""
+    settings: Settings, seat: Seat, dataplane: Dataplane, in_flight: set[Record], gate: Gate
+) -> AsyncIterator[dict[str, Any]]:
+    """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
     async with AsyncExitStack() as stack:
         try:
@@ -129,7 +131,7 @@ async def _lifespan(
         row.move(State.READY)
         if seat.completes_start():
             announce(settings, dataplane.catalogue)
-        yield
+        yield {STATE: gate}
         row.move(State.STOPPED)
     dataplane.close()
 

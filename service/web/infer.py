@@ -5,7 +5,6 @@ model does. `Infer` stands in front of FastAPI's router and takes the paths that
 """
 
 import asyncio
-import re
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Final
@@ -23,13 +22,11 @@ from service.telemetry.record import Record
 from service.tensors import Signature, TensorSpec
 from service.web import body, coding
 from service.web.records import record_of
+from service.web.routes import inference
 from service.web.timeouts import deadline_of, sooner
 
 Headers = list[tuple[bytes, bytes]]
 
-ROUTE: Final = "/v2/models/{model_name}/infer"
-VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
-_PATH: Final = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer")
 _TIMING: Final = b"decode;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, encode;dur=%.3f"
 # Compressing more than this would hold the event loop for milliseconds.
 _COMPRESS_ON_LOOP: Final = 16 << 10
@@ -49,15 +46,14 @@ class Infer:
         self._default_timeout = admission.default_timeout_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
-        if match is None:
+        asked = inference(scope["path"]) if scope["type"] == "http" else None
+        if asked is None:
             await self.app(scope, receive, send)
             return
-        name, version = match.groups()
-        record_of(scope).route = ROUTE if version is None else VERSION_ROUTE
+        record_of(scope).route = asked.route
         if scope["method"] != "POST":
             raise MethodNotAllowed(f"{scope['path']} does not know {record_of(scope).method}; it knows POST", "POST")
-        headers, answer = await self._infer(scope, receive, name, version)
+        headers, answer = await self._infer(scope, receive, asked.model, asked.version)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
@@ -69,8 +65,7 @@ class Infer:
         with self._dataplane.enter(name, version) as lane, self._budget.hold() as hold:
             model = lane.model
             record.model, record.version = model.name, model.version
-            if not model.declaration.fallback:
-                lane.admit(deadline)
+            lane.admit(deadline)
             content = await body.read(given, receive, record, self._settings.max_body_bytes, hold)
 
             started = perf_counter()

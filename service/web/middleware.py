@@ -8,11 +8,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.caller import ClientLeft
 from service.errors import InternalError, Interrupted, OnnicornError
 from service.telemetry.record import Record
-from service.telemetry.trace import continue_trace, request_id
 from service.web import problems
-from service.web.records import attach, record_of
-
-Headers = list[tuple[bytes, bytes]]
+from service.web.records import attach, headers_of, record_for, record_of
 
 
 class Accounting:
@@ -33,12 +30,10 @@ class Accounting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        record = _record(scope)
+        record = record_for(scope)
         inner = {**scope, "method": "GET"} if record.method == "HEAD" else scope
         attach(inner, record)
-        names: Headers = [(b"x-request-id", record.request_id.encode())]
-        if record.trace:
-            names.append((b"traceparent", record.trace.parent.encode()))
+        names = headers_of(record)
 
         async def account(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -95,13 +90,3 @@ class LastResort:
             problem = Interrupted() if isinstance(error, asyncio.CancelledError) else InternalError()
             problem.__cause__ = error
             await problems.respond(scope, problem)(scope, receive, send)
-
-
-def _record(scope: Scope) -> Record:
-    given = trace = None
-    for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            given = value.decode("latin-1")
-        elif name == b"traceparent":
-            trace = value.decode("latin-1")
-    return Record(request_id(given), continue_trace(trace), scope["method"])

@@ -14,7 +14,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.protocol.v2 import tensor_document
 from service.tensors import Datatype, TensorSpec, limits_of
-from service.web.infer import ROUTE, VERSION_ROUTE
+from service.web.routes import ROUTE, VERSION_ROUTE
 
 # A larger example would make the document unreadable; such a model's path has its schema only.
 _MAX_EXAMPLE: Final = 4096

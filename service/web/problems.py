@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import errors
+from service.telemetry.record import Record
 from service.web.records import record_of
 
 STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
@@ -74,14 +75,20 @@ def headers_of(error: errors.OnnicornError) -> dict[str, str]:
     return headers
 
 
+def note(record: Record, error: errors.OnnicornError, overload_status: int = 503) -> None:
+    """Into the record of the request that failed."""
+    record.code = error.code
+    record.error = error
+    record.status = status_of(error, overload_status)
+
+
 def respond(scope: Mapping[str, Any], error: errors.OnnicornError, overload_status: int = 503) -> Response:
     """The answer to a request that failed; the request's record learns why."""
     record = record_of(scope)
-    record.code = error.code
-    record.error = error
+    note(record, error, overload_status)
     return Response(
         body_of(error, record.request_id),
-        status_of(error, overload_status),
+        record.status,
         headers=headers_of(error),
         media_type="application/json",
     )

@@ -15,8 +15,9 @@ from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, On
 from service.knobs import Admission, Http
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
-from service.web.infer import ROUTE, VERSION_ROUTE, Infer
+from service.web.infer import Infer
 from service.web.records import attach
+from service.web.routes import ROUTE, VERSION_ROUTE
 from tests.oip import Json, tensor
 from tests.unit.serving import serving
 from tests.unit.web.asgi import send_to

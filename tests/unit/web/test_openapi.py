@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from service.engine.catalogue import Catalogue
 from service.tensors import DATATYPES
-from service.web.infer import ROUTE, VERSION_ROUTE
 from service.web.openapi import Document, example
+from service.web.routes import ROUTE, VERSION_ROUTE
 from tests import tiny
 from tests.oip import Json, tensor
 from tests.unit.loading import load
