@@ -14,11 +14,16 @@ log = structlog.get_logger()
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # nginx's number for a client that left before the answer; never sent, only recorded.
 CLIENT_LEFT: Final = 499
+# A sentence repeats what was sent; the log need not have all of it.
+_MAX_REASON: Final = 1000
 
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """One request. Times are seconds; `rows` and the model are set for inference requests only."""
+    """One request. Times are seconds; `rows` and the model are set for inference requests only.
+
+    `client` is the name that the file of keys gives whoever calls.
+    """
 
     request_id: str
     trace: Trace | None
@@ -26,6 +31,7 @@ class Record:
     started: float = field(default_factory=perf_counter)
     route: str = "unmatched"
     status: int = CLIENT_LEFT
+    client: str = ""
     code: str = ""
     error: BaseException | None = None
     bytes_in: int = 0
@@ -71,13 +77,15 @@ class Record:
             "bytes_out": self.bytes_out,
             "duration_ms": _ms(duration),
         }
+        if self.client:
+            fields["client"] = self.client
         if self.trace:
             fields["trace_id"] = self.trace.trace_id
             fields["span_id"] = self.trace.span_id
         if self.model:
             self._add_inference(fields)
         if self.code:
-            fields |= {"code": self.code, "reason": str(self.error)}
+            fields |= {"code": self.code, "reason": str(self.error)[:_MAX_REASON]}
         if self.status >= 500:
             log.error("request", **fields, exc_info=self.error)
         else:
