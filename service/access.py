@@ -11,6 +11,7 @@ No sentence in this module repeats what a file or a setting holds: it may be a k
 """
 
 import hashlib
+import re
 import secrets
 import tomllib
 from collections import Counter
@@ -146,4 +147,4 @@ def _sentence(detail: Any) -> str:
 
 
 def _is_harmless(part: int | str) -> bool:
-    return isinstance(part, int) or (not part.startswith(KEY_PREFIX) and part != "[key]" and part.isprintable())
+    return isinstance(part, int) or (re.fullmatch(NAME, part) is not None and not part.startswith(KEY_PREFIX))
