@@ -66,6 +66,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
+            Exception: problems.on_any_other,
         },
     )
     app.include_router(health.health_router(seat.board))
