@@ -83,8 +83,8 @@ class Clients(BaseModel):
     def of(self, key: bytes) -> str | None:
         """The name of the client whose key this is.
 
-        The look-up is no constant-time comparison and need not be: what it compares are digests. To learn from its
-        time how a digest goes on, one would have to choose the digest of what one sends, and nobody can.
+        The look-up takes no constant time and need not: what it compares are digests. All that its time could ever
+        tell is a digest, which opens nothing, since nobody can find the key to it.
         """
         return self._names.get(digest_of(key))
 
@@ -121,8 +121,9 @@ def read_clients(file: Path | None) -> Clients | None:
         raise KeysUnusable(f"cannot be read: {error.strerror}") from None
     except ValidationError as error:
         raise KeysUnusable(f"is wrong: {'; '.join(map(_sentence, error.errors(include_input=False)))}") from None
-    except ValueError:  # neither tomllib's own words nor those of the codec: they may repeat what they stumble over
-        raise KeysUnusable("is no TOML in UTF-8; `onnicorn key CLIENT` prints how it looks") from None
+    except ValueError as error:  # of its words only the place: the others may repeat what they stumble over
+        place = "".join(re.findall(r" \(at line \d+, column \d+\)", str(error)))
+        raise KeysUnusable(f"is no TOML in UTF-8{place}; `onnicorn key CLIENT` prints how it looks") from None
     _refuse_what_is_ambiguous(clients)
     return clients
 

@@ -88,7 +88,7 @@ def test_a_key_is_long_enough_never_to_be_guessed_and_never_the_same() -> None:
         (client(keys="[]"), "is wrong: clients.checkout.keys: tuple should have at least 1 item"),
         (client() + "key = 1", "is wrong: clients.checkout: expected nothing but scopes and keys"),
         (client() + "[client.a]", "is wrong: the top level: expected nothing but clients"),
-        ("[clients", "is no TOML in UTF-8; `onnicorn key CLIENT` prints how it looks"),
+        ("[clients]\na b", "is no TOML in UTF-8 (at line 2, column 3); `onnicorn key CLIENT` prints how it looks"),
         (b"\xff", "is no TOML in UTF-8; `onnicorn key CLIENT` prints how it looks"),
         (client("a") + client("b"), "has one key twice: see a and b; each client needs a key of its own"),
         (
