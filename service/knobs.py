@@ -9,8 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from service.access import KEY_PREFIX
 from service.addresses import Address, RootPath
 
 _MEBIBYTE: Final = 1 << 20
@@ -47,6 +48,15 @@ def _separated(value: Any) -> Any:
 
 def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+def _no_key(path: Path) -> Path:
+    if path.name.startswith(KEY_PREFIX):
+        raise ValueError(
+            "expected the path of a file, got what looks like a key; who can read the environment knows it now: "
+            "make another"
+        )
+    return path
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_separated)]
@@ -196,8 +206,11 @@ class Limits(Group):
 class Access(Group):
     """Who may call."""
 
-    keys: Path | None = Field(
-        None, description="A file of API keys, made by `onnicorn key`; unset, nobody needs one. Read again on reload."
+    # Not shown: it may be a key by mistake.
+    keys: Annotated[Path, AfterValidator(_no_key)] | None = Field(
+        None,
+        repr=False,
+        description="A file of API keys, made by `onnicorn key`; unset, nobody needs one. Read again on reload.",
     )
 
 

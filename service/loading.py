@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from service import memory
+from service.access import KeysUnusable, read_clients
 from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
 from service.engine.generation import Progress, make_generation
@@ -20,6 +21,12 @@ from service.settings import Settings
 from service.wishes import Wish
 
 log = structlog.get_logger()
+
+
+def first_generation(settings: Settings, number: int, progress: Progress = lambda note: None) -> Manifest:
+    """What a start serves, and to whom. Blocks; raises StartError."""
+    clients = read_clients(settings.access.keys)  # first: what is wrong with it shall not be said minutes later
+    return prepare_generation(settings, number, progress=progress).model_copy(update={"clients": clients})
 
 
 def prepare_generation(
@@ -45,11 +52,13 @@ def prepare_generation(
 def prepare_successor(
     settings: Settings, committed: Manifest, wish: Wish, number: int, room: int | None = None
 ) -> Manifest:
-    """What the next generation would be: what a wish concerns is read again, the rest stays. Blocks.
+    """What the next generation would be: what a wish concerns and the keys are read again, the rest stays. Blocks.
 
     A refusal without a name is that of the whole repository. `room` is as in `make_generation`.
     """
+    clients = committed.clients
     try:
+        clients = read_clients(settings.access.keys)
         fresh = make_generation(
             settings.repository.path,
             settings.repository.name,
@@ -61,10 +70,10 @@ def prepare_successor(
             tolerate_failures=True,
             room=room,
         )
-    except (RepositoryError, MemoryError) as error:
+    except (RepositoryError, KeysUnusable, MemoryError) as error:
         reason = str(error) or "the container's memory is too small to check the models beside those that are served"
         fresh = Manifest(generation=number, entries=(), refusals=(Refusal(name="", version=None, reason=reason),))
-    return succeed(committed, fresh, wish)
+    return succeed(committed, fresh, wish).model_copy(update={"clients": clients})
 
 
 def is_read_again(name: str, committed: Manifest, wish: Wish) -> bool:

@@ -123,4 +123,5 @@ def _unknown(environ: Mapping[str, str]) -> Iterable[str]:
 def _sentence(detail: Any) -> str:
     variable = PREFIX + "__".join(str(part) for part in detail["loc"][:2]).upper()
     reason = detail["msg"].removeprefix("Value error, ")
-    return f"{variable}={detail['input']}: {reason[:1].lower()}{reason[1:]}"
+    given = "" if detail["loc"][0] == "access" else f"={detail['input']}"  # it may be a key by mistake
+    return f"{variable}{given}: {reason[:1].lower()}{reason[1:]}"

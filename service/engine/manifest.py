@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from service.access import Clients
 from service.engine.declaration import Declaration
 from service.engine.graph import Facts
 from service.engine.repository import Refusal
@@ -63,7 +64,7 @@ class Manifest(BaseModel):
     """A numbered, validated set of model versions.
 
     `unloaded` are models that lie in the repository and that somebody has taken out; `intra_op_threads` those that each
-    worker gives a run, where memory has made the plan another one.
+    worker gives a run, where memory has made the plan another one; `clients` may call, None where nobody needs a key.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -73,6 +74,7 @@ class Manifest(BaseModel):
     refusals: tuple[Refusal, ...] = ()
     unloaded: tuple[str, ...] = ()
     intra_op_threads: int | None = None
+    clients: Clients | None = None
 
     @classmethod
     def read(cls, file: Path) -> "Manifest":

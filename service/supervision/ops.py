@@ -82,7 +82,8 @@ def _reloads(settings: Settings, seat: Seat) -> Iterator[Coroutine[Any, Any, Non
     if settings.repository.watch_seconds:
         # In a successor of ours nobody knows what has changed meanwhile.
         is_new = not seat.board.service.generation
-        yield watch(settings.repository.path, settings.repository.watch_seconds, seat.wishes, is_new)
+        places = [place for place in (settings.repository.path, settings.access.keys) if place]
+        yield watch(places, settings.repository.watch_seconds, seat.wishes, is_new)
 
 
 async def _until_one_ends(*works: Coroutine[Any, Any, None]) -> None:

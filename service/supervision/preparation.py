@@ -7,7 +7,7 @@ from typing import Final
 
 from service.engine.manifest import Manifest
 from service.errors import StartError
-from service.loading import prepare_generation
+from service.loading import first_generation
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision import child
@@ -71,5 +71,5 @@ class Preparation:
         end_with_parent()
         os.nice(10)
         os.setpgid(0, 0)
-        manifest = prepare_generation(self._settings, FIRST, progress=progress)
+        manifest = first_generation(self._settings, FIRST, progress)
         manifest.write(self._seat.manifest_of(FIRST))

@@ -1,4 +1,4 @@
-"""The model repository is looked at now and then; a change that has come to rest is a wish to read it again.
+"""The model repository and the keys are looked at now and then; a change that has come to rest is a wish to reload.
 
 Names, sizes and times of all files tell: whatever puts a new model there, a copy or a mount that Kubernetes swaps by a
 symbolic link, changes one of them. Files that are still being written look different at the next glance.
@@ -6,7 +6,7 @@ symbolic link, changes one of them. Files that are still being written look diff
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,26 +19,26 @@ log = structlog.get_logger()
 Look = frozenset[tuple[str, int, int, int]]
 
 
-def look_at(repository: Path) -> Look:
+def look_at(*places: Path) -> Look:
     """Path, size, time of change and inode of each file; empty where there is none. Follows links."""
-    return frozenset(_files(repository))
+    return frozenset(file for place in places for file in _files(place))
 
 
-def _files(repository: Path) -> Iterator[tuple[str, int, int, int]]:
-    below = (Path(folder, name) for folder, _, names in os.walk(repository, followlinks=True) for name in names)
-    for file in (repository, *below):
+def _files(place: Path) -> Iterator[tuple[str, int, int, int]]:
+    below = (Path(folder, name) for folder, _, names in os.walk(place, followlinks=True) for name in names)
+    for file in (place, *below):
         with suppress(OSError):  # it is just going
             status = file.stat()
             yield str(file), status.st_size, status.st_mtime_ns, status.st_ino
 
 
-async def watch(repository: Path, seconds: float, wishes: Wishes, is_read: bool) -> None:
+async def watch(places: Sequence[Path], seconds: float, wishes: Wishes, is_read: bool) -> None:
     """For ever. `is_read` says that what lies there when this begins has been read, or will be."""
-    before = await asyncio.to_thread(look_at, repository)
+    before = await asyncio.to_thread(look_at, *places)
     acted_on = before if is_read else None
     while True:
         await asyncio.sleep(seconds)
-        now = await asyncio.to_thread(look_at, repository)
+        now = await asyncio.to_thread(look_at, *places)
         if now == before and now != acted_on:
             try:
                 wishes.ask(Wish())

@@ -3,12 +3,16 @@
 Everything goes to standard output. `console` is the same for people. What Python code without a logger prints to
 standard error becomes a record too; ONNX Runtime, which prints past Python, is told to be silent in `engine/session.py`
 and raises the same text.
+
+Much of what is logged was sent by somebody: a path, a name. Nothing of it may end a line, drive the terminal of whoever
+reads the log, or turn the direction of its text.
 """
 
 import io
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -18,12 +22,14 @@ from typing import Any, Final, TextIO, cast
 
 import orjson
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from service.errors import OnnicornError, StartError
 from service.knobs import Log
 from service.telemetry.lines import LineWriter
 
+# What JSON need not escape. Those below U+0020 it always does.
+_UNSAFE: Final = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -98,12 +104,36 @@ class _Console:
     """For people. A `try_it` is a command to copy: it stands unquoted on a line of its own below the record."""
 
     def __init__(self) -> None:
-        self._renderer = structlog.dev.ConsoleRenderer(colors=True, pad_event_to=16)
+        self._renderer = structlog.dev.ConsoleRenderer(
+            colors=True, pad_event_to=16, exception_formatter=_write_traceback
+        )
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         hint = event.pop("try_it", None)
+        for name, value in event.items():
+            if isinstance(value, str) and not value.isprintable():
+                event[name] = _Quoted(value)
         line = str(self._renderer(logger, method, event))
         return f"{line}\n\n{hint}\n" if hint else line
+
+
+class _Quoted:
+    """A text that a terminal must not see as it is; structlog prints what is no text by its `repr`."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _write_traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    """Without the values of variables, which structlog may show. Indented, so that no line looks like a record."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    for line in text.getvalue().strip("\n").split("\n"):
+        shown = line if line.isprintable() else line.encode("unicode_escape").decode()
+        stream.write(f"\n    {shown}")
 
 
 def _drop_colours(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
@@ -135,9 +165,10 @@ class _Json:
     def line(self, level: str, event: Any, fields: EventDict) -> bytes:
         line = {"timestamp": self._now(), "level": level, "event": event, **fields, "pid": os.getpid()}
         try:
-            return orjson.dumps(line, default=str)
+            text = orjson.dumps(line, default=str)
         except TypeError:  # a text that is no UTF-8, such as a file's name may be
-            return json.dumps(line, default=str).encode()
+            text = json.dumps(line, default=str).encode()
+        return text if text.isascii() and b"\x7f" not in text else _escaped(text)
 
     def _now(self) -> str:
         """RFC 3339 with microseconds; all but those is made once a second."""
@@ -145,6 +176,11 @@ class _Json:
         if second != self._second:
             self._second, self._text = second, datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         return f"{self._text}.{nanoseconds // 1000:06}Z"
+
+
+def _escaped(line: bytes) -> bytes:
+    """JSON's own syntax has none of these, so they stand inside of texts, where they may be written so."""
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line.decode()).encode()
 
 
 def _is_news(record: logging.LogRecord) -> bool:

@@ -17,6 +17,8 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _EXPECTED: Final = (Overloaded, DeadlineExceeded, Draining)
 # nginx's number for a client that left before the answer; never sent, only recorded.
 CLIENT_LEFT: Final = 499
+# A sentence repeats what was sent; the log need not have all of it.
+_MAX_REASON: Final = 1000
 
 
 @dataclass(slots=True, eq=False)
@@ -24,6 +26,7 @@ class Record:
     """One request. Times are seconds; `rows` and the model are set for inference requests only.
 
     `left` is the stage in which the caller left, `fallback_for` the model that was asked for, where a smaller one ran.
+    `client` is the name that the file of keys gives whoever calls.
     """
 
     request_id: str
@@ -32,6 +35,7 @@ class Record:
     started: float = field(default_factory=perf_counter)
     route: str = "unmatched"
     status: int = CLIENT_LEFT
+    client: str = ""
     code: str = ""
     error: BaseException | None = None
     bytes_in: int = 0
@@ -83,13 +87,15 @@ class Record:
             "bytes_out": self.bytes_out,
             "duration_ms": _ms(duration),
         }
+        if self.client:
+            fields["client"] = self.client
         if self.trace:
             fields["trace_id"] = self.trace.trace_id
             fields["span_id"] = self.trace.span_id
         if self.model:
             self._add_inference(fields)
         if self.code:
-            fields |= {"code": self.code, "reason": str(self.error)}
+            fields |= {"code": self.code, "reason": str(self.error)[:_MAX_REASON]}
         if self.left:
             fields["left"] = self.left
         if self.status < 500:

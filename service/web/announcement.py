@@ -19,16 +19,21 @@ _MAX_COMMAND = 2000
 def announce(settings: Settings, catalogue: Catalogue) -> None:
     """One log line; on a terminal the command stands by itself below it."""
     models = [f"{model.name}/{model.version}" for model in catalogue.models]
-    hint = {"try_it": command} if (command := curl(settings.http, catalogue)) else {}
+    hint = {"try_it": command} if (command := curl(settings.http, catalogue, bool(settings.access.keys))) else {}
     log.info("ready", api=settings.http.bind, ops=settings.ops.bind, models=models, **hint)
 
 
-def curl(http: Http, catalogue: Catalogue) -> str | None:
-    """A command that runs the first model, or at least describes it; None where there is no model."""
+def curl(http: Http, catalogue: Catalogue, needs_key: bool = False) -> str | None:
+    """A command that runs the first model, or at least describes it; None where there is no model.
+
+    Where it needs a key the reader has to put one in: we know none.
+    """
     if not catalogue.models:
         return None
     model = catalogue.resolve(catalogue.names[0])
     where = _target(http, f"/v2/models/{model.name}")
+    if needs_key:
+        where = f"-H 'X-API-Key: KEY' {where}"
     body = example(model)
     if body is None:
         return f"curl -s {where}"

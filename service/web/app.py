@@ -16,7 +16,7 @@ from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
-from service.loading import load, prepare_generation
+from service.loading import first_generation, load
 from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
@@ -28,6 +28,7 @@ from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.watchdog import Watchdog
 from service.web import admin, health, infer, metadata, problems, repository
+from service.web.access import Guard, Guests
 from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.gate import STATE, Gate
@@ -48,12 +49,13 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         settings.admission,
         metrics.ModelObserver(),
         lambda: seat.board.service.generation,
-        lambda catalogue: _on_switch(seat, catalogue),
+        lambda catalogue: _on_switch(seat, guests, catalogue),
     )
+    guests = Guests(lambda: dataplane.catalogue.generation)
     in_flight: set[Record] = set()
     gate = Gate(dataplane, settings.admission, settings.http.root_path)
     app = _App(
-        lambda inner: _outside(inner, settings, dataplane, in_flight),
+        lambda inner: _outside(inner, settings, dataplane, guests, in_flight),
         title="Onnicorn",
         version=__version__,
         description="ONNX models over HTTP: the Open Inference Protocol v2.",
@@ -63,10 +65,11 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         redirect_slashes=False,
         # It asks the environment at every request whether somebody listens; our own logs and metrics say more.
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        lifespan=lambda app: _lifespan(settings, seat, dataplane, in_flight, gate),
+        lifespan=lambda app: _lifespan(settings, seat, dataplane, guests, in_flight, gate),
         exception_handlers={
             OnnicornError: problems.on_error,
             HTTPException: problems.on_http_exception,
+            Exception: problems.on_any_other,
         },
     )
     app.include_router(health.health_router(seat.board))
@@ -76,7 +79,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))
-    _add_openapi(app, dataplane, settings.http.root_path)
+    _add_openapi(app, dataplane, settings)
     return app
 
 
@@ -91,11 +94,16 @@ class _App(FastAPI):
         await self._all(scope, receive, send)
 
 
-def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight: set[Record]) -> ASGIApp:
+def _outside(
+    inner: ASGIApp, settings: Settings, dataplane: Dataplane, guests: Guests, in_flight: set[Record]
+) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
-    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http, admission), admission.overload_status)
-    if settings.http.cors_origins:
+    app: ASGIApp = infer.Infer(inner, dataplane, settings.http, admission)
+    if settings.access.keys:
+        app = Guard(app, guests.known)
+    app = LastResort(app, admission.overload_status)
+    if settings.http.cors_origins:  # outside of the keys: a browser asks without one whether it may call
         app = CORSMiddleware(
             app,
             allow_origins=settings.http.cors_origins,
@@ -109,7 +117,7 @@ def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight
 
 @asynccontextmanager
 async def _lifespan(
-    settings: Settings, seat: Seat, dataplane: Dataplane, in_flight: set[Record], gate: Gate
+    settings: Settings, seat: Seat, dataplane: Dataplane, guests: Guests, in_flight: set[Record], gate: Gate
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
@@ -119,7 +127,7 @@ async def _lifespan(
             staging = Staging(
                 seat,
                 dataplane,
-                lambda generation, known: load(settings, manifest_of(generation), known.models),
+                lambda generation, known: _load(settings, manifest_of(generation), known, guests),
                 settings.lifecycle.load_seconds,
             )
             await stack.enter_async_context(staging)
@@ -140,12 +148,19 @@ def _manifests(settings: Settings, seat: Seat) -> Callable[[int], Manifest]:
     """What generations are made of: what the master has checked; without a master, what the repository holds."""
     if seat.directory:
         return lambda generation: Manifest.read(seat.manifest_of(generation))
-    manifest = prepare_generation(settings, number=1)
+    manifest = first_generation(settings, number=1)
     seat.board.service.commit(manifest.generation, len(manifest.entries))
     return lambda generation: manifest
 
 
-def _on_switch(seat: Seat, catalogue: Catalogue) -> None:
+def _load(settings: Settings, manifest: Manifest, known: Catalogue, guests: Guests) -> Catalogue:
+    """In a thread."""
+    guests.stage(manifest.generation, manifest.clients)
+    return load(settings, manifest, known.models)
+
+
+def _on_switch(seat: Seat, guests: Guests, catalogue: Catalogue) -> None:
+    guests.forget_before(catalogue.generation)
     for name in catalogue.names:
         if seat.row.state is State.STARTING:
             metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
@@ -158,8 +173,8 @@ def _served(dataplane: Dataplane) -> list[Served]:
     return [(model.name, model.version, model.digest) for model in dataplane.last_served.models]
 
 
-def _add_openapi(app: FastAPI, dataplane: Dataplane, root_path: str) -> None:
-    document = Document(app, root_path)
+def _add_openapi(app: FastAPI, dataplane: Dataplane, settings: Settings) -> None:
+    document = Document(app, settings.http.root_path, needs_key=bool(settings.access.keys))
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:

@@ -14,6 +14,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.protocol.v2 import tensor_document
 from service.tensors import Datatype, TensorSpec, limits_of
+from service.web.access import scope_for
 from service.web.routes import ROUTE, VERSION_ROUTE
 
 # A larger example would make the document unreadable; such a model's path has its schema only.
@@ -25,12 +26,19 @@ _PROBLEM: Final = {
 }
 
 
+_KEYS: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key."},
+    "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
+
+
 class Document:
     """Made once per generation."""
 
-    def __init__(self, app: FastAPI, root_path: str = "") -> None:
+    def __init__(self, app: FastAPI, root_path: str = "", *, needs_key: bool = False) -> None:
         self._app = app
         self._root_path = root_path
+        self._needs_key = needs_key
         self._generation: int | None = None
         self._document: dict[str, Any] = {}
 
@@ -59,6 +67,8 @@ class Document:
         for path in document["paths"].values():
             for operation in path.values():
                 _describe_problems(operation)
+        if self._needs_key:
+            _describe_keys(document)
         return document
 
 
@@ -200,3 +210,12 @@ def _describe_problems(operation: dict[str, Any]) -> None:
         "description": "Anything that went wrong",
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
+
+
+def _describe_keys(document: dict[str, Any]) -> None:
+    """Either header will do; since OpenAPI 3.1 the list beside it has the scopes that the key must have."""
+    document["components"]["securitySchemes"] = _KEYS
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            needed = scope_for(method.upper(), path)
+            operation["security"] = [{scheme: [str(needed)]} for scheme in _KEYS] if needed else []

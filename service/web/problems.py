@@ -106,6 +106,11 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     return respond(request.scope, _translated(request, error))
 
 
+async def on_any_other(request: Request, error: Exception) -> Response:
+    """What nobody expected is the last resort's, outside of the framework, which would answer it in its own words."""
+    raise error
+
+
 def _translated(request: Request, error: HTTPException) -> errors.OnnicornError:
     path, method = request.url.path, request.method
     if error.status_code == 404:

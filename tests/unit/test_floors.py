@@ -29,6 +29,7 @@ FLOORS = {
             "memory",
             "process",
             "addresses",
+            "access",
         ),
         1,
     ),

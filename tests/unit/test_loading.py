@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from service.access import KeysUnusable
 from service.engine.cache import Cache
 from service.engine.declaration import Declaration
 from service.engine.graph import Facts
@@ -15,8 +16,16 @@ from service.engine.prepare import prepare
 from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import RepositoryError
-from service.knobs import Runtime
-from service.loading import compute_for, load, prepare_generation, prepare_successor, succeed, weights
+from service.knobs import Access, Runtime
+from service.loading import (
+    compute_for,
+    first_generation,
+    load,
+    prepare_generation,
+    prepare_successor,
+    succeed,
+    weights,
+)
 from service.plan import Weights
 from service.settings import Settings
 from service.wishes import Wish
@@ -57,6 +66,51 @@ def test_what_the_repository_holds_becomes_a_generation_and_that_a_catalogue(roo
 def test_a_model_that_fails_ends_the_start_unless_that_is_tolerated(root: Path) -> None:
     with pytest.raises(RepositoryError, match=r"^model 'dog': "):
         prepare_generation(settings(root), 1)
+
+
+def with_keys(root: Path, text: str) -> Settings:
+    file = root.parent / "keys.toml"
+    file.write_text(text)
+    return settings(root / "cat" / "1" / "model.onnx", name="cat").model_copy(update={"access": Access(keys=file)})
+
+
+def client(name: str) -> str:
+    return f'[clients.{name}]\nscopes = ["infer"]\nkeys = ["sha256:{64 * "0"}"]\n'
+
+
+def names(manifest: Manifest) -> list[str]:
+    assert manifest.clients
+    return list(manifest.clients.clients)
+
+
+def test_a_start_reads_who_may_call_and_a_reload_reads_it_again(root: Path) -> None:
+    first = first_generation(with_keys(root, client("owl")), 1)
+    assert (names(first), [each.name for each in first.entries]) == (["owl"], ["cat"])
+    changed = with_keys(root, client("fox"))
+    assert [names(prepare_successor(changed, first, wish, 2)) for wish in (Wish(), Wish(kind="load", model="cat"))] == [
+        ["fox"],
+        ["fox"],
+    ]
+    assert names(succeed(first, Manifest(generation=2, entries=()), Wish(kind="unload", model="cat"))) == ["owl"]
+
+
+def test_where_no_keys_are_set_everybody_may_call(root: Path) -> None:
+    chosen = settings(root, tolerate_failures=True)
+    assert first_generation(chosen, 1).clients is None
+
+
+def test_a_broken_file_of_keys_ends_a_start_before_any_model_is_looked_at(root: Path) -> None:
+    notes: list[str] = []
+    with pytest.raises(KeysUnusable, match="has no client"):
+        first_generation(with_keys(root, "[clients]"), 1, notes.append)
+    assert notes == []
+
+
+def test_a_broken_file_of_keys_is_a_reason_against_the_whole_reload(root: Path) -> None:
+    first = first_generation(with_keys(root, client("owl")), 1)
+    made = prepare_successor(with_keys(root, "broken"), first, Wish(), 2)
+    assert [(refusal.name, "ONNICORN_ACCESS__KEYS" in refusal.reason) for refusal in made.refusals] == [("", True)]
+    assert names(made) == ["owl"]
 
 
 def test_one_model_alone_can_be_prepared(root: Path) -> None:

@@ -258,6 +258,28 @@ def test_a_wrong_value_is_named_with_its_variable(
     assert refusal(monkeypatch, **{variable: text}) == f"{variable}={text}: {reason}"
 
 
+SECRET = "onk_aSecretInTheWrongPlace"
+
+
+@pytest.mark.parametrize("value", [SECRET, f"/etc/{SECRET}"])
+def test_a_key_in_place_of_its_file_is_not_repeated(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refusal(monkeypatch, ONNICORN_ACCESS__KEYS=value)
+    assert said.startswith("ONNICORN_ACCESS__KEYS: expected the path of a file, got what looks like a key; ")
+    assert SECRET not in said
+
+
+def test_a_key_in_place_of_the_whole_group_is_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refusal(monkeypatch, ONNICORN_ACCESS=SECRET)
+    assert "ONNICORN_ACCESS is not a setting; the nearest is ONNICORN_ACCESS__KEYS" in said
+    assert SECRET not in said
+
+
+def test_where_the_keys_are_is_not_shown_for_it_may_be_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = read(monkeypatch, ONNICORN_ACCESS__KEYS="/somewhere/else")
+    assert settings.access.keys == Path("/somewhere/else")
+    assert "else" not in f"{settings!r} {settings} {settings.access!r} {settings.access}"
+
+
 @pytest.mark.parametrize(
     ("name", "nearest"),
     [

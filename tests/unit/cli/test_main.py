@@ -49,7 +49,11 @@ def test_what_is_no_command_is_said_with_exit_code_2(onnicorn: Onnicorn, argumen
 def test_the_commands_are_listed(onnicorn: Onnicorn) -> None:
     result = onnicorn("--help")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == ["plan", "prepare"]
+    assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == [
+        "key",
+        "plan",
+        "prepare",
+    ]
 
 
 def test_the_command_can_be_run_where_it_is_not_installed(

@@ -62,11 +62,19 @@ def test_a_repository_that_is_one_file_or_gone_can_be_looked_at(tmp_path: Path) 
     assert before != look_at(file) != frozenset()
 
 
+def test_several_places_are_looked_at(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "keys.toml").write_text("one")
+    before = look_at(repository, tmp_path / "keys.toml")
+    assert before == look_at(repository) | look_at(tmp_path / "keys.toml")
+    (tmp_path / "keys.toml").write_text("another")
+    assert look_at(repository, tmp_path / "keys.toml") != before
+
+
 def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: Path) -> None:
     wishes = Wishes(tmp_path / "wishes")
 
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(repository, 0.001, wishes, is_read=True))
+        watching = asyncio.create_task(watch([repository], 0.001, wishes, is_read=True))
         await until_looked(repository)
         (repository / "dog").write_text("dog")
         await until(lambda: wishes.after(0))
@@ -91,7 +99,7 @@ def test_a_wish_that_cannot_be_written_is_tried_again(
     wishes = Wishes(tmp_path / "run" / "wishes")
 
     async def scenario() -> None:
-        watching = asyncio.create_task(watch(repository, 0.001, wishes, is_read=False))
+        watching = asyncio.create_task(watch([repository], 0.001, wishes, is_read=False))
         await until(lambda: records)
         (tmp_path / "run").mkdir()
         await until(lambda: wishes.after(0))

@@ -68,6 +68,27 @@ def test_a_text_that_is_no_utf8_can_be_logged(stream: io.StringIO) -> None:
     assert told(stream) == [{"level": "warning", "event": "folder_ignored", "folder": name, "path": name}]
 
 
+HOSTILE = "a\n\x1b[2J\x7f\x85\x9b2J\u2028\u202e\u2066z"
+"""Ends lines, drives a terminal, turns text."""
+
+
+@pytest.mark.parametrize("surrogate", ["", "\ud800"])
+def test_nothing_in_a_text_ends_the_line_or_reaches_the_terminal(stream: io.StringIO, surrogate: str) -> None:
+    logs.configure(JSON, stream)
+    structlog.get_logger().info("request", reason=HOSTILE + surrogate)
+    logging.getLogger("library").warning(HOSTILE + surrogate)
+    assert stream.getvalue().isascii()
+    assert not stream.getvalue().replace("\n", "").encode().translate(None, bytes(range(32, 127)))
+    assert [record.get("reason", record["event"]) for record in told(stream)] == [HOSTILE + surrogate] * 2
+
+
+def test_a_text_in_any_language_stays_readable(stream: io.StringIO) -> None:
+    logs.configure(JSON, stream)
+    structlog.get_logger().info("größer", text="日本 \U0001f600")
+    assert '"größer"' in stream.getvalue()
+    assert "日本 \U0001f600" in stream.getvalue()
+
+
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_a_librarys_record_is_one_too(stream: io.StringIO, name: str) -> None:
     logs.configure(JSON, stream)
@@ -249,3 +270,24 @@ def test_people_read_the_reason_and_no_traceback(stream: io.StringIO) -> None:
     by_structlog(raised(RepositoryError("no models")))
     assert "reason='no models'" in plain(stream)
     assert "Traceback" not in plain(stream)
+
+
+@pytest.mark.parametrize("text", [HOSTILE, f"with {HOSTILE} spaces", f"{HOSTILE}\ud800"])
+def test_nothing_in_a_text_reaches_a_persons_terminal(stream: io.StringIO, text: str) -> None:
+    logs.configure(CONSOLE, stream)
+    structlog.get_logger().info("request", reason=text, place=Path(text), many=[text])
+    logging.getLogger("library").warning(text)
+    by_structlog(raised(LookupError(text)))
+    # An exception's text may have several lines; each is indented, so that none looks like a record.
+    assert {line[:4] for line in plain(stream).split("\n")[3:-1]} == {"    "}
+    assert [line for line in plain(stream).split("\n") if not line.isprintable()] == []
+    assert repr(text) in plain(stream)
+
+
+def test_people_read_a_traceback_without_the_values_of_variables(stream: io.StringIO) -> None:
+    logs.configure(CONSOLE, stream)
+    secret = "onk_" + "secret"
+    by_structlog(raised(LookupError(f"{len(secret)} letters")))
+    assert "Traceback (most recent call last):" in plain(stream)
+    assert "LookupError: 10 letters" in plain(stream)
+    assert secret not in plain(stream)

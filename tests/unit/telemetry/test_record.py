@@ -49,6 +49,16 @@ def test_a_request_is_logged_with_what_is_known_of_it(records: list[EventDict]) 
     assert line(records) == REQUEST | {"status": 200, "bytes_in": 5, "bytes_out": 7}
 
 
+def test_the_name_of_who_calls_is_logged(records: list[EventDict]) -> None:
+    record(status=200, client="checkout").close()
+    assert line(records) == REQUEST | {"status": 200, "client": "checkout"}
+
+
+def test_a_sentence_that_repeats_much_is_cut(records: list[EventDict]) -> None:
+    failed(MalformedRequest("x" * 10_000), 400).close()
+    assert line(records)["reason"] == "x" * 1000
+
+
 def test_an_inference_is_logged_with_its_stages(records: list[EventDict]) -> None:
     record("cat", status=200, rows=0, decode=0.001, queue=0.0, run=0.0123456, encode=1.0).close()
     assert line(records) == REQUEST | {

@@ -52,6 +52,18 @@ def test_the_command_runs_the_first_model_on_its_example(
     assert json.loads(data) == DATA
 
 
+def test_where_a_key_is_needed_the_command_has_a_place_for_it(tmp_path: Path) -> None:
+    command = curl(Http(), serve(tiny.double(), tmp_path), needs_key=True)
+    assert command is not None
+    assert shlex.split(command)[:5] == [
+        "curl",
+        "-s",
+        "-H",
+        "X-API-Key: KEY",
+        "http://127.0.0.1:8000/v2/models/cat/infer",
+    ]
+
+
 @pytest.mark.parametrize(
     ("proto", "declared"),
     [
