@@ -32,12 +32,18 @@ class Arrivals:
         """
         if not self.waiting:
             now = monotonic()
-            self._arrived = self._began if now - self._ended < _BREATH else now
+            self._arrived = self.since(now)
             self._began = now
             self._came = 0
         self.waiting += 1
         self._came += 1
         return self._arrived
+
+    def since(self, now: float) -> float:
+        """When what is read now may have come."""
+        if self.waiting:
+            return self._arrived
+        return self._began if now - self._ended < _BREATH else now
 
     def begin(self) -> None:
         """The loop has come to one of them."""

@@ -15,10 +15,21 @@ from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
 from service.web.gate import STATE, Open
-from service.web.records import headers_of
 
 # What says how long a body is.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class _Answered:
+    """Stands where the request would stand that is being answered."""
+
+    response_complete = True
+    disconnected = False
+    more_body = False
+    message_event = asyncio.Event()
+
+
+_ANSWERED: Final = _Answered()
 
 
 class Connection(HttpToolsProtocol):
@@ -80,40 +91,34 @@ class Connection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        if not self._is_declining:
-            self._arrived = self._gate.arrivals.arrive()
-            super().on_headers_complete()
-            if self.cycle.__class__ is not Cycle:
-                Cycle.adopt(self.cycle)
+        if self._is_declining or (self._gate.is_pressed and self._is_refused()):
+            return
+        self._gate.arrivals.arrive()
+        super().on_headers_complete()
+        if self.cycle.__class__ is not Cycle:
+            Cycle.adopt(self.cycle)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         Cycle.adopt(cycle)
         cycle.arrivals = self._gate.arrivals
-        if self._gate.is_pressed and (record := self._gate.refusal(cycle.scope, self._arrived)):
-            self._gate.arrivals.begin()
-            self._refuse(cycle, record)
-            return
         super()._start_asgi_task(cycle, app)
 
-    def _refuse(self, cycle: Any, record: Any) -> None:
-        body = problems.body_of(record.error, record.request_id)
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-            *((k.encode(), v.encode()) for k, v in problems.headers_of(record.error).items()),
-            *headers_of(record),
-        ]
-        if not cycle.keep_alive:
-            headers.append((b"connection", b"close"))
-        lines = b"".join([b"%s: %s\r\n" % header for header in headers])
-        cycle.response_started = cycle.response_complete = True
-        self.transport.write(STATUS_LINE[record.status] + lines + b"\r\n" + body)
-        record.bytes_out = len(body)
-        record.close()
+    def _is_refused(self) -> bool:
+        """Answer at once, and go on with the next request, if the gate says so.
+
+        Only where nothing is unusual: what is refused elsewhere costs more, and that is all.
+        """
+        default = self.server_state.default_headers
+        if not self.is_idle or not self.parser.should_keep_alive() or b"connection" in dict(default):
+            return False
+        answer = self._gate.refuse(self.parser.get_method(), self.url, self.headers)
+        if answer is None:
+            return False
+        self.cycle = _ANSWERED  # type: ignore[assignment]  # so that the body is read past
+        lines = b"".join([b"%s: %s\r\n" % header for header in default])
+        self.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[answer.status], lines, answer.lines, answer.body))
         self.on_response_complete()
-        if not cycle.keep_alive:
-            self.transport.close()
+        return True
 
     def _decline_upgrade(self) -> None:
         """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).

@@ -107,9 +107,9 @@ class Observed:
         self._buckets = child._buckets
         self._sum = child._sum
 
-    def observe(self, amount: float) -> None:
-        self._sum.inc(amount)
-        self._buckets[bisect_left(self._bounds, amount)].inc(1)
+    def observe(self, amount: float, times: int = 1) -> None:
+        self._sum.inc(amount * times)
+        self._buckets[bisect_left(self._bounds, amount)].inc(times)
 
 
 # Looking a label set up costs more than counting it; the label sets are few.

@@ -74,6 +74,14 @@ class Guard:
             raise Forbidden(f"this needs a key with the scope {needed!s}; the keys of {name!r} have {allowed}")
 
 
+def may_infer(clients: Clients, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Would a request with these headers be let through to run a model?"""
+    try:
+        return Scope.INFER in clients.scopes(_recognise(clients, headers))
+    except Unauthenticated:
+        return False
+
+
 def _recognise(clients: Clients, headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Of several keys any may be known: what stands in front of us may use `Authorization` for its own."""
     has_key = False

@@ -28,7 +28,7 @@ from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.watchdog import Watchdog
 from service.web import admin, health, infer, metadata, problems, repository
-from service.web.access import Guard, Guests
+from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.gate import STATE, Gate
@@ -53,7 +53,12 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     guests = Guests(lambda: dataplane.catalogue.generation)
     in_flight: set[Record] = set()
-    gate = Gate(dataplane, settings.admission, settings.http.root_path)
+    gate = Gate(
+        dataplane,
+        settings.admission,
+        settings.http.root_path,
+        lambda headers: not settings.access.keys or may_infer(guests.known(), headers),
+    )
     app = _App(
         lambda inner: _outside(inner, settings, dataplane, guests, in_flight),
         title="Onnicorn",

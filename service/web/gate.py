@@ -4,65 +4,148 @@ The server asks when a request's head has been read, and only where others wait 
 time is told at once, at a fraction of the price, and those who were there before keep their places.
 """
 
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from time import monotonic
+from typing import Final, NamedTuple
 
 from service.dataplane import Dataplane
 from service.errors import OnnicornError, Overloaded
 from service.knobs import Admission
 from service.scheduling.arrivals import Arrivals
-from service.telemetry.record import Record
+from service.telemetry.refusals import Kind, Refusals
+from service.telemetry.trace import Trace, continue_trace, request_id
 from service.web import problems
-from service.web.records import record_for
-from service.web.routes import inference
-from service.web.timeouts import deadline_of
+from service.web.routes import Asked, inference
+from service.web.timeouts import HEADERS, deadline_of
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 # Where the server finds the gate: in the state that the app's lifespan gives it.
 STATE: Final = "onnicorn.gate"
 # So many have been done before anybody could be refused.
 _FEW: Final = 4
+# How long, in seconds, what was said to one is said to others who ask for the same: only more may wait meanwhile.
+_SAME: Final = 1e-3
+# A larger body is still on its way when its head has been read; such a request is refused where bodies are read.
+_SMALL_BODY: Final = 5
+# What makes a request unusual.
+_TOLD_ELSEWHERE: Final = frozenset({b"expect", b"transfer-encoding"})
+
+
+class Answer(NamedTuple):
+    """`lines` are the headers' lines."""
+
+    status: int
+    lines: bytes
+    body: bytes
 
 
 class Open:
-    """Lets everybody in: for an app that brings no gate."""
-
-    is_pressed = False
+    """Lets everybody in: for an app that brings no gate. `arrivals` is told by the server of every request."""
 
     def __init__(self) -> None:
         self.arrivals = Arrivals()
 
-    def refusal(self, scope: Any, arrived: float) -> Record | None:
+    @property
+    def is_pressed(self) -> bool:
+        """Is there anything to wait for?"""
+        return False
+
+    def refuse(self, method: bytes, target: bytes, headers: Headers) -> Answer | None:
         return None
 
 
 class Gate(Open):
-    """One for each worker. `arrivals` is told by the server of every request."""
+    """One for each worker. `may_infer` says whether who sends such headers may run models at all."""
 
-    def __init__(self, dataplane: Dataplane, bounds: Admission, root_path: str = "") -> None:
+    def __init__(
+        self,
+        dataplane: Dataplane,
+        bounds: Admission,
+        root_path: str = "",
+        may_infer: Callable[[Headers], bool] = lambda headers: True,
+    ) -> None:
         super().__init__()
-        self._root_path = root_path
         self._dataplane = dataplane
         self._default_timeout = bounds.default_timeout_ms / 1000
         self._overload_status = bounds.overload_status
+        self._root_path = root_path
+        self._may_infer = may_infer
+        self._refusals = Refusals()
+        self._said: dict[tuple[bytes, ...], _Said] = {}
+        self._until = 0.0
 
     @property
-    def is_pressed(self) -> bool:  # type: ignore[override]
-        """Is there anything to wait for?"""
+    def is_pressed(self) -> bool:
         return self.arrivals.waiting > _FEW or self._dataplane.waiting > 0
 
-    def refusal(self, scope: Any, arrived: float) -> Record | None:
-        """The record of a request, which came at that moment, if it is not let in; what to answer is its error."""
-        asked = inference(scope["path"].removeprefix(self._root_path))
-        if asked is None or scope["method"] != "POST":
-            return None  # probes, metrics and metadata are never refused
+    def refuse(self, method: bytes, target: bytes, headers: Headers) -> Answer | None:
+        """The answer to a request that is not let in, already accounted for; None where it is, or others must say no.
+
+        Probes, metrics and metadata are always let in.
+        """
+        if method != b"POST" or (asked := _asked(target, self._root_path)) is None:
+            return None
+        given = trace = None
+        timeouts = [target]
+        for name, value in headers:
+            if name == b"x-request-id":
+                given = value.decode("latin-1")
+            elif name == b"traceparent":
+                trace = continue_trace(value.decode("latin-1"))
+            elif name in HEADERS:
+                timeouts += (name, value)
+            elif name in _TOLD_ELSEWHERE or (name == b"content-length" and len(value) > _SMALL_BODY):
+                return None
+        if (now := monotonic()) > self._until:
+            self._said.clear()
+            self._until = now + _SAME
+        key = tuple(timeouts)
+        said = self._said.get(key) or self._ask(key, asked, headers, now)
+        if said is None or not self._may_infer(headers):
+            return None
+        return said.to(request_id(given), trace, self._refusals)
+
+    def _ask(self, key: tuple[bytes, ...], asked: Asked, headers: Headers, now: float) -> "_Said | None":
         try:
             lane = self._dataplane.enter(asked.model, asked.version)
-            deadline = deadline_of(dict(scope["headers"]), self._default_timeout, arrived)
+            deadline = deadline_of(dict(headers), self._default_timeout, self.arrivals.since(now))
             lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
-            record = record_for(scope)
-            record.route, record.model, record.version = asked.route, lane.model.name, lane.model.version
-            problems.note(record, refusal, self._overload_status)
-            return record
+            kind = Kind(asked.route, lane.model.name, lane.model.version, self._overload_status, refusal)
+            said = self._said[key] = _Said(kind)
+            return said
         except OnnicornError:
             pass  # said where the request is looked at
+        return None
+
+
+class _Said:
+    """One refusal as it is told to all whom it concerns: they differ by their ids."""
+
+    __slots__ = ("_body", "_kind", "_lines")
+
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
+        self._body = problems.body_of(kind.error, "").removesuffix(b'"}')
+        headers = {"content-type": "application/json", **problems.headers_of(kind.error)}
+        self._lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
+
+    def to(self, identity: str, trace: Trace | None, refusals: Refusals) -> Answer:
+        refusals.note(self._kind, identity)
+        name = identity.encode()
+        body = b'%s%s"}' % (self._body, name)
+        lines = b"%scontent-length: %d\r\nx-request-id: %s\r\n" % (self._lines, len(body), name)
+        if trace:
+            lines += b"traceparent: %s\r\n" % trace.parent.encode()
+        return Answer(self._kind.status, lines, body)
+
+
+@lru_cache(256)
+def _asked(target: bytes, root_path: str) -> Asked | None:
+    """What a target asks for, where it is plain; a model's name never needs escapes."""
+    try:
+        return inference(target.decode("ascii").removeprefix(root_path))
+    except UnicodeDecodeError:
         return None

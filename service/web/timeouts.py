@@ -16,12 +16,12 @@ from service.errors import MalformedRequest
 _MILLISECONDS: Final = re.compile(rb"[0-9]{1,10}(\.[0-9]{1,6})?")
 _GRPC: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
-_HEADERS: Final = {b"x-request-timeout-ms", b"grpc-timeout", b"x-envoy-expected-rq-timeout-ms"}
+HEADERS: Final = {b"x-request-timeout-ms", b"grpc-timeout", b"x-envoy-expected-rq-timeout-ms"}
 
 
 def deadline_of(headers: Mapping[bytes, bytes], default: float, begun: float) -> Deadline:
     """The earliest of those stated, else `default` seconds, 0 for none, after `begun`. Raises MalformedRequest."""
-    if not _HEADERS.isdisjoint(headers):
+    if not HEADERS.isdisjoint(headers):
         return sooner(_stated(headers), Deadline.after(default, begun) if default else NEVER, begun)
     return Deadline.after(default, begun) if default else NEVER
 

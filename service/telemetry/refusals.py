@@ -1,0 +1,64 @@
+"""Requests that were refused as overloaded before they were looked at: accounted for together, once a turn of the loop.
+
+Refusing must cost little, and a log line and five counters for each cost more than all the rest of it.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from service.errors import Overloaded
+from service.telemetry import metrics
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """What refusals have in common that go into one line."""
+
+    route: str
+    model: str
+    version: int
+    status: int
+    error: Overloaded
+
+
+class Refusals:
+    """Gathers the ids of requests that were refused, and accounts for them at the end of the turn."""
+
+    def __init__(self) -> None:
+        self._ids: dict[Kind, list[str]] = {}
+
+    def note(self, kind: Kind, request_id: str) -> None:
+        ids = self._ids.get(kind)
+        if ids is None:
+            if not self._ids:
+                asyncio.get_running_loop().call_soon(self._account)
+            ids = self._ids[kind] = []
+        ids.append(request_id)
+
+    def _account(self) -> None:
+        gathered, self._ids = self._ids, {}
+        for kind, ids in gathered.items():
+            _account(kind, ids)
+
+
+def _account(kind: Kind, ids: list[str]) -> None:
+    count = len(ids)
+    metrics.http_requests(kind.route, "POST", kind.status).inc(count)
+    metrics.http_duration(kind.route).observe(0.0, count)
+    metrics.inference_requests(kind.model, kind.version, kind.error.code).inc(count)
+    metrics.refused(kind.error.reason).inc(count)
+    log.warning(
+        "refused",
+        route=kind.route,
+        model=kind.model,
+        version=kind.version,
+        status=kind.status,
+        code=kind.error.code,
+        reason=str(kind.error),
+        requests=count,
+        request_ids=ids,
+    )
