@@ -1,15 +1,19 @@
 """What `model.toml` declares of a model, all of it optional."""
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
+from service.engine import places
+from service.engine.config import harmless
 from service.errors import RepositoryError
 from service.tensors import DATATYPES, FREE, Signature, TensorSpec
 
 FILE: Final = "model.toml"
+_MOST: Final = 1 << 20
 
 
 class _Table(BaseModel):
@@ -50,11 +54,12 @@ class PinnedSignature(_Table):
 
 
 class SessionOptions(_Table):
-    """Passed on to ONNX Runtime."""
+    """Passed on to ONNX Runtime. `custom_operators` are libraries, which the operator must have allowed."""
 
-    intra_op_threads: PositiveInt | None = None
+    intra_op_threads: int | None = Field(None, ge=1, le=256)
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
-    config: dict[str, str] = {}
+    config: dict[Annotated[str, AfterValidator(harmless)], str] = {}
+    custom_operators: tuple[str, ...] = ()
 
 
 class Limits(_Table):
@@ -97,20 +102,21 @@ class Declaration(_Table):
     signature: PinnedSignature | None = None
 
     @classmethod
-    def read(cls, directory: Path) -> "Declaration":
+    def read(cls, directory: Path, read: places.Read = places.read) -> "Declaration":
         """The directory's `model.toml`, or the defaults where there is none. Raises RepositoryError."""
         file = directory / FILE
-        if not file.exists():
+        if not os.path.lexists(file):
             return cls()
         try:
-            return cls.model_validate(tomllib.loads(file.read_text()))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RepositoryError(f"{file} cannot be read: {error}") from None
+            return cls.model_validate(tomllib.loads(read(file, _MOST).decode()))
         except ValidationError as error:
             raise RepositoryError(f"{file}: {_sentences(error)}") from None
+        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8; a number too long, brackets too deep
+            raise RepositoryError(f"{file} cannot be read: {error}") from None
 
 
 def _sentences(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}, got {detail['input']!r}" for detail in error.errors()
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}, got {detail['input']!r:.200}"
+        for detail in error.errors()
     )

@@ -55,9 +55,12 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes, sent
     assert refusal(lambda: Graph(file)) == f"{file} {sentence}"
 
 
-@pytest.mark.parametrize(("name", "reason"), [("", "Is a directory"), ("none", "No such file or directory")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("", "is not a regular file: copy a file there"), ("none", "cannot be read: No such file or directory")],
+)
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, reason: str) -> None:
-    assert refusal(lambda: Graph(tmp_path / name)) == f"{tmp_path / name} cannot be read: {reason}"
+    assert refusal(lambda: Graph(tmp_path / name)) == f"{tmp_path / name} {reason}"
 
 
 def test_a_model_is_written_as_it_was_read(tmp_path: Path) -> None:

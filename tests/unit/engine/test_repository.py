@@ -8,6 +8,7 @@ import pytest
 from structlog.typing import EventDict
 
 from service.engine.declaration import Declaration
+from service.engine.places import Root
 from service.engine.repository import Candidate, Refusal, scan
 from service.errors import RepositoryError
 
@@ -45,8 +46,8 @@ def test_the_highest_version_of_each_model_is_wanted(tmp_path: Path) -> None:
     lay(tmp_path, "b/1/model.onnx", "a/2/model.onnx", "a/10/model.onnx")
     a, b = tmp_path / "a/10", tmp_path / "b/1"
     assert scan(tmp_path) == [
-        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration()),
-        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration()),
+        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration(), Root(tmp_path)),
+        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration(), Root(tmp_path)),
     ]
 
 
@@ -210,13 +211,15 @@ def test_a_single_model_is_a_repository(
 
 def test_a_single_file_has_no_samples_beside_it(tmp_path: Path) -> None:
     lay(tmp_path, "cat.onnx", "golden/one.json")
-    assert scan(tmp_path / "cat.onnx") == [Candidate("cat", 1, tmp_path / "cat.onnx", None, Declaration())]
+    file = tmp_path / "cat.onnx"
+    assert scan(file) == [Candidate("cat", 1, file, None, Declaration(), Root(tmp_path, tmp_path))]
 
 
 def test_a_flat_folder_may_have_declaration_and_samples(tmp_path: Path) -> None:
     lay(tmp_path, "cat/model.onnx", cat="batch = false")
     folder = tmp_path / "cat"
-    assert scan(folder) == [Candidate("cat", 1, folder / "model.onnx", folder / "golden", Declaration(batch=False))]
+    declared = Declaration(batch=False)
+    assert scan(folder) == [Candidate("cat", 1, folder / "model.onnx", folder / "golden", declared, Root(folder))]
 
 
 def test_a_relative_path_is_a_repository_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
