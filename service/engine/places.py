@@ -7,7 +7,6 @@ refused. What is no regular file is refused before it is read, since a FIFO woul
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -73,11 +72,10 @@ class Stamp:
 
 def open_regular(file: Path) -> BufferedReader:
     """Raises RepositoryError for what is not there, cannot be read, or is no regular file; never blocks."""
-    with suppress(OSError):
-        _check_regular(file, file.stat())  # to open some devices has an effect already
     try:
+        _check_regular(file, file.stat())  # to open some devices has an effect already
         stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY), "rb")
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise unreadable(file, error) from None
     try:
         _check_regular(file, os.fstat(stream.fileno()))
@@ -103,9 +101,8 @@ def read_opened(file: Path, stream: BufferedReader, most: int | None) -> bytes:
         raise unreadable(file, error) from None
 
 
-def unreadable(file: Path, error: OSError | ValueError) -> RepositoryError:
-    reason = error.strerror if isinstance(error, OSError) else error
-    return RepositoryError(f"{file} cannot be read: {reason}")
+def unreadable(file: Path, error: OSError) -> RepositoryError:
+    return RepositoryError(f"{file} cannot be read: {error.strerror}")
 
 
 def _check_regular(file: Path, status: os.stat_result) -> None:
