@@ -1,11 +1,14 @@
 """What `model.toml` declares of a model, all of it optional."""
 
+import math
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import PydanticCustomError
 
 from service.engine import places
 from service.engine.config import harmless
@@ -14,6 +17,9 @@ from service.tensors import DATATYPES, FREE, Signature, TensorSpec
 
 FILE: Final = "model.toml"
 _MOST: Final = 1 << 20
+# What `a.b.c` costs tomllib grows with the square of its parts: with 30,000 of them it takes minutes.
+_ENDLESS_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+_MOST_ELEMENTS: Final = 1 << 28
 
 
 class _Table(BaseModel):
@@ -77,10 +83,16 @@ class PaddingRule(_Table):
     max_waste: float = Field(1.15, gt=1, le=10)
 
 
+def _affordable(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape) > _MOST_ELEMENTS:
+        raise PydanticCustomError("shape", "an input to warm up with has at most 2**28 elements")
+    return shape
+
+
 class WarmUpInput(_Table):
     """One input of a warm-up run; all ones where no data are given."""
 
-    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_affordable)]
     data: list[Any] | None = None
 
 
@@ -108,7 +120,10 @@ class Declaration(_Table):
         if not os.path.lexists(file):
             return cls()
         try:
-            return cls.model_validate(tomllib.loads(read(file, _MOST).decode()))
+            text = read(file, _MOST).decode()
+            if _ENDLESS_KEY.search(text):
+                raise ValueError("a key has more than 32 parts")
+            return cls.model_validate(tomllib.loads(text))
         except ValidationError as error:
             raise RepositoryError(f"{file}: {_sentences(error)}") from None
         except (ValueError, RecursionError) as error:  # no TOML, no UTF-8; a number too long, brackets too deep

@@ -117,6 +117,10 @@ def test_everything_can_be_declared(tmp_path: Path) -> None:
             "warm_up.0.x.shape.0: Input should be greater than or equal to 0, got -1",
         ),
         (
+            "warm_up = [{ x = { shape = [16384, 16385] } }]",
+            "warm_up.0.x.shape: an input to warm up with has at most 2**28 elements, got [16384, 16385]",
+        ),
+        (
             "batch = 2\n[limits]\nmax_row = 1",
             "batch: Input should be a valid boolean, unable to interpret input, got 2; "
             "limits.max_row: Extra inputs are not permitted, got 1",
@@ -205,3 +209,16 @@ def test_a_link_that_leads_nowhere_is_a_declaration_that_is_gone(tmp_path: Path)
 def test_it_may_be_read_by_somebody_who_looks_closer(tmp_path: Path) -> None:
     (tmp_path / "model.toml").touch()
     assert Declaration.read(tmp_path, lambda file, most: b"batch = false") == Declaration(batch=False)
+
+
+@pytest.mark.parametrize("part", ["a", '"a"', "'a'", "\"\" . ''", "a \t"])
+@pytest.mark.parametrize("around", ["{} = 1", "[{}]", "labels = {{ {} = 1 }}"])
+def test_a_key_that_would_take_minutes_is_refused_at_once(tmp_path: Path, part: str, around: str) -> None:
+    with pytest.raises(RepositoryError) as caught:
+        declare(tmp_path, around.format(".".join([part] * 50_000)))
+    assert str(caught.value) == f"{tmp_path}/model.toml cannot be read: a key has more than 32 parts"
+
+
+def test_dots_are_fine_elsewhere(tmp_path: Path) -> None:
+    labels = ["." * 100, "a b. " * 100, "1.5, " * 100]
+    assert declare(tmp_path, f"# {'. ' * 100}\n[labels]\ny = {labels}").labels == {"y": tuple(labels)}
