@@ -265,3 +265,11 @@ class RepositoryError(StartError):
     """The repository, a model in it, or a declaration cannot be used."""
 
     code = "repository_error"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
+
+
+def printable(text: str) -> str:
+    """What others have named may hold anything: line breaks, terminal codes, bytes that are no UTF-8."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

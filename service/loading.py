@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import structlog
 
@@ -120,19 +119,16 @@ def load(settings: Settings, manifest: Manifest, known: Iterable[Model] = ()) ->
 def compute_for(settings: Settings) -> Compute:
     """What a session may use, from the plan."""
     plan = plan_for_this_machine(settings.runtime)
-    return Compute(plan.intra_op_threads, not plan.shares_cpus, settings.runtime.providers)
+    runtime = settings.runtime
+    return Compute(plan.intra_op_threads, not plan.shares_cpus, runtime.providers, runtime.custom_operators)
 
 
 def weights(entries: Iterable[Entry]) -> Weights:
     """What models weigh in memory: prepared ones are mapped once, others lie in each worker."""
     entries = tuple(entries)
     prepared = [place.glob("*") for place in {entry.prepared.parent for entry in entries if entry.prepared}]
-    plain = [_files(entry) for entry in entries if not entry.prepared]
+    plain = [entry.files for entry in entries if not entry.prepared]
     return Weights(
         shared=sum(file.stat().st_size for files in prepared for file in files),
         private=sum(file.stat().st_size for files in plain for file in files),
     )
-
-
-def _files(entry: Entry) -> tuple[Path, ...]:
-    return (entry.file, *entry.facts.external_files)

@@ -3,11 +3,15 @@
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+import structlog
+
 from service.engine.manifest import Manifest
 from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import ModelNotFound, ModelNotReady, RepositoryError, VersionNotFound
+
+log = structlog.get_logger()
 
 
 class Catalogue:
@@ -42,6 +46,14 @@ class Catalogue:
             if model is None:
                 model = Model(entry, compute.preferring(entry.declaration.providers))
                 model.warm_up()
+                log.debug(
+                    "model_loaded",
+                    model=entry.name,
+                    version=entry.version,
+                    digest=entry.digest,
+                    verified=entry.verified,
+                    prepared=model.is_prepared,
+                )
             models.append(model)
         catalogue = cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
         for model in models:

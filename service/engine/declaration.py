@@ -1,15 +1,25 @@
 """What `model.toml` declares of a model, all of it optional."""
 
+import math
+import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic_core import PydanticCustomError
 
+from service.engine import places
+from service.engine.config import harmless
 from service.errors import RepositoryError
 from service.tensors import DATATYPES, FREE, Signature, TensorSpec
 
 FILE: Final = "model.toml"
+_MOST: Final = 1 << 20
+# What `a.b.c` costs tomllib grows with the square of its parts: with 30,000 of them it takes minutes.
+_ENDLESS_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
+_MOST_ELEMENTS: Final = 1 << 28
 
 
 class _Table(BaseModel):
@@ -50,11 +60,12 @@ class PinnedSignature(_Table):
 
 
 class SessionOptions(_Table):
-    """Passed on to ONNX Runtime."""
+    """Passed on to ONNX Runtime. `custom_operators` are libraries, which the operator must have allowed."""
 
-    intra_op_threads: PositiveInt | None = None
+    intra_op_threads: int | None = Field(None, ge=1, le=256)
     graph_optimization: Literal["all", "extended", "basic", "disabled"] = "all"
-    config: dict[str, str] = {}
+    config: dict[Annotated[str, AfterValidator(harmless)], str] = {}
+    custom_operators: tuple[str, ...] = ()
 
 
 class Limits(_Table):
@@ -72,10 +83,16 @@ class PaddingRule(_Table):
     max_waste: float = Field(1.15, gt=1, le=10)
 
 
+def _affordable(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if math.prod(shape) > _MOST_ELEMENTS:
+        raise PydanticCustomError("shape", "an input to warm up with has at most 2**28 elements")
+    return shape
+
+
 class WarmUpInput(_Table):
     """One input of a warm-up run; all ones where no data are given."""
 
-    shape: tuple[Annotated[int, Field(ge=0)], ...]
+    shape: Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_affordable)]
     data: list[Any] | None = None
 
 
@@ -98,20 +115,24 @@ class Declaration(_Table):
     fallback: str | None = None
 
     @classmethod
-    def read(cls, directory: Path) -> "Declaration":
+    def read(cls, directory: Path, read: places.Read = places.read) -> "Declaration":
         """The directory's `model.toml`, or the defaults where there is none. Raises RepositoryError."""
         file = directory / FILE
-        if not file.exists():
+        if not os.path.lexists(file):
             return cls()
         try:
-            return cls.model_validate(tomllib.loads(file.read_text()))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise RepositoryError(f"{file} cannot be read: {error}") from None
+            text = read(file, _MOST).decode()
+            if _ENDLESS_KEY.search(text):
+                raise ValueError("a key has more than 32 parts")
+            return cls.model_validate(tomllib.loads(text))
         except ValidationError as error:
             raise RepositoryError(f"{file}: {_sentences(error)}") from None
+        except (ValueError, RecursionError) as error:  # no TOML, no UTF-8; a number too long, brackets too deep
+            raise RepositoryError(f"{file} cannot be read: {error}") from None
 
 
 def _sentences(error: ValidationError) -> str:
     return "; ".join(
-        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}, got {detail['input']!r}" for detail in error.errors()
+        f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}, got {detail['input']!r:.200}"
+        for detail in error.errors()
     )

@@ -7,15 +7,17 @@ from typing import Final
 
 import structlog
 
+from service.engine import operators
 from service.engine.cache import Cache
 from service.engine.graph import Graph
-from service.engine.manifest import Entry, Manifest, digest
+from service.engine.manifest import Entry, Manifest, combined
 from service.engine.measure import measure
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.repository import Candidate, Refusal, scan
-from service.engine.samples import read_golden
+from service.engine.samples import Golden, read_golden
 from service.engine.session import Compute
+from service.engine.sources import Sources
 from service.errors import RepositoryError
 
 log = structlog.get_logger()
@@ -71,26 +73,17 @@ def _check(
     started = time.perf_counter()
     try:
         _refuse_without_room((candidate.file,), _TO_READ, room)
-        facts = Graph(candidate.file).facts()
-        samples = read_golden(candidate.golden, candidate.declaration.tolerance)
-        entry = Entry(
-            name=candidate.name,
-            version=candidate.version,
-            file=candidate.file,
-            golden=candidate.golden,
-            golden_digests=tuple(sample.digest for sample in samples),
-            facts=facts,
-            digest=digest((candidate.file, *facts.external_files)),
-            declaration=candidate.declaration,
-        )
+        compute = compute.preferring(candidate.declaration.providers)
+        sources = Sources(candidate.file.parent, candidate.root)
+        entry, samples = _read(candidate, sources, compute)
         if unchanged := next((each for each in known if each.is_checked_form_of(entry)), None):
             return unchanged
-        _refuse_without_room((candidate.file, *facts.external_files), _TO_PREPARE, room)
-        compute = compute.preferring(candidate.declaration.providers)
+        _refuse_without_room(entry.files, _TO_PREPARE, room)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
         model.warm_up(samples)
         entry = entry.model_copy(update={"findings": measure(model)})
+        sources.check_unchanged()
     except RepositoryError as error:
         return Refusal(name=candidate.name, version=candidate.version, reason=str(error))
     log.info(
@@ -98,11 +91,35 @@ def _check(
         model=entry.name,
         version=entry.version,
         digest=entry.digest,
+        verified=entry.verified,
         prepared=entry.prepared is not None,
         **entry.findings.model_dump(),
         seconds=round(time.perf_counter() - started, 3),
     )
     return entry
+
+
+def _read(candidate: Candidate, sources: Sources, compute: Compute) -> tuple[Entry, list[Golden]]:
+    """All that a version is made from, checked before anything is made of it. Raises RepositoryError."""
+    content = sources.read(candidate.file)
+    if candidate.golden:
+        candidate.root.check(candidate.golden)
+        sources.check_listed()
+    facts = Graph(candidate.file, content).facts()
+    samples = read_golden(candidate.golden, candidate.declaration.tolerance, sources.read)
+    entry = Entry(
+        name=candidate.name,
+        version=candidate.version,
+        file=candidate.file,
+        golden=candidate.golden,
+        golden_digests=tuple(sample.digest for sample in samples),
+        facts=facts,
+        digest=combined([sources.digest(file) for file in (candidate.file, *facts.external_files)]),
+        verified=sources.are_verified,
+        operator_digests=operators.digests(candidate.declaration.session, compute.custom_operators),
+        declaration=candidate.declaration,
+    )
+    return entry, samples
 
 
 def _refuse_without_room(files: Iterable[Path], times: int, room: int | None) -> None:

@@ -6,7 +6,8 @@ onnx/onnx.proto3). Below is the part of that schema that we need; protobuf keeps
 model that was read and edited is written whole.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -15,16 +16,19 @@ from typing import Any, Final
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from service.engine.places import read
 from service.errors import RepositoryError
 
 # message -> (field, number, type), where a trailing * means repeated.
 _SCHEMA: Final = {
-    "Model": (("graph", 7, "Graph"),),
+    "Model": (("graph", 7, "Graph"), ("functions", 25, "Function*")),
+    "Function": (("name", 1, "string"), ("node", 7, "Node*"), ("domain", 10, "string")),
     "Graph": (
         ("node", 1, "Node*"),
         ("initializer", 5, "Tensor*"),
         ("input", 11, "ValueInfo*"),
         ("output", 12, "ValueInfo*"),
+        ("sparse_initializer", 15, "Sparse*"),
     ),
     "Node": (
         ("input", 1, "string*"),
@@ -39,8 +43,12 @@ _SCHEMA: Final = {
         ("graph", 6, "Graph"),
         ("ints", 8, "int64*"),
         ("strings", 9, "bytes*"),
+        ("tensors", 10, "Tensor*"),
         ("graphs", 11, "Graph*"),
+        ("sparse_tensor", 22, "Sparse"),
+        ("sparse_tensors", 23, "Sparse*"),
     ),
+    "Sparse": (("values", 1, "Tensor"), ("indices", 2, "Tensor")),
     "Tensor": (("name", 8, "string"), ("external_data", 13, "Entry*")),
     "Entry": (("key", 1, "string"), ("value", 2, "string")),
     "ValueInfo": (("name", 1, "string"), ("type", 2, "Type")),
@@ -51,6 +59,17 @@ _SCHEMA: Final = {
     "Dimension": (("dim_value", 1, "int64"), ("dim_param", 2, "string")),
 }
 _FLOAT: Final = 1  # TensorProto.DataType.FLOAT
+_MOST: Final = 2 << 30  # no protobuf message can be larger
+# ONNX's domains, and those of ONNX Runtime's own operators.
+_DOMAINS: Final = frozenset(
+    {
+        *("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.training", "ai.onnx.preview.training"),
+        *("com.microsoft", "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc"),
+        "org.pytorch.aten",
+    }
+)
+# What it holds, or names a file of, an execution provider loads and runs as it is.
+_COMPILED: Final = "EPContext"
 _SCALARS: Final = {"string": 9, "int64": 3, "int32": 5, "bytes": 12}  # FieldDescriptorProto.Type
 
 
@@ -78,33 +97,36 @@ class Facts:
     """What a model file says that ONNX Runtime does not tell.
 
     `labels` are the keys of the maps in outputs that are ZipMaps; `open_ranks` are tensors without any shape;
-    `operators` are the types of all nodes, those of inner graphs included.
+    `operators` are the types of all nodes, those of inner graphs included; `foreign` those that neither ONNX Runtime
+    nor the model itself defines, by their domain.
     """
 
     external_files: tuple[Path, ...] = ()
     open_ranks: frozenset[str] = frozenset()
     labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     operators: frozenset[str] = frozenset()
+    foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Graph:
     """One parsed model file."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises RepositoryError for a file that is not an ONNX model."""
+    def __init__(self, path: Path, content: bytes | None = None) -> None:
+        """`content` is the file's, where somebody has read it. Raises RepositoryError for one that is no ONNX model."""
         self.path = path
         self._model = _model_class()()
         try:
-            self._model.ParseFromString(path.read_bytes())
+            self._model.ParseFromString(read(path, _MOST) if content is None else content)
         except DecodeError:
             raise RepositoryError(f"{path} is not an ONNX model: it cannot be parsed; export it again") from None
-        except OSError as error:
-            raise RepositoryError(f"{path} cannot be read: {error.strerror}") from None
         if not self._model.HasField("graph"):
             raise RepositoryError(f"{path} is not an ONNX model: it has no graph; export it again")
 
     def facts(self) -> Facts:
-        """Raises RepositoryError for weights that are missing."""
+        """Raises RepositoryError for weights that are missing, or elsewhere, and for code in place of a graph."""
+        nodes = list(self._nodes())
+        if any(node.op_type == _COMPILED for node in nodes):
+            raise RepositoryError(f"{self.path} holds code that was compiled for a device: export it as a plain graph")
         return Facts(
             external_files=tuple(self._external_files()),
             open_ranks=frozenset(
@@ -113,7 +135,8 @@ class Graph:
                 if not value.type.tensor_type.HasField("shape")
             ),
             labels={output.name: _keys(node) for node, output in self._zipmaps()},
-            operators=frozenset(node.op_type for node in _nodes(self._model.graph)),
+            operators=frozenset(node.op_type for node in nodes),
+            foreign=self._foreign(nodes),
         )
 
     def without_zipmaps(self) -> bytes:
@@ -136,23 +159,49 @@ class Graph:
         return [(node, outputs[node.output[0]]) for node in nodes if node.output[0] in outputs]
 
     def _external_files(self) -> Iterator[Path]:
-        names = {
-            entry.value
-            for tensor in _tensors(self._model.graph)
-            for entry in tensor.external_data
-            if entry.key == "location"
-        }
+        names = {entry.value for tensor in self._tensors() for entry in tensor.external_data if entry.key == "location"}
         for name in sorted(names):
             yield self._external_file(name)
 
     def _external_file(self, name: str) -> Path:
         location = PurePosixPath(name)
-        if location.is_absolute() or ".." in location.parts:
+        # An asterisk in front is ONNX Runtime's mark for an address in memory in place of a file.
+        if location.is_absolute() or ".." in location.parts or "\0" in name or name.startswith("*"):
             raise RepositoryError(f"{self.path} keeps weights in {name!r}: expected a file beside the model")
         file = self.path.parent / location
         if not file.is_file():
             raise RepositoryError(f"{self.path} keeps weights in {name!r}, which is missing: copy it beside the model")
+        real = os.path.realpath(file)
+        if not Path(real).is_relative_to(os.path.realpath(self.path.parent)):
+            raise RepositoryError(
+                f"{self.path} keeps weights in {name!r}, a link that leads out of the model's folder to {real}, where "
+                "ONNX Runtime does not follow it: copy the file there"
+            )
         return file
+
+    def _foreign(self, nodes: Iterable[Any]) -> dict[str, tuple[str, ...]]:
+        own = {(function.domain, function.name) for function in self._model.functions}
+        found: dict[str, set[str]] = {}
+        for node in nodes:
+            if node.domain not in _DOMAINS and (node.domain, node.op_type) not in own:
+                found.setdefault(node.domain, set()).add(node.op_type)
+        return {domain: tuple(sorted(operators)) for domain, operators in sorted(found.items())}
+
+    def _nodes(self) -> Iterator[Any]:
+        """Every node, those of inner graphs and of the model's own functions included."""
+        yield from _nodes(self._model.graph.node)
+        for function in self._model.functions:
+            yield from _nodes(function.node)
+
+    def _tensors(self) -> Iterator[Any]:
+        """Every constant, those in attributes included."""
+        yield from _weights(self._model.graph)
+        for node in self._nodes():
+            for attribute in node.attribute:
+                yield from (attribute.tensor, *attribute.tensors)
+                yield from _parts(attribute.sparse_tensor, *attribute.sparse_tensors)
+                for inner in (attribute.graph, *attribute.graphs):
+                    yield from _weights(inner)
 
 
 def _keys(zipmap: Any) -> tuple[str, ...]:
@@ -163,24 +212,21 @@ def _keys(zipmap: Any) -> tuple[str, ...]:
     )
 
 
-def _graphs(graph: Any) -> Iterator[Any]:
-    """A graph and the graphs inside its nodes: the branches of an If, the body of a Loop."""
-    yield graph
-    for node in graph.node:
+def _nodes(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Nodes and those of the graphs inside them: the branches of an If, the body of a Loop."""
+    for node in nodes:
+        yield node
         for attribute in node.attribute:
             for inner in (attribute.graph, *attribute.graphs):
-                yield from _graphs(inner)
+                yield from _nodes(inner.node)
 
 
-def _nodes(graph: Any) -> Iterator[Any]:
-    for inner in _graphs(graph):
-        yield from inner.node
+def _weights(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    yield from _parts(*graph.sparse_initializer)
 
 
-def _tensors(graph: Any) -> Iterator[Any]:
-    """Every constant, those in attributes included."""
-    for inner in _graphs(graph):
-        yield from inner.initializer
-    for node in _nodes(graph):
-        for attribute in node.attribute:
-            yield attribute.tensor
+def _parts(*sparse: Any) -> Iterator[Any]:
+    """A sparse tensor is made of two plain ones."""
+    for each in sparse:
+        yield from (each.values, each.indices)

@@ -5,6 +5,7 @@ repository since.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from service.access import Clients
 from service.engine.declaration import Declaration
 from service.engine.graph import Facts
+from service.engine.places import open_regular, unreadable
 from service.engine.repository import Refusal
 from service.errors import RepositoryError
 
@@ -36,7 +38,8 @@ class Findings(BaseModel):
 class Entry(BaseModel):
     """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form.
 
-    `golden_digests` are those of the samples that it was checked with; None where nobody has looked.
+    `golden_digests` are those of the samples that it was checked with; None where nobody has looked. `verified` says
+    that a SHA256SUMS lists all of it; `operator_digests` are those of the libraries of custom operators that it uses.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -49,11 +52,18 @@ class Entry(BaseModel):
     digest: str
     declaration: Declaration
     golden_digests: tuple[str, ...] | None = None
+    verified: bool = False
+    operator_digests: tuple[str, ...] = ()
     prepared: Path | None = None
     findings: Findings = Findings()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The model's own: what is loaded where there is no prepared form."""
+        return (self.file, *self.facts.external_files)
+
     def is_unchanged(self) -> bool:
-        return digest((self.file, *self.facts.external_files)) == self.digest
+        return digest(self.files) == self.digest
 
     def is_checked_form_of(self, other: "Entry") -> bool:
         """Is `other`, of which only the files are known yet, the same version of the same bytes?"""
@@ -93,14 +103,18 @@ class Manifest(BaseModel):
 
 def digest(files: tuple[Path, ...]) -> str:
     """SHA-256 in hexadecimal: of one file its own (what `sha256sum` prints), of several that of their digests."""
-    digests = [file_digest(file) for file in files]
+    return combined([file_digest(file) for file in files])
+
+
+def combined(digests: Sequence[str]) -> str:
+    """Of one file's digest itself, of several that of their digests."""
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def file_digest(file: Path) -> str:
     """Raises RepositoryError for a file that cannot be read."""
-    try:
-        with file.open("rb") as stream:
+    with open_regular(file) as stream:
+        try:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise RepositoryError(f"{file} cannot be read: {error.strerror}") from None
+        except OSError as error:
+            raise unreadable(file, error) from None

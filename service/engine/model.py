@@ -12,7 +12,7 @@ from service.engine.batch import join, split
 from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
 from service.engine.padding import Padding
-from service.engine.prepare import load_plain, load_prepared
+from service.engine.prepare import load_checked, load_prepared
 from service.engine.runs import Run
 from service.engine.samples import Golden, made_up, ones, read_golden
 from service.engine.session import Compute, Session
@@ -220,9 +220,7 @@ def _load(entry: Entry, compute: Compute) -> tuple[Session, bool]:
             return load_prepared(entry.prepared, entry, compute), True
         except RepositoryError as error:
             log.warning("prepared_lost", model=entry.name, version=entry.version, reason=str(error))
-    if not entry.is_unchanged():
-        raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
-    return load_plain(entry, compute), False
+    return load_checked(entry, compute), False
 
 
 def _declared(signature: Signature, declaration: Declaration) -> Signature:

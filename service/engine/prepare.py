@@ -17,8 +17,11 @@ import numpy as np
 import onnxruntime as ort
 import structlog
 
+from service.engine import operators
 from service.engine.cache import MODEL, WEIGHTS, Cache, CacheUnusable
+from service.engine.declaration import SessionOptions
 from service.engine.manifest import Entry
+from service.engine.places import Stamp
 from service.engine.samples import Golden, made_up
 from service.engine.session import Compute, Session, session_options
 from service.errors import RepositoryError
@@ -43,7 +46,7 @@ def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Gold
     if found := store.find(key):
         return found
     original = load_plain(entry, compute)  # a model that cannot be served at all is refused, not loaded plainly
-    size = sum(file.stat().st_size for file in (entry.file, *entry.facts.external_files))
+    size = sum(file.stat().st_size for file in entry.files)
     try:
         with store.draft(key, size) as draft:
             _write(entry, compute, draft)
@@ -67,23 +70,47 @@ def key_of(entry: Entry, compute: Compute) -> str:
         "digest": entry.digest,
         "onnxruntime": ort.__version__,
         "cpu": _cpu(),
-        "options": entry.declaration.session.model_dump(exclude={"intra_op_threads"}),
+        "options": entry.declaration.session.model_dump(exclude={"intra_op_threads", "custom_operators"}),
+        "custom_operators": entry.operator_digests,
         "providers": compute.providers,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
+def load_checked(entry: Entry, compute: Compute) -> Session:
+    """A session over the file, if it still is what was checked. Raises RepositoryError.
+
+    It is hashed before it is loaded, and must not have been touched between the two.
+    """
+    before = [Stamp.of(file) for file in entry.files]
+    is_unchanged = entry.is_unchanged()
+    session = load_plain(entry, compute) if is_unchanged else None
+    if session is None or [Stamp.of(file) for file in entry.files] != before:
+        raise RepositoryError(f"{entry.file} has changed since it was checked; restart the service to check it again")
+    return session
+
+
 def load_plain(entry: Entry, compute: Compute) -> Session:
     """A session over the file as it is. Raises RepositoryError."""
-    options = session_options(entry.file, entry.declaration.session, compute)
+    options = _options(entry.file, entry, entry.declaration.session, compute)
     return Session(entry.file, entry.facts, options, compute.providers)
 
 
 def load_prepared(model: Path, entry: Entry, compute: Compute) -> Session:
     """A session over the prepared form, which is not optimised again. Raises RepositoryError."""
     declared = entry.declaration.session.model_copy(update={"graph_optimization": "disabled"})
-    options = session_options(model, declared, compute)
+    options = _options(model, entry, declared, compute)
     return Session(model, entry.facts, options, compute.providers, prepared=True)
+
+
+def _options(path: Path, entry: Entry, declared: SessionOptions, compute: Compute) -> ort.SessionOptions:
+    """Raises RepositoryError where a library of custom operators is another one than the model was checked with."""
+    if operators.digests(declared, compute.custom_operators) != entry.operator_digests:
+        raise RepositoryError(
+            f"{', '.join(declared.custom_operators)} has changed since {entry.file} was checked with it; "
+            "reload to check it again"
+        )
+    return session_options(path, declared, compute)
 
 
 @cache
@@ -95,7 +122,7 @@ def _cpu() -> str:
 
 
 def _write(entry: Entry, compute: Compute, draft: Path) -> None:
-    options = session_options(entry.file, entry.declaration.session, compute)
+    options = _options(entry.file, entry, entry.declaration.session, compute)
     options.optimized_model_filepath = str(draft / MODEL)
     for name, value in (
         ("optimized_model_external_initializers_file_name", WEIGHTS),

@@ -15,8 +15,11 @@ from typing import Final
 
 import structlog
 
+from service.engine.declaration import FILE as DECLARATION_FILE
 from service.engine.declaration import Declaration
-from service.errors import RepositoryError
+from service.engine.places import Root, unreadable
+from service.engine.sources import Sources
+from service.errors import RepositoryError, printable
 
 log = structlog.get_logger()
 
@@ -31,13 +34,17 @@ _NOT_VERSIONS: Final = frozenset({"golden", "__pycache__"})
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A version that is wanted and not loaded yet. `golden` is None or a directory that may not exist."""
+    """A version that is wanted and not loaded yet. `golden` is None or a directory that may not exist.
+
+    None of its files may lie outside of `root`.
+    """
 
     name: str
     version: int
     file: Path
     golden: Path | None
     declaration: Declaration
+    root: Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +56,9 @@ class Refusal:
     reason: str
 
     def __post_init__(self) -> None:
-        """A file's name may be no UTF-8; what is written about it must be."""
+        """A file's name may be no UTF-8, or several lines; what is written about it must not be."""
         for field in ("name", "reason"):
-            object.__setattr__(self, field, getattr(self, field).encode(errors="backslashreplace").decode())
+            object.__setattr__(self, field, printable(getattr(self, field)))
 
 
 def scan(path: Path, name: str | None = None) -> list[Candidate | Refusal]:
@@ -61,18 +68,21 @@ def scan(path: Path, name: str | None = None) -> list[Candidate | Refusal]:
     """
     path = path.absolute()
     if path.is_file():
-        return [Candidate(_model_name(name or path.stem), 1, path, None, Declaration())]
+        return [Candidate(_model_name(name or path.stem), 1, path, None, Declaration(), Root.of_file(path))]
     if not path.is_dir():
         raise RepositoryError(
             f"the model repository {path} does not exist: set ONNICORN_REPOSITORY__PATH to a directory of models, "
             "a directory with a model.onnx, or one .onnx file"
         )
-    if (path / MODEL_FILE).is_file():
-        declaration = Declaration.read(path)
-        return [Candidate(_model_name(name or path.name), 1, path / MODEL_FILE, path / "golden", declaration)]
-    if any((folder / MODEL_FILE).is_file() for folder in _version_folders(path).values()):
-        return list(_model(path, name or path.name))
-    return [found for folder in _model_folders(path) for found in _model(folder, folder.name)]
+    root = Root(path)
+    try:
+        if (path / MODEL_FILE).exists():
+            return [_candidate(_model_name(name or path.name), 1, path, _declaration(path, root), root)]
+        if any((folder / MODEL_FILE).is_file() for folder in _version_folders(path).values()):
+            return list(_model(path, name or path.name, root))
+        return [found for folder in _model_folders(path) for found in _model(folder, folder.name, root)]
+    except OSError as error:
+        raise unreadable(path, error) from None
 
 
 def _model_folders(path: Path) -> list[Path]:
@@ -83,22 +93,40 @@ def _model_folders(path: Path) -> list[Path]:
     return [folder for folder in folders if not folder.name.startswith(".") and folder.name not in _NOT_MODELS]
 
 
-def _model(folder: Path, name: str) -> Iterator[Candidate | Refusal]:
+def _model(folder: Path, name: str, root: Root) -> Iterator[Candidate | Refusal]:
     """The wanted versions of one model."""
     try:
         name = _model_name(name)
-        declaration = Declaration.read(folder)
+        root.check(folder)
+        declaration = _declaration(folder, root)
         if (folder / "config.pbtxt").exists():
             log.info("file_ignored", file=str(folder / "config.pbtxt"), reason="model.toml declares what is needed")
         wanted = _wanted(folder, declaration)
     except RepositoryError as error:
         yield Refusal(name, None, str(error))
         return
+    except OSError as error:
+        yield Refusal(name, None, str(unreadable(folder, error)))
+        return
     for version, place in wanted.items():
         try:
-            yield Candidate(name, version, _model_file(place), place / "golden", declaration)
+            yield _candidate(name, version, place, declaration, root)
         except RepositoryError as error:
             yield Refusal(name, version, str(error))
+
+
+def _candidate(name: str, version: int, place: Path, declaration: Declaration, root: Root) -> Candidate:
+    root.check(place)
+    file = _model_file(place)
+    root.check(file)
+    return Candidate(name, version, file, place / "golden", declaration, root)
+
+
+def _declaration(folder: Path, root: Root) -> Declaration:
+    """What the folder's `model.toml` declares; one that a SHA256SUMS lists must be there."""
+    sources = Sources(folder, root)
+    sources.check_listed(DECLARATION_FILE)
+    return Declaration.read(folder, sources.read)
 
 
 def _wanted(folder: Path, declaration: Declaration) -> dict[int, Path]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import onnxruntime as ort
 
+from service.engine import operators
 from service.engine.declaration import SessionOptions
 from service.engine.graph import Facts, Graph
 from service.errors import RepositoryError
@@ -41,11 +42,15 @@ _LEVELS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What a session may use of the machine: threads inside one operator, whether they may spin, providers."""
+    """What a session may use of the machine: threads inside one operator, whether they may spin, providers.
+
+    `custom_operators` are the libraries that a model may ask for.
+    """
 
     intra_op_threads: int = 1
     spinning: bool = False
     providers: tuple[str, ...] = ("CPUExecutionProvider",)
+    custom_operators: tuple[str, ...] = ()
 
     def is_one_cpu_thread(self, declared_threads: int | None) -> bool:
         return self.providers == ("CPUExecutionProvider",) and (declared_threads or self.intra_op_threads) == 1
@@ -72,7 +77,7 @@ class Session:
             self._session = ort.InferenceSession(content, options, list(providers))
         # The binding has no common root for its errors below Exception.
         except Exception as error:
-            raise RepositoryError(f"{path} cannot be loaded by ONNX Runtime: {_one_line(error)}") from error
+            raise RepositoryError(_why_not(path, facts, error)) from error
         # Not the Python class's own method, which looks at names and devices again: a fifth of a small model's run.
         self._run: Callable[..., list[Array]] = self._session._sess.run
         self.signature = Signature(
@@ -86,7 +91,7 @@ class Session:
 
 
 def session_options(path: Path, options: SessionOptions, compute: Compute) -> ort.SessionOptions:
-    """ONNX Runtime's form of what `model.toml` and the plan say."""
+    """ONNX Runtime's form of what `model.toml` and the plan say. Raises RepositoryError."""
     result = ort.SessionOptions()
     result.intra_op_num_threads = options.intra_op_threads or compute.intra_op_threads
     result.inter_op_num_threads = 1
@@ -98,7 +103,18 @@ def session_options(path: Path, options: SessionOptions, compute: Compute) -> or
     result.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     for key, value in options.config.items():
         result.add_session_config_entry(key, value)
+    operators.register(result, operators.libraries(options, compute.custom_operators))
     return result
+
+
+def _why_not(path: Path, facts: Facts, error: Exception) -> str:
+    if not facts.foreign:
+        return f"{path} cannot be loaded by ONNX Runtime: {_one_line(error)}"
+    names = "; ".join(f"{', '.join(types)} of domain {domain!r}" for domain, types in facts.foreign.items())
+    return (
+        f"{path} uses operators that are not ONNX Runtime's own: {names}; name their library in model.toml, "
+        f"[session] custom_operators, and in ONNICORN_RUNTIME__CUSTOM_OPERATORS ({_one_line(error)})"
+    )
 
 
 def _check_providers(providers: tuple[str, ...]) -> None:

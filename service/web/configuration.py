@@ -41,6 +41,7 @@ def _findings(model: Model, batching: Batching) -> dict[str, str]:
         "pads": str(model.findings.pads).lower(),
         "prepared": str(model.is_prepared).lower(),
         "digest": model.digest,
+        "verified": str(model.entry.verified).lower(),
     }
 
 

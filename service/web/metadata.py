@@ -33,6 +33,13 @@ class TensorMetadata(BaseModel):
     parameters: dict[str, Any] | None = None
 
 
+class ModelParameters(BaseModel):
+    """`digest` is the SHA-256 of what was loaded; `verified` says that a SHA256SUMS beside it lists all of it."""
+
+    digest: str
+    verified: bool
+
+
 class ModelMetadata(BaseModel):
     """`versions` are those that are served."""
 
@@ -41,6 +48,7 @@ class ModelMetadata(BaseModel):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
+    parameters: ModelParameters
 
 
 class ModelNames(BaseModel):
@@ -114,6 +122,7 @@ def _metadata(dataplane: Dataplane, model: Model) -> dict[str, Any]:
         "platform": "onnx_onnxv1",
         "inputs": [tensor_metadata(spec) for spec in model.signature.inputs],
         "outputs": [tensor_metadata(spec) for spec in model.signature.outputs],
+        "parameters": {"digest": model.digest, "verified": model.entry.verified},
     }
 
 

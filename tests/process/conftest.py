@@ -250,6 +250,7 @@ def environment_of(repository: Path, run: Path, changes: Mapping[str, str | None
         "ONNICORN_RUN__DIR": str(run),
         "ONNICORN_CACHE__DIR": str(run.parent / "cache"),
         "ONNICORN_LIFECYCLE__DRAIN_SECONDS": "0",  # whoever tests the drain asks for one
+        "PYTHONPATH": str(Path(__file__).parent / "doorkeeper"),
         MARK: str(run),
         **changes,
     }

@@ -1,5 +1,6 @@
 """A real model, the sentence transformer all-MiniLM-L6-v2, against what was recorded of it for five sentences."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +67,17 @@ def assert_embedded(got: np.ndarray, sentences: Golden) -> None:
     assert float(np.abs(got - sentences.embedding).max()) < WITHIN
 
 
-def test_the_model_tells_the_signature_of_its_graph(service: Service) -> None:
+def test_the_model_tells_the_signature_of_its_graph(service: Service, folder: Path) -> None:
     assert service.get("/v2/models/minilm").json() == {
         "name": "minilm",
         "versions": ["1"],
         "platform": "onnx_onnxv1",
         "inputs": [{"name": name, "datatype": "INT64", "shape": [-1, -1]} for name in INPUTS],
         "outputs": [{"name": "sentence_embedding", "datatype": "FP32", "shape": [-1, 384]}],
+        "parameters": {
+            "digest": hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest(),
+            "verified": (folder / "SHA256SUMS").exists(),
+        },
     }
 
 

@@ -56,3 +56,8 @@ def test_an_error_keeps_what_its_answer_needs() -> None:
     assert errors.MethodNotAllowed("no", "GET").allowed == "GET"
     assert errors.UnsupportedMedia("no").accept_encoding is None
     assert errors.UnsupportedMedia("no", "gzip").accept_encoding == "gzip"
+
+
+def test_what_is_said_of_a_repository_is_one_printable_line() -> None:
+    named = "a\nb\x1b[2J\udce9 \u202e zwölf 猫"
+    assert str(errors.RepositoryError(named)) == "a\\nb\\x1b[2J\\udce9 \\u202e zwölf 猫"

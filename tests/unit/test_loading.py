@@ -140,6 +140,10 @@ def test_prepared_models_lie_where_it_is_set_and_for_as_long(root: Path, tmp_pat
         ({"workers": 1, "intra_op_threads": 1}, Compute(1, True)),
         ({"workers": 2, "intra_op_threads": 3}, Compute(3, False)),
         ({"workers": 2, "intra_op_threads": 3, "providers": "A,B"}, Compute(3, False, ("A", "B"))),
+        (
+            {"workers": 2, "intra_op_threads": 3, "custom_operators": "/opt/a.so,/opt/b.so"},
+            Compute(3, False, custom_operators=("/opt/a.so", "/opt/b.so")),
+        ),
     ],
 )
 def test_a_session_may_use_what_the_plan_says(runtime: Json, compute: Compute) -> None:

@@ -1,5 +1,6 @@
 """What the server says about itself and its models, and which models it refuses to serve."""
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from service.telemetry.logs import AlreadyLogged
 from tests import tiny
 from tests.oip import Json, assert_problem
 from tests.web.conftest import Serve
+
+
+def sha256(model: onnx.ModelProto) -> str:
+    return hashlib.sha256(model.SerializeToString()).hexdigest()
 
 
 def io(name: str, datatype: str, *shape: int) -> Json:
@@ -79,6 +84,7 @@ def test_a_model_shows_its_signature(client: TestClient, model: str, version: st
         "platform": "onnx_onnxv1",
         "inputs": inputs,
         "outputs": outputs,
+        "parameters": {"digest": sha256(tiny.servable()[model]), "verified": False},
     }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
@@ -116,3 +117,17 @@ def test_a_model_is_loaded_by_the_providers_that_it_declares(tmp_path: Path) -> 
 def test_an_empty_catalogue_has_nothing() -> None:
     made = Catalogue(0, ())
     assert (made.models, made.names, made.refusals) == ([], [], ())
+
+
+def test_what_is_loaded_is_told_with_its_digest(tmp_path: Path, records: list[EventDict]) -> None:
+    checked = entry(tiny.double(), tmp_path, "cat").model_copy(update={"verified": True})
+    Catalogue.load(Manifest(generation=1, entries=(checked,)), Compute())
+    assert records[-1] == {
+        "event": "model_loaded",
+        "log_level": "debug",
+        "model": "cat",
+        "version": 1,
+        "digest": checked.digest,
+        "verified": True,
+        "prepared": False,
+    }

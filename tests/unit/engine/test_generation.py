@@ -1,6 +1,7 @@
 """A repository is checked as a whole: what passes makes the manifest, what fails is named."""
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -113,6 +114,7 @@ def test_the_models_that_are_good_can_be_served_alone(root: Path, cache: Cache, 
             "model": "cat",
             "version": 1,
             "digest": cat.digest,
+            "verified": False,
             "prepared": True,
             **cat.findings.model_dump(),
         },
@@ -210,3 +212,129 @@ def test_nobody_needs_to_hear_of_the_progress(root: Path, cache: Cache) -> None:
     tiny.write(tiny.double(), root, "cat")
     manifest = make_generation(root, None, Compute(), cache, number=1, tolerate_failures=False)
     assert [entry.name for entry in manifest.entries] == ["cat"]
+
+
+def list_all(folder: Path, *names: str) -> None:
+    """A SHA256SUMS of what these files are now."""
+    lines = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
+    (folder / "SHA256SUMS").write_text("".join(lines))
+
+
+def with_everything(root: Path) -> Path:
+    """A version with weights outside, a golden sample and a SHA256SUMS of all that; its folder."""
+    folder = tiny.write_with_weights_outside(tiny.weighted(), root, "cat").parent
+    sample = {
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1, 10]}],
+        "outputs": [{"name": "y", "datatype": "FP32", "shape": [1, 2], "data": [31, 42]}],
+    }
+    (folder / "golden").mkdir()
+    (folder / "golden" / "one.json").write_text(json.dumps(sample))
+    list_all(folder, *FILES)
+    return folder
+
+
+FILES = ("model.onnx", "weights.bin", "golden/one.json")
+
+
+def refusal(root: Path, cache: Cache) -> str:
+    [refused] = check(root, cache, tolerate=True).refusals
+    return refused.reason
+
+
+def test_a_version_that_is_as_listed_is_verified(root: Path, cache: Cache, records: list[EventDict]) -> None:
+    folder = with_everything(root)
+    [cat] = check(root, cache).entries
+    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES[:2]]
+    assert (cat.verified, cat.digest) == (True, hashlib.sha256("".join(digests).encode()).hexdigest())
+    assert [record["verified"] for record in records if record["event"] == "model_checked"] == [True]
+    (folder / "SHA256SUMS").unlink()
+    [same] = check(root, cache).entries
+    assert (same.verified, same.digest, same.prepared) == (False, cat.digest, cat.prepared)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_version_of_which_something_is_not_listed_is_refused(root: Path, cache: Cache, name: str) -> None:
+    folder = with_everything(root)
+    list_all(folder, *(other for other in FILES if other != name))
+    assert refusal(root, cache).startswith(f"{folder}/{name} is not listed in {folder}/SHA256SUMS: run `sha256sum ")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_version_of_which_something_has_changed_is_refused_before_it_is_parsed(
+    root: Path, cache: Cache, name: str
+) -> None:
+    folder = with_everything(root)
+    (folder / name).write_bytes(b"{")
+    assert refusal(root, cache).startswith(f"{folder}/{name} has SHA-256 021fb596db81..., {folder}/SHA256SUMS says ")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_version_of_which_something_is_gone_is_refused(root: Path, cache: Cache, name: str) -> None:
+    folder = with_everything(root)
+    (folder / name).unlink()
+    missing = f"{folder}/{name} does not exist" if name == "model.onnx" else f"{folder}/{name} cannot be read: No such"
+    assert refusal(root, cache).startswith(missing)
+
+
+def test_a_list_that_cannot_be_understood_vouches_for_nothing(root: Path, cache: Cache) -> None:
+    folder = with_everything(root)
+    (folder / "SHA256SUMS").write_text("all is well\n")
+    assert refusal(root, cache).startswith(f"{folder}/SHA256SUMS: line 1 is 'all is well': expected 64 hexadecimal ")
+
+
+def test_a_single_file_is_held_against_the_list_beside_it_and_the_rest_of_that_is_not(root: Path, cache: Cache) -> None:
+    file = tiny.write(tiny.double(), root, "cat")
+    list_all(file.parent, "model.onnx")
+    with (file.parent / "SHA256SUMS").open("a") as stream:
+        stream.write(f"{'0' * 64}  another.onnx\n")
+    assert [entry.verified for entry in check(file, cache, name="cat").entries] == [True]
+    tiny.write(tiny.times(3), root, "dog").rename(file)
+    with pytest.raises(RepositoryError, match=r"model\.onnx has SHA-256 "):
+        check(file, cache, name="cat")
+
+
+def test_a_volume_of_kubernetes_is_served(root: Path, cache: Cache) -> None:
+    folder = with_everything(root)
+    data = folder / "..2026_11_21"
+    data.mkdir()
+    (folder / "..data").symlink_to(data.name)
+    for name in ("model.onnx", "weights.bin", "golden", "SHA256SUMS"):
+        (folder / name).rename(data / name)
+        (folder / name).symlink_to(f"..data/{name}")
+    [cat] = check(root, cache).entries
+    assert (cat.verified, cat.file) == (True, folder / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ["golden", "golden/one.json"])
+def test_samples_elsewhere_are_refused(root: Path, cache: Cache, name: str) -> None:
+    folder = with_everything(root)
+    (folder / "SHA256SUMS").unlink()
+    (folder / name).rename(root.parent / "elsewhere")
+    (folder / name).symlink_to(root.parent / "elsewhere")
+    assert refusal(root, cache) == (
+        f"{folder}/{name} leads out of the repository {root}, to {root.parent}/elsewhere: copy it to where the link is"
+    )
+
+
+class Meddled(Cache):
+    """Somebody writes to a file of the model after it was hashed, and before it is loaded."""
+
+    def __init__(self, directory: Path, file: Path, content: bytes) -> None:
+        super().__init__(directory, keep_days=7)
+        self._file = file
+        self._content = content
+
+    def find(self, key: str) -> Path | None:
+        self._file.write_bytes(self._content)
+        os.utime(self._file, ns=(1, 1))
+        return super().find(key)
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.bin"])
+def test_a_file_that_changes_while_it_is_checked_is_not_served(root: Path, tmp_path: Path, name: str) -> None:
+    folder = with_everything(root)
+    same = (folder / name).read_bytes()  # put back in the end: only the time tells
+    reason = refusal(root, Meddled(tmp_path / "cache", folder / name, same))
+    assert reason == (
+        f"{folder}/{name} has changed while it was checked: put a version there whole, then load it again"
+    )

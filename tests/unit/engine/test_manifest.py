@@ -34,6 +34,8 @@ def entry(*of: Path) -> Entry:
         golden=of[0].parent / "golden",
         facts=Facts(of[1:], frozenset({"x"}), {"z": ("c", "d")}, frozenset({"Add", "Sub"})),
         digest=digest(of),
+        verified=True,
+        operator_digests=("d1", "d2"),
         declaration=Declaration(versions=(3,), limits=Limits(max_rows=2), labels={"y": ("a", "b")}),
         prepared=of[0].parent / "prepared" / "model.onnx",
         findings=Findings(together=True, batch_rows=16, inline_rows=2, pads=True),

@@ -1,5 +1,6 @@
 """A prepared model answers as the original does, bit by bit, and is found by all that it depends on."""
 
+import os
 import platform
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from structlog.typing import EventDict
 from service.engine.cache import MODEL, WEIGHTS, Cache
 from service.engine.declaration import Declaration
 from service.engine.manifest import Entry
-from service.engine.prepare import _compare, _cpu, key_of, load_plain, load_prepared, prepare
+from service.engine.prepare import _compare, _cpu, key_of, load_checked, load_plain, load_prepared, prepare
 from service.engine.samples import Golden
 from service.engine.session import Compute, Session
 from service.errors import RepositoryError
@@ -170,7 +171,8 @@ def declare(entry: Entry, **session: Any) -> Entry:
     "change",
     [
         lambda entry: entry.model_copy(update={"name": "dog", "version": 9, "golden": None, "file": Path("/dog")}),
-        lambda entry: declare(entry, intra_op_threads=3),
+        lambda entry: declare(entry, intra_op_threads=3, custom_operators=["/by/its/digest"]),
+        lambda entry: entry.model_copy(update={"verified": True}),
     ],
 )
 def test_what_the_prepared_form_does_not_depend_on_is_not_in_its_key(
@@ -187,6 +189,7 @@ def test_whatever_the_prepared_form_depends_on_changes_its_key(
     keys = [
         key_of(checked, COMPUTE),
         key_of(checked.model_copy(update={"digest": "another"}), COMPUTE),
+        key_of(checked.model_copy(update={"operator_digests": ("a library's",)}), COMPUTE),
         key_of(declare(checked, graph_optimization="basic"), COMPUTE),
         key_of(declare(checked, config={"session.dynamic_block_base": "4"}), COMPUTE),
         key_of(checked, Compute(providers=("MoonExecutionProvider",))),
@@ -294,3 +297,33 @@ def test_a_model_that_cannot_be_loaded_at_all_is_refused(tmp_path: Path, cache: 
     with pytest.raises(RepositoryError, match=f"^{checked.file}: input 'x' is a tensor\\(bfloat16\\), which cannot"):
         prepare(checked, COMPUTE, cache)
     assert not place.exists()
+
+
+def test_a_file_that_is_as_it_was_is_loaded(tmp_path: Path) -> None:
+    checked = entry(tiny.times(2), tmp_path)
+    x = {"x": floats(3, 4)}
+    assert bits(load_checked(checked, COMPUTE), x) == bits(load_plain(checked, COMPUTE), x)
+
+
+class Swapped(Entry):
+    """Somebody puts another file there once this one was hashed."""
+
+    def is_unchanged(self) -> bool:
+        result = super().is_unchanged()
+        self.file.write_bytes(tiny.times(3).SerializeToString())
+        os.utime(self.file, ns=(1, 1))
+        return result
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+def test_a_file_that_is_another_one_now_is_not_loaded(tmp_path: Path, when: str) -> None:
+    checked = entry(tiny.times(2), tmp_path)
+    if when == "before":
+        checked.file.write_bytes(tiny.times(3).SerializeToString())
+    else:
+        checked = Swapped(**dict(checked))
+    with pytest.raises(RepositoryError) as caught:
+        load_checked(checked, COMPUTE)
+    assert str(caught.value) == (
+        f"{checked.file} has changed since it was checked; restart the service to check it again"
+    )

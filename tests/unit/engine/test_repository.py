@@ -1,5 +1,6 @@
 """A directory of models: which versions are found, and what is said of the rest."""
 
+import hashlib
 import os
 import re
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from structlog.typing import EventDict
 
 from service.engine.declaration import Declaration
+from service.engine.places import Root
 from service.engine.repository import Candidate, Refusal, scan
 from service.errors import RepositoryError
 
@@ -45,8 +47,8 @@ def test_the_highest_version_of_each_model_is_wanted(tmp_path: Path) -> None:
     lay(tmp_path, "b/1/model.onnx", "a/2/model.onnx", "a/10/model.onnx")
     a, b = tmp_path / "a/10", tmp_path / "b/1"
     assert scan(tmp_path) == [
-        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration()),
-        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration()),
+        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration(), Root(tmp_path)),
+        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration(), Root(tmp_path)),
     ]
 
 
@@ -210,13 +212,15 @@ def test_a_single_model_is_a_repository(
 
 def test_a_single_file_has_no_samples_beside_it(tmp_path: Path) -> None:
     lay(tmp_path, "cat.onnx", "golden/one.json")
-    assert scan(tmp_path / "cat.onnx") == [Candidate("cat", 1, tmp_path / "cat.onnx", None, Declaration())]
+    file = tmp_path / "cat.onnx"
+    assert scan(file) == [Candidate("cat", 1, file, None, Declaration(), Root(tmp_path, tmp_path))]
 
 
 def test_a_flat_folder_may_have_declaration_and_samples(tmp_path: Path) -> None:
     lay(tmp_path, "cat/model.onnx", cat="batch = false")
     folder = tmp_path / "cat"
-    assert scan(folder) == [Candidate("cat", 1, folder / "model.onnx", folder / "golden", Declaration(batch=False))]
+    declared = Declaration(batch=False)
+    assert scan(folder) == [Candidate("cat", 1, folder / "model.onnx", folder / "golden", declared, Root(folder))]
 
 
 def test_a_relative_path_is_a_repository_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,3 +251,85 @@ def test_a_model_that_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     [refusal] = scan(tmp_path)
     assert isinstance(refusal, Refusal)
     assert refusal.reason == f"{tmp_path}/cat/1/model.onnx is not a regular file: copy the model there"
+
+
+def outside(tmp_path: Path) -> tuple[Path, Path]:
+    """A repository with a good model, and a place beside it with another one."""
+    lay(tmp_path, "models/dog/1/model.onnx", "secret/1/model.onnx", "secret/model.toml")
+    return tmp_path / "models", tmp_path / "secret"
+
+
+@pytest.mark.parametrize(
+    ("link", "target", "version"),
+    [
+        ("cat", "secret", None),
+        ("cat/1", "secret/1", 1),
+        ("cat/1/model.onnx", "secret/1/model.onnx", 1),
+        ("cat/model.toml", "secret/model.toml", None),
+    ],
+)
+def test_what_lies_outside_of_the_repository_is_refused(
+    tmp_path: Path, link: str, target: str, version: int | None
+) -> None:
+    root, _ = outside(tmp_path)
+    if link == "cat/model.toml":
+        lay(root, "cat/1/model.onnx")
+    (root / link).parent.mkdir(parents=True, exist_ok=True)
+    (root / link).symlink_to(tmp_path / target)
+    reason = f"./{link} leads out of the repository ., to {tmp_path}/{target}: copy it to where the link is"
+    assert found(root) == [("cat", version, reason), ("dog", 1, "dog/1/model.onnx")]
+
+
+def test_a_volume_of_kubernetes_is_a_repository(tmp_path: Path) -> None:
+    """What is mounted are links to `..data`, which is one itself."""
+    lay(tmp_path, "..2026_11/cat/1/model.onnx")
+    (tmp_path / "..data").symlink_to("..2026_11")
+    (tmp_path / "cat").symlink_to("..data/cat")
+    assert found(tmp_path) == [("cat", 1, "cat/1/model.onnx")]
+
+
+def test_a_flat_volume_of_kubernetes_is_a_repository(tmp_path: Path) -> None:
+    lay(tmp_path, "..2026_11/model.onnx", "..2026_11/model.toml")
+    (tmp_path / "..data").symlink_to("..2026_11")
+    for name in ("model.onnx", "model.toml"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    assert found(tmp_path, "cat") == [("cat", 1, "model.onnx")]
+    assert found(tmp_path / "model.onnx", "cat") == [("cat", 1, ".")]
+
+
+def test_a_flat_folder_with_a_model_elsewhere_is_no_repository(tmp_path: Path) -> None:
+    _, secret = outside(tmp_path)
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "model.onnx").symlink_to(secret / "1" / "model.onnx")
+    assert "cat/model.onnx leads out of the repository" in refusal(tmp_path / "cat")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.toml"])
+def test_a_pipe_does_not_hold_up_a_flat_folder(tmp_path: Path, name: str) -> None:
+    lay(tmp_path, *{"model.onnx"} - {name})
+    os.mkfifo(tmp_path / name)
+    assert refusal(tmp_path, "cat").startswith(f"{tmp_path}/{name} is not a regular file: copy ")
+
+
+def test_a_declaration_must_be_as_its_folder_lists_it(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1/model.onnx", cat="batch = false")
+    digest = hashlib.sha256(b"batch = false").hexdigest()
+    (tmp_path / "cat" / "SHA256SUMS").write_text(f"{digest}  model.toml\n")
+    assert found(tmp_path) == [("cat", 1, "cat/1/model.onnx")]
+    (tmp_path / "cat" / "model.toml").write_text("batch = [")
+    assert found(tmp_path)[0][2].startswith("./cat/model.toml has SHA-256 ")
+    (tmp_path / "cat" / "model.toml").unlink()
+    assert found(tmp_path) == [("cat", None, "./cat/model.toml cannot be read: No such file or directory")]
+
+
+def test_a_name_of_several_lines_is_refused_in_one(tmp_path: Path) -> None:
+    lay(tmp_path, "a\nb\x1b[2J/1/model.onnx")
+    [refused] = scan(tmp_path)
+    assert (refused.name, refused) == ("a\\nb\\x1b[2J", Refusal("a\nb\x1b[2J", None, unusable("a\nb\x1b[2J")))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
+    lay(tmp_path, "cat/1/model.onnx", "dog/1/model.onnx")
+    (tmp_path / "cat").chmod(0)
+    assert found(tmp_path)[0] == ("cat", None, "./cat cannot be read: Permission denied")

@@ -1,6 +1,7 @@
 """Recorded samples and made-up inputs."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def test_a_sample_that_cannot_be_read_is_named(tmp_path: Path, sample: Any, reas
 
 
 def test_a_sample_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError, match="cannot be read: FileNotFoundError: "):
+    with pytest.raises(RepositoryError, match=r"none\.json cannot be read: No such file or directory$"):
         Golden.read(tmp_path / "none.json", 0.5)
 
 
@@ -136,3 +137,17 @@ def test_inputs_are_made_up_of_ones_and_then_of_zeros(
 def test_ones_are_of_any_shape() -> None:
     made = ones(Datatype.FP16, (2, 1))
     assert (made.dtype, made.tolist()) == (np.dtype(np.float16), [[1], [1]])
+
+
+def test_a_sample_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    file = record(tmp_path, "{}")
+    os.truncate(file, (128 << 20) + 1)
+    with pytest.raises(RepositoryError) as caught:
+        Golden.read(file, 0.5)
+    assert str(caught.value) == f"{file} is larger than 128 MiB, the most that is read of such a file"
+
+
+def test_a_pipe_among_the_samples_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "one.json")
+    with pytest.raises(RepositoryError, match=r"one\.json is not a regular file: copy a file there$"):
+        read_golden(tmp_path, 0.5)

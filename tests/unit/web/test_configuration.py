@@ -52,6 +52,7 @@ def test_the_configuration_of_digits(tmp_path: Path) -> None:
             "pads": {"string_value": "false"},
             "prepared": {"string_value": "true"},
             "digest": {"string_value": hashlib.sha256(file.read_bytes()).hexdigest()},
+            "verified": {"string_value": "false"},
         },
         "dynamic_batching": {},
     }
@@ -78,6 +79,7 @@ def test_the_configuration_of_a_model_without_a_batch_axis(tmp_path: Path) -> No
             "pads": {"string_value": "false"},
             "prepared": {"string_value": "false"},
             "digest": {"string_value": checked.digest},
+            "verified": {"string_value": "false"},
         },
     }
 
