@@ -128,7 +128,7 @@ def test_a_model_runs_with_them_without_a_prepared_form(root: Path, times_two: P
 @needs_a_compiler
 def test_a_changed_library_makes_another_form_of_the_model(root: Path, times_two: Path) -> None:
     before = check(root, times_two)
-    assert check(root, times_two).entries == before.entries
+    assert [entry.prepared for entry in check(root, times_two).entries] == [before.entries[0].prepared]
     build(times_two, factor=3)
     with pytest.raises(RepositoryError, match=r"libtimes\.so has changed since .*model\.onnx was checked with it; rel"):
         Model(before.entries[0].model_copy(update={"prepared": None}), Compute(custom_operators=(str(times_two),)))
