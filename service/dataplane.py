@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter, thread_time
 from typing import Final, Protocol
 
@@ -111,11 +111,12 @@ class Lane:
         `wait` is how many seconds it will be until then. What this model's run may have to wait comes on top, unless a
         smaller model can take its place.
         """
+        load = admission.Load()
         if self._inline_rows == _NEVER_INLINE and not self.model.declaration.fallback:
             load = self._batcher.load(self._level(0))
-            admission.check(self._bounds, self.model.name, replace(load, wait=load.wait + wait), 1, deadline)
-        elif wait:
-            admission.check_wait(self._bounds, self.model.name, wait, deadline)
+            admission.check(self._bounds, self.model.name, load, 1, deadline)
+        if wait:
+            admission.check_wait(self._bounds, self.model.name, load.wait + wait, deadline, load.pace)
 
     async def infer(
         self,

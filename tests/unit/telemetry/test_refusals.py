@@ -1,0 +1,67 @@
+"""Refusals are accounted for together, once a turn of the loop, and none is forgotten."""
+
+import asyncio
+
+from structlog.typing import EventDict
+
+from service.errors import Overloaded
+from service.telemetry.metrics import REGISTRY
+from service.telemetry.refusals import Kind, Refusals
+from tests.unit.loop import turns
+
+ROUTE = "/v2/models/{model_name}/infer"
+NAMES = {
+    "http_requests_total": {"route": ROUTE, "method": "POST", "status": "503"},
+    "http_request_duration_seconds_count": {"route": ROUTE},
+    "http_request_duration_seconds_sum": {"route": ROUTE},
+    "inference_requests_total": {"model": "cat", "version": "3", "outcome": "overloaded"},
+    "refused_total": {"reason": "wait"},
+}
+
+
+def kind(model: str) -> Kind:
+    return Kind(ROUTE, model, 3, 503, Overloaded(f"{model} is asked too much", "wait", 2.0))
+
+
+def counts() -> list[float]:
+    return [REGISTRY.get_sample_value(f"onnicorn_{name}", labels) or 0 for name, labels in NAMES.items()]
+
+
+def account(*noted: tuple[Kind, str]) -> None:
+    async def run() -> None:
+        refusals = Refusals()
+        for each, identity in noted:
+            refusals.note(each, identity)
+        await turns()
+        refusals.note(*noted[0])
+        await turns()
+
+    asyncio.run(run())
+
+
+def line(model: str, *ids: str) -> EventDict:
+    return {
+        "event": "refused",
+        "log_level": "warning",
+        "route": ROUTE,
+        "model": model,
+        "version": 3,
+        "status": 503,
+        "code": "overloaded",
+        "reason": f"{model} is asked too much; nothing was run, the request may be sent again",
+        "requests": len(ids),
+        "request_ids": list(ids),
+    }
+
+
+def test_refusals_of_one_kind_share_a_line_that_names_each_of_them(records: list[EventDict]) -> None:
+    cat, dog = kind("cat"), kind("dog")
+    account((cat, "1"), (dog, "2"), (cat, "3"))
+    assert records == [line("cat", "1", "3"), line("dog", "2"), line("cat", "1")]
+
+
+def test_every_refusal_is_counted(records: list[EventDict]) -> None:
+    cat = kind("cat")
+    before = counts()
+    account((cat, "1"), (cat, "2"))
+    assert [after - was for after, was in zip(counts(), before, strict=True)] == [3, 3, 0, 3, 3]
