@@ -90,7 +90,7 @@ class _App(FastAPI):
 
 def _outside(inner: ASGIApp, settings: Settings, dataplane: Dataplane, in_flight: set[Record]) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
-    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http))
+    app: ASGIApp = LastResort(infer.Infer(inner, dataplane, settings.http, settings.limits))
     if settings.http.cors_origins:
         app = CORSMiddleware(
             app,

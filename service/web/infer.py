@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.dataplane import Dataplane, Inference
 from service.errors import MethodNotAllowed
-from service.knobs import Http
+from service.knobs import Http, Limits
 from service.protocol import v2
 from service.tensors import Signature, TensorSpec
 from service.web import body, coding
@@ -35,10 +35,11 @@ _DECODE_ON_LOOP: Final = 64 << 10
 class Infer:
     """The inference paths; everything else goes on to `app`."""
 
-    def __init__(self, app: ASGIApp, dataplane: Dataplane, settings: Http) -> None:
+    def __init__(self, app: ASGIApp, dataplane: Dataplane, settings: Http, limits: Limits) -> None:
         self.app = app
         self._dataplane = dataplane
         self._settings = settings
+        self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match = _PATH.fullmatch(scope["path"]) if scope["type"] == "http" else None
@@ -62,7 +63,7 @@ class Infer:
             content = await body.read(given, receive, record, self._settings.max_body_bytes)
 
             started = perf_counter()
-            asked = await _decoded(content, body.json_length(given), model.signature)
+            asked = await _decoded(content, body.json_length(given), model.signature, self._limits)
             outputs = model.signature.select([output.name for output in asked.outputs])
             record.decode = perf_counter() - started
 
@@ -71,7 +72,7 @@ class Infer:
 
         started = perf_counter()
         identity = asked.id or record.request_id
-        answer, length = v2.encode(model.name, model.version, identity, _tensors(asked, outputs, done))
+        answer, length = v2.encode(model.name, model.version, identity, _tensors(asked, outputs, done), self._limits)
         headers = _headers(length)
         if chosen := coding.choose(given.get(b"accept-encoding"), len(answer), self._settings.compress_min_bytes):
             headers += [(b"content-encoding", chosen.encode()), (b"vary", b"accept-encoding")]
@@ -81,10 +82,10 @@ class Infer:
         return headers, answer
 
 
-async def _decoded(content: bytes, json_length: int | None, signature: Signature) -> v2.InferRequest:
+async def _decoded(content: bytes, json_length: int | None, signature: Signature, limits: Limits) -> v2.InferRequest:
     if (len(content) if json_length is None else json_length) > _DECODE_ON_LOOP:
-        return await asyncio.to_thread(v2.decode, content, json_length, signature)
-    return v2.decode(content, json_length, signature)
+        return await asyncio.to_thread(v2.decode, content, json_length, signature, limits)
+    return v2.decode(content, json_length, signature, limits)
 
 
 def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:

@@ -11,7 +11,7 @@ import pytest
 
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
-from service.knobs import Http
+from service.knobs import Http, Limits
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.web.infer import ROUTE, VERSION_ROUTE, Infer
@@ -43,7 +43,7 @@ def elsewhere() -> Elsewhere:
 def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
     """In front of the tiny models."""
     dataplane = serving(catalogue, ModelObserver())
-    yield Infer(elsewhere, dataplane, Http())
+    yield Infer(elsewhere, dataplane, Http(), Limits())
     dataplane.close()
 
 
