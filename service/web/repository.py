@@ -19,6 +19,7 @@ from service.web.records import record_of
 # The body is `{"ready": true}` at its longest.
 _MAX_BODY: Final = 64 << 10
 _MAX_DEPTH: Final = 100
+_REQUEST: Final = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 
 
 class IndexEntry(BaseModel):
@@ -34,7 +35,10 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
     routes = APIRouter(prefix="/v2/repository", tags=["repository"])
 
     @routes.post(
-        "/index", summary="The models, and the reasons of those that are unavailable", response_model=list[IndexEntry]
+        "/index",
+        summary="The models, and the reasons of those that are unavailable",
+        response_model=list[IndexEntry],
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": _REQUEST}}}},
     )
     async def index(request: Request) -> Response:
         content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
