@@ -32,7 +32,7 @@ format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-fuzz: install-dev ## Try what nobody has sent yet, SECONDS=60 for each fuzzer
+fuzz: install-dev ## Try what nobody has sent yet, for SECONDS=60
 	@FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q --no-cov tests/fuzz
 
 lock: install-dev ## Pin every dependency anew, with hashes, for all platforms

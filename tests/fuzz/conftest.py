@@ -1,6 +1,7 @@
 """How long to go on: a few seconds of what is always the same, or FUZZ_SECONDS of what never was before.
 
-`make test` does the former, `make fuzz` the latter. What was tried is counted, and said at the end.
+`make test` does the former, `make fuzz` the latter. What was tried is counted, and said at the end together with the
+last seed; FUZZ_SEED begins with that one again.
 """
 
 import os
@@ -13,15 +14,19 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 
-SECONDS: Final = float(os.environ.get("FUZZ_SECONDS", "0"))
 TRIED: Final[Counter[str]] = Counter()
+LAST: Final[dict[str, int]] = {}
+SECONDS: Final = float(os.environ.get("FUZZ_SECONDS", "0"))
+# Four fuzzers go by the clock; the others count, and do in this time about this much.
+SHARE: Final = SECONDS / 6
+EXAMPLES: Final = int(SHARE * 60) + 1
 
 Rounds = Callable[[str, int], Iterator[random.Random]]
 
 settings.register_profile("test", derandomize=True, max_examples=150, deadline=None, database=None)
 settings.register_profile(
     "fuzz",
-    max_examples=int(SECONDS * 20) + 1,
+    max_examples=EXAMPLES,
     deadline=None,
     database=None,
     print_blob=True,
@@ -34,25 +39,23 @@ settings.load_profile("fuzz" if SECONDS else "test")
 def rounds() -> Rounds:
     """`for chance in rounds("app", 100):` is so many rounds, or as many as there is time for.
 
-    A round's chance is all that there is of chance in it, and its seed is in the message where it fails.
+    A round's chance is all that there is of chance in it.
     """
     return _rounds
 
 
 def _rounds(what: str, usual: int) -> Iterator[random.Random]:
-    end = time.monotonic() + SECONDS
-    first = time.time_ns() if SECONDS else 0
+    end = time.monotonic() + SHARE
+    first = int(os.environ.get("FUZZ_SEED") or (time.time_ns() if SECONDS else 0))
     seed = first
-    while time.monotonic() < end if SECONDS else seed < usual:
-        try:
-            yield random.Random(seed)
-        except GeneratorExit:
-            TRIED[f"{what}: a round failed, its seed was {seed}"] = 1
-            raise
-        seed += 1
+    while time.monotonic() < end if SECONDS else seed < first + usual:
         TRIED[what] += 1
+        LAST[what] = seed
+        yield random.Random(seed)
+        seed += 1
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for what, times in TRIED.items():
-        terminalreporter.write_line(f"fuzzed {what}: {times}")
+        seed = f", the last with the seed {LAST[what]}" if what in LAST else ""
+        terminalreporter.write_line(f"fuzzed: {times} {what}{seed}")
