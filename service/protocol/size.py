@@ -23,7 +23,10 @@ def require(tensors: Sequence[tuple[Array, bool]], most: int) -> None:
 
     To be sure, all of a tensor has to be looked at, so that is done only where they might not.
     """
-    if sum([at_most(tensor, binary) for tensor, binary in tensors]) <= most:
+    room = most
+    for tensor, binary in tensors:
+        room -= at_most(tensor, binary)
+    if room >= 0:
         return
     total = 0
     for tensor, binary in tensors:

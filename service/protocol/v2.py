@@ -246,7 +246,7 @@ def _shape(what: str, value: Any) -> tuple[int, ...]:
 
 def _check_elements(what: str, shape: Sequence[int], most: int) -> None:
     """A dimension of 0 hides no other: a model that sums over it would have to answer with all of those."""
-    if prod([length or 1 for length in shape]) > most:
+    if prod(shape) > most or (0 in shape and prod([length or 1 for length in shape]) > most):
         raise MalformedRequest(f"{what}: 'shape': expected at most {most} elements, got {said(list(shape))}")
 
 

@@ -31,7 +31,9 @@ _CODES: Final = {
 }
 _EVERYWHERE: Final = frozenset({401, 403, 414, 431, 500, 503})
 _OF_MODELS: Final = frozenset({404})
-_OF_BODIES: Final = frozenset({400, 408, 409, 413, 415, 504})
+_OF_BODIES: Final = frozenset({400, 408, 413, 415})
+_OF_RUNS: Final = frozenset({504})
+_OF_RELOADS: Final = frozenset({409})
 
 
 class Document:
@@ -212,9 +214,14 @@ def _answered(datatype: Datatype) -> dict[str, Any]:
 def _describe_problems(operation: dict[str, Any], method: str, path: str) -> None:
     """Every answer that is no success has one shape; what an operation says of itself stands."""
     operation["responses"].pop("422", None)
-    statuses = _EVERYWHERE | (_OF_MODELS if "/models/" in path else frozenset())
-    if method == "post":
-        statuses |= _OF_BODIES
+    statuses = set(_EVERYWHERE)
+    for of_some, applies in (
+        (_OF_MODELS, "/models/" in path),
+        (_OF_BODIES, method == "post"),
+        (_OF_RUNS, path.endswith("/infer")),
+        (_OF_RELOADS, path.startswith("/v2/repository/models/")),
+    ):
+        statuses.update(of_some if applies else ())
     for status in sorted(statuses):
         operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
 

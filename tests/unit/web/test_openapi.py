@@ -18,7 +18,7 @@ from tests.unit.loading import load
 BYTES = {"schema": {"type": "string", "format": "binary"}}
 OF_INFERENCE = {
     str(status): {"$ref": f"#/components/responses/Problem{status}"}
-    for status in (400, 401, 403, 404, 408, 409, 413, 414, 415, 431, 500, 503, 504)
+    for status in (400, 401, 403, 404, 408, 413, 414, 415, 431, 500, 503, 504)
 }
 OWN = ["/own/{number}", ROUTE, VERSION_ROUTE]
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
