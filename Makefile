@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 VENV := .venv
+SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check format lock bench readme train clean
+.PHONY: help run install install-dev test check fuzz format lock bench readme train clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -30,6 +31,9 @@ check: install-dev ## Lint, types, floors
 format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+fuzz: install-dev ## Try what nobody has sent yet, for SECONDS=60
+	@FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q --no-cov tests/fuzz
 
 lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
 	@$(BIN)/python -m tools.lock

@@ -13,19 +13,21 @@ import orjson
 
 from benchmarks import models, request
 from benchmarks.session import Array
+from service.knobs import Limits
 from service.protocol import v2
 from service.tensors import FREE, Datatype, Signature, TensorSpec
 
 Times = dict[str, float]
 _REPEATS: Final = 10
+_LIMITS: Final = Limits()
 _SIGNATURE: Final = Signature((TensorSpec("x", Datatype.FP32, (FREE, FREE)),), ())
 
 
 def onnicorn() -> Times:
     def encode(tensor: Array) -> None:
-        v2.encode("image", 1, "id", [v2.OutputTensor("y", Datatype.FP32, tensor, binary=False)])
+        v2.encode("image", 1, "id", [v2.OutputTensor("y", Datatype.FP32, tensor, binary=False)], _LIMITS)
 
-    return _times(lambda body: v2.decode(body, None, _SIGNATURE).inputs["x"], encode)
+    return _times(lambda body: v2.decode(body, None, _SIGNATURE, _LIMITS).inputs["x"], encode)
 
 
 def orjson_and_numpy() -> Times:

@@ -32,6 +32,10 @@ _TYPECODES: Final = {
 }
 
 
+# Elements that are looked at one by one.
+_FEW: Final = 64
+
+
 def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, booleans: bool = True) -> Array:
     """Elements as an array of `datatype` and `shape`. `what` names the tensor in messages, as in `input 'x'`.
 
@@ -75,33 +79,58 @@ def _decode_strings(what: str, flat: list[Any]) -> Array:
 
 
 def _decode_numbers(what: str, datatype: Datatype, flat: list[Any]) -> Array:
+    numbers = _numbers(datatype, flat)
+    if numbers is None:
+        raise _wrong_element(what, datatype, flat)
+    return numbers
+
+
+def _numbers(datatype: Datatype, flat: list[Any]) -> Array | None:
+    """None where one of them is none of the datatype; a boolean counts as a number here."""
     try:
         numbers = np.frombuffer(memoryview(array(_TYPECODES[datatype], flat)), dtype=_TYPECODES[datatype])
     except (TypeError, OverflowError):
-        raise _wrong_element(what, datatype, flat) from None
+        return None
     if datatype is Datatype.BOOL:
-        if numbers.size and numbers.max() > 1:
-            raise _wrong_element(what, datatype, flat)
-        return numbers.view(np.bool_)
+        return None if numbers.size and numbers.max() > 1 else numbers.view(np.bool_)
     if not datatype.is_float:
         return numbers
     if datatype is Datatype.FP16:
         with np.errstate(over="ignore"):
             numbers = numbers.astype(datatype.numpy)
     # JSON has only finite numbers, all of which FP64 holds; in a narrower type others have overflowed.
-    if datatype is not Datatype.FP64 and not np.isfinite(numbers).all():
-        raise _wrong_element(what, datatype, flat)
-    return numbers
+    return numbers if datatype is Datatype.FP64 or np.isfinite(numbers).all() else None
 
 
 def _wrong_element(what: str, datatype: Datatype, flat: list[Any]) -> MalformedRequest:
-    """Find the first element that is at fault. Only ever run for a request that is refused."""
-    index, value = next((index, value) for index, value in enumerate(flat) if not _fits(datatype, value))
+    """Say which is the first element that is at fault. Only ever run for a request that is refused."""
+    index = _first_wrong(datatype, flat)
+    value = flat[index]
     expected = {"O": "a string", "b": "true, false, 0 or 1", "f": "a number"}.get(datatype.numpy.kind, "an integer")
     got = repr(value) if isinstance(value, int | float) and len(repr(value)) <= 40 else _kind(value)
     got = got.lower() if isinstance(value, bool) else got
     in_range = f" in the range of {datatype.name}" if datatype.is_integer or datatype.is_float else ""
     return MalformedRequest(f"{what}: element {index} of 'data': expected {expected}{in_range}, got {got}")
+
+
+def _first_wrong(datatype: Datatype, flat: list[Any]) -> int:
+    """By halves: whole lists are held against a datatype in C, and all halves together are no longer than the list."""
+    start, end = 0, len(flat)
+    while end - start > _FEW:
+        middle = (start + end) // 2
+        if _all_fit(datatype, flat[start:middle]):
+            start = middle
+        else:
+            end = middle
+    return next(index for index in range(start, end) if not _fits(datatype, flat[index]))
+
+
+def _all_fit(datatype: Datatype, flat: list[Any]) -> bool:
+    if datatype is Datatype.BYTES:
+        return set(map(type, flat)) == {str}
+    if datatype is not Datatype.BOOL and bool in set(map(type, flat)):
+        return False
+    return _numbers(datatype, flat) is not None
 
 
 def _fits(datatype: Datatype, value: Any) -> bool:

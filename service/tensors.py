@@ -7,6 +7,7 @@ sizes are those of the Open Inference Protocol v2, "Tensor Data Types".
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -19,7 +20,9 @@ Tensors = Mapping[str, Array]
 
 FREE: Final = -1
 MAX_RANK: Final = 64  # numpy's own limit
+# As much of other people's names as a message repeats.
 _NAMES_SHOWN: Final = 100
+_CHARACTERS_SHOWN: Final = 100
 
 
 class Datatype(Enum):
@@ -168,7 +171,15 @@ def datatype_of(array: Array) -> Datatype:
 
 
 def quote(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names) or "none"
+    """However many and long they are, as a message may repeat them."""
+    shown = [repr(shorten(name)) for name in islice(names, _NAMES_SHOWN + 1)]
+    if len(shown) > _NAMES_SHOWN:
+        shown[-1] = "..."
+    return ", ".join(shown) or "none"
+
+
+def shorten(name: str) -> str:
+    return name if len(name) <= _CHARACTERS_SHOWN else f"{name[: _CHARACTERS_SHOWN - 3]}..."
 
 
 def _check_tensor(spec: TensorSpec, array: Array) -> None:

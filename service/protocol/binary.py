@@ -72,17 +72,20 @@ def _raw_shape(what: str, spec: TensorSpec, size: int) -> list[int]:
 
 def _decode_strings(what: str, shape: Sequence[int], blob: memoryview) -> Array:
     texts: list[str] = []
-    position = 0
-    while position < len(blob):
-        start = position + _LENGTH.size
-        if start > len(blob):
-            raise MalformedRequest(f"{what}: {len(blob) - position} bytes at the end are too few for a length")
-        position = start + _LENGTH.unpack_from(blob, position)[0]
-        if position > len(blob):
-            raise MalformedRequest(
-                f"{what}: element {len(texts)} says it has {position - start} bytes, {len(blob) - start} are left"
-            )
-        texts.append(_text(f"{what}: element {len(texts)}", blob[start:position]))
+    position, size = 0, len(blob)
+    try:
+        while position < size:
+            start = position + _LENGTH.size
+            if start > size:
+                raise MalformedRequest(f"{what}: {size - position} bytes at the end are too few for a length")
+            position = start + _LENGTH.unpack_from(blob, position)[0]
+            if position > size:
+                raise MalformedRequest(
+                    f"{what}: element {len(texts)} says it has {position - start} bytes, {size - start} are left"
+                )
+            texts.append(str(blob[start:position], "utf-8"))
+    except UnicodeDecodeError as error:
+        raise _no_text(f"{what}: element {len(texts)}", error) from None
     return _strings(texts, shape, what)
 
 
@@ -99,4 +102,8 @@ def _text(what: str, data: memoryview) -> str:
     try:
         return str(data, "utf-8")
     except UnicodeDecodeError as error:
-        raise MalformedRequest(f"{what}: BYTES are UTF-8 text here, byte {error.start} is not UTF-8") from None
+        raise _no_text(what, error) from None
+
+
+def _no_text(what: str, error: UnicodeDecodeError) -> MalformedRequest:
+    return MalformedRequest(f"{what}: BYTES are UTF-8 text here, byte {error.start} is not UTF-8")

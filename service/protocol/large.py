@@ -20,6 +20,8 @@ from service.tensors import Array, Datatype
 LEAST_BYTES: Final = 16 << 10
 # More brackets than this are many short arrays, where nothing is gained; few brackets also bound the depth.
 _MAX_BRACKETS: Final = 100
+# Each member is looked up in the whole object, which takes ages in a long one.
+_MAX_MEMBERS: Final = 100
 # numpy's kinds of numbers, and simdjson's names for the buffers that hold the widest of each.
 _KINDS: Final[dict[str, Literal["d", "i", "u"]]] = {"f": "d", "i": "i", "u": "u"}
 
@@ -54,12 +56,15 @@ class Numbers:
         return narrow if exact else None
 
 
-def parse(text: bytes) -> dict[str, Any] | None:
-    """The document, with the `data` of each of its inputs as Numbers; None where the ordinary way has to read it."""
+def parse(text: bytes, depth: int) -> dict[str, Any] | None:
+    """The document, with the `data` of each of its inputs as Numbers; None where the ordinary way has to read it.
+
+    That is so too where it might be nested deeper than `depth`.
+    """
     if len(text) < LEAST_BYTES or text.startswith(codecs.BOM_UTF8):
         return None
     opening = _count(text, b"[")
-    if opening + _count(text, b"{") > _MAX_BRACKETS:
+    if opening + _count(text, b"{") > min(_MAX_BRACKETS, depth):
         return None
     try:
         document = _members(simdjson.Parser().parse(text), _member)
@@ -82,11 +87,11 @@ def _input_member(key: str, value: Any) -> Any:
 
 
 def _members(value: Any, read: Callable[[str, Any], Any]) -> dict[str, Any] | None:
-    """An object's members; None for what is none, and for one with a key twice, where simdjson would take the first.
+    """An object's members; None for what is none, for one of too many, and for one with a key twice.
 
-    Not by `items()`, which makes Python objects of all that is inside.
+    Of those simdjson would take the first. Not by `items()`, which makes Python objects of all that is inside.
     """
-    keys = list(value.keys()) if isinstance(value, simdjson.Object) else []
+    keys = list(value.keys()) if isinstance(value, simdjson.Object) and len(value) <= _MAX_MEMBERS else []
     return {key: read(key, value[key]) for key in keys} if keys and len(set(keys)) == len(keys) else None
 
 

@@ -14,14 +14,14 @@ import orjson
 
 from service import elements
 from service.errors import MalformedRequest
-from service.protocol import binary, large, values
-from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, quote
+from service.knobs import Limits
+from service.protocol import binary, large, size, values
+from service.protocol.document import parse, said
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, shorten
 
-MAX_DEPTH: Final = 100
-NOTHING: Final[Mapping[str, Any]] = {}
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
-_MAX_SIZE: Final = 2**63  # numpy counts elements in a signed 64-bit integer
+NOTHING: Final[Mapping[str, Any]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +63,41 @@ class OutputTensor(NamedTuple):
     binary: bool
 
 
-def decode(body: bytes, json_length: int | None, signature: Signature) -> InferRequest:
+def decode(body: bytes, json_length: int | None, signature: Signature, limits: Limits) -> InferRequest:
     """A request body as tensors.
 
     `json_length` is the value of Inference-Header-Content-Length: None for a body that is all JSON, 0 for one that is
     the single input itself. `signature` is that of the model. Raises MalformedRequest, SignatureMismatch.
     """
     if json_length == 0:
-        name, tensor = binary.decode_raw(signature, memoryview(body))
-        return InferRequest({name: tensor}, binary=True)
+        return _decode_raw(body, signature, limits)
     if json_length is None or json_length == len(body):
-        return _Decoder(body, memoryview(b""), signature).request()
+        return _Decoder(body, memoryview(b""), signature, limits).request()
     if json_length > len(body):
         raise MalformedRequest(
             f"Inference-Header-Content-Length: expected a number in the range 0 to {len(body)}, "
             f"the length of the body, got {json_length}"
         )
-    return _Decoder(body[:json_length], memoryview(body)[json_length:], signature).request()
+    return _Decoder(body[:json_length], memoryview(body)[json_length:], signature, limits).request()
 
 
 def encode(
-    model: str, version: int, request_id: str, outputs: Sequence[OutputTensor], parameters: Mapping[str, Any] = NOTHING
+    model: str,
+    version: int,
+    request_id: str,
+    outputs: Sequence[OutputTensor],
+    limits: Limits,
+    parameters: Mapping[str, Any] = NOTHING,
 ) -> tuple[bytes, int | None]:
-    """The answer's body, and the length of its JSON where binary tensors follow it, else None."""
+    """The answer's body, and the length of its JSON where binary tensors follow it, else None.
+
+    Raises AnswerTooLarge.
+    """
+    size.require([(output.tensor, output.binary) for output in outputs], limits.answer_bytes)
     blobs: list[bytes] = []
     tensors = [_encode_output(output, blobs) for output in outputs]
-    document: dict[str, Any] = {
-        "model_name": model,
-        "model_version": str(version),
-        "id": request_id,
-        "outputs": tensors,
-    }
+    document: dict[str, Any] = {"model_name": model, "model_version": str(version), "id": request_id}
+    document["outputs"] = tensors
     if parameters:
         document["parameters"] = parameters
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -101,9 +105,9 @@ def encode(
     marked = b"null" in text and [_mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)]
     if marked and any(marked):
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    if not blobs:
-        return text, None
-    return b"".join((text, *blobs)), len(text)
+    answer = b"".join((text, *blobs)) if blobs else text
+    size.check(len(answer), limits.answer_bytes)
+    return answer, len(text) if blobs else None
 
 
 def tensor_document(name: str, datatype: Datatype, tensor: Array) -> dict[str, Any]:
@@ -132,14 +136,24 @@ def _mark_nonfinite(document: dict[str, Any], output: OutputTensor) -> bool:
     return True
 
 
+def _decode_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest:
+    name, tensor = binary.decode_raw(signature, memoryview(body))
+    what = f"input {name!r}"
+    _check_elements(what, tensor.shape, limits.elements)
+    _check_strings(what, tensor, len(body), limits.string_bytes)
+    return InferRequest({name: tensor}, binary=True)
+
+
 class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
-    def __init__(self, document: bytes, blobs: memoryview, signature: Signature) -> None:
-        read = large.parse(document)
+    def __init__(self, document: bytes, blobs: memoryview, signature: Signature, limits: Limits) -> None:
+        read = large.parse(document, limits.json_depth)
         # Only lists are looked at for booleans; where simdjson has read the numbers there are few.
         self._booleans = read is not None or b"true" in document or b"false" in document
-        self._document = read or parse(document)
+        self._document = read or parse(document, limits.json_depth)
+        self._size = len(document) + len(blobs)
+        self._limits = limits
         self._signature = signature
         self._blobs = blobs
         self._position = 0
@@ -152,7 +166,7 @@ class _Decoder:
             raise MalformedRequest(f"{left} bytes are left over behind the inputs' binary data")
         return InferRequest(
             inputs=inputs,
-            outputs=tuple(_outputs(document["outputs"])) if "outputs" in document else (),
+            outputs=tuple(_outputs(document["outputs"], self._limits.tensors)) if "outputs" in document else (),
             id=values.identity(document.get("id")),
             **(_options(parameters) if parameters else {}),
         )
@@ -160,13 +174,19 @@ class _Decoder:
     def _inputs(self) -> dict[str, Array]:
         if "inputs" not in self._document:
             raise MalformedRequest("'inputs' is missing: expected an array of tensors")
-        inputs = dict(_named("inputs", self._document["inputs"]))
+        inputs = dict(_named("inputs", self._document["inputs"], self._limits.tensors))
         self._signature.require(inputs)  # before any work is done for a tensor that nobody wants
         return {name: self._tensor(f"input {name!r}", tensor) for name, tensor in inputs.items()}
 
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
+        _check_elements(what, shape, self._limits.elements)
+        array = self._elements(what, tensor, datatype, shape)
+        _check_strings(what, array, self._size, self._limits.string_bytes)
+        return array
+
+    def _elements(self, what: str, tensor: dict[str, Any], datatype: Datatype, shape: tuple[int, ...]) -> Array:
         size = None
         if "parameters" in tensor:
             size = values.an_object(f"{what}: 'parameters'", tensor["parameters"]).get("binary_data_size")
@@ -185,7 +205,7 @@ class _Decoder:
 
     def _take(self, what: str, size: Any) -> memoryview:
         if type(size) is not int or size < 0:
-            raise MalformedRequest(f"{what}: 'binary_data_size': expected a number of bytes, got {values.said(size)}")
+            raise MalformedRequest(f"{what}: 'binary_data_size': expected a number of bytes, got {said(size)}")
         blob = self._blobs[self._position : self._position + size]
         if len(blob) < size:
             raise MalformedRequest(f"{what}: expected {size} bytes of binary data, {len(blob)} are left in the body")
@@ -193,56 +213,29 @@ class _Decoder:
         return blob
 
 
-def parse(text: bytes) -> dict[str, Any]:
-    """A JSON object, nested no deeper than MAX_DEPTH. Raises MalformedRequest."""
-    try:
-        document = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        problem = "it is empty" if not text else str(error)
-        raise MalformedRequest(f"the body is not valid JSON: {problem}") from None
-    if type(document) is not dict:
-        raise MalformedRequest(f"the body: expected a JSON object, got {values.said(document)}")
-    # Counting brackets is fast and says no to nearly every body; only the rest is walked.
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(document) > MAX_DEPTH:
-        raise MalformedRequest(f"the body is nested deeper than {MAX_DEPTH} levels")
-    return document
-
-
-def _depth(document: Any) -> int:
-    """Level by level, so that depth costs no stack."""
-    depth, level = 0, [document]
-    while level:
-        depth += 1
-        level = [
-            child
-            for node in level
-            for child in (node.values() if type(node) is dict else node)
-            if type(child) in (dict, list)
-        ]
-    return depth
-
-
-def _named(field: str, value: Any) -> Iterator[tuple[str, dict[str, Any]]]:
-    """An array of objects, each with a name that no other has."""
+def _named(field: str, value: Any, most: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An array of at most so many objects, each with a name that no other has."""
     if type(value) is not list:
-        raise MalformedRequest(f"{field!r}: expected an array, got {values.said(value)}")
+        raise MalformedRequest(f"{field!r}: expected an array, got {said(value)}")
+    if len(value) > most:
+        raise MalformedRequest(f"{field!r}: expected at most {most} tensors, got {len(value)}")
     seen: set[str] = set()
     for index, item in enumerate(value):
         what = f"{field}[{index}]"
         if type(item) is not dict:
-            raise MalformedRequest(f"{what}: expected an object, got {values.said(item)}")
+            raise MalformedRequest(f"{what}: expected an object, got {said(item)}")
         name = item.get("name")
         if type(name) is not str:
-            raise MalformedRequest(f"{what}: 'name': expected a string, got {values.said(name)}")
+            raise MalformedRequest(f"{what}: 'name': expected a string, got {said(name)}")
         if name in seen:
-            raise MalformedRequest(f"{what}: name {name!r} stands in {field!r} twice")
+            raise MalformedRequest(f"{what}: name {shorten(name)!r} stands in {field!r} twice")
         seen.add(name)
         yield name, item
 
 
-def _outputs(value: Any) -> Iterator[RequestedOutput]:
-    for name, item in _named("outputs", [] if value is None else value):
-        what = f"output {name!r}: 'parameters"
+def _outputs(value: Any, most: int) -> Iterator[RequestedOutput]:
+    for name, item in _named("outputs", [] if value is None else value, most):
+        what = f"output {shorten(name)!r}: 'parameters"
         parameters = values.an_object(f"{what}'", item.get("parameters"))
         if unsupported := _UNSUPPORTED & parameters.keys():
             raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")
@@ -252,21 +245,31 @@ def _outputs(value: Any) -> Iterator[RequestedOutput]:
 def _datatype(what: str, value: Any) -> Datatype:
     if type(value) is str and value in DATATYPES:
         return DATATYPES[value]
-    raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {values.said(value)}")
+    raise MalformedRequest(f"{what}: 'datatype': expected one of {', '.join(DATATYPES)}, got {said(value)}")
 
 
 def _shape(what: str, value: Any) -> tuple[int, ...]:
-    elements = 1
     if isinstance(value, list) and len(value) > MAX_RANK:
         raise MalformedRequest(f"{what}: 'shape': expected at most {MAX_RANK} dimensions, got {len(value)}")
-    for size in value if isinstance(value, list) else [None]:
-        if type(size) is not int or size < 0:
-            got = values.said(value)
-            raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {got}")
-        elements *= size or 1
-    if elements >= _MAX_SIZE:
-        raise MalformedRequest(f"{what}: 'shape': {quote(map(str, value[:4]))}, ... is larger than any tensor can be")
+    for length in value if isinstance(value, list) else [None]:
+        if type(length) is not int or length < 0:
+            raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {said(value)}")
     return tuple(value)
+
+
+def _check_elements(what: str, shape: Sequence[int], most: int) -> None:
+    """A dimension of 0 hides no other: a model that sums over it would have to answer with all of those."""
+    if prod(shape) > most or (0 in shape and prod([length or 1 for length in shape]) > most):
+        raise MalformedRequest(f"{what}: 'shape': expected at most {most} elements, got {said(list(shape))}")
+
+
+def _check_strings(what: str, tensor: Array, size: int, most: int) -> None:
+    """No string is longer than the `size` bytes that all came in."""
+    if size <= most or not tensor.dtype.hasobject:
+        return
+    for index, text in enumerate(tensor.reshape(-1)):
+        if len(text) * 4 > most and (length := len(text.encode())) > most:
+            raise MalformedRequest(f"{what}: element {index}: expected at most {most} bytes, got {length}")
 
 
 def _options(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 """Values of a JSON document, each read as what it must be, or refused with what came."""
 
-from typing import Any
-
-import orjson
+from typing import Any, Final
 
 from service.errors import MalformedRequest
+from service.protocol.document import said
+
+_MAX_ID: Final = 1024
 
 
 def an_object(what: str, value: Any) -> dict[str, Any]:
@@ -30,12 +31,9 @@ def count(what: str, value: Any, unit: str) -> int:
 
 
 def identity(value: Any) -> str | None:
-    if value is None or type(value) is str:
-        return value or None
-    raise MalformedRequest(f"'id': expected a string, got {said(value)}")
-
-
-def said(value: Any) -> str:
-    """A JSON value as a message may repeat it: short."""
-    text = "nothing" if value is None else orjson.dumps(value).decode()
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    """The request's own id, which comes back in the answer."""
+    if value is not None and type(value) is not str:
+        raise MalformedRequest(f"'id': expected a string, got {said(value)}")
+    if value and len(value) > _MAX_ID:
+        raise MalformedRequest(f"'id': expected at most {_MAX_ID} characters, got {len(value)}")
+    return value or None

@@ -104,7 +104,7 @@ def _outside(
 ) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
-    app: ASGIApp = infer.Infer(inner, dataplane, settings.http, admission)
+    app: ASGIApp = infer.Infer(inner, dataplane, settings.http, settings.limits, admission)
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)

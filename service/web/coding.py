@@ -7,6 +7,8 @@ from typing import Final
 
 # Tensors of floats hardly compress further at higher levels, and cost several times the CPU.
 _LEVEL: Final = 1
+# A list of more bytes is nobody's, and to read it would take as long as to answer.
+_LONGEST: Final = 1024
 _QUALITY_ZERO: Final = re.compile(r";\s*q=0(\.0*)?\s*$")
 
 
@@ -16,7 +18,7 @@ def choose(accept: bytes | None, size: int, least: int) -> str | None:
     A client that names one single coding asks for it (Triton's client does); most others list whatever they could
     read, and get a compressed answer only from `least` bytes on, where it is worth the CPU.
     """
-    if not accept:
+    if not accept or len(accept) > _LONGEST:
         return None
     offered = [part.strip().lower() for part in accept.decode("latin-1").split(",")]
     codings = [part.partition(";")[0].strip() for part in offered if not _QUALITY_ZERO.search(part)]

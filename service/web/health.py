@@ -1,6 +1,7 @@
 """Health on the API port, and its metrics. The ops port says the same from a process that no request can block."""
 
 import asyncio
+from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
@@ -8,6 +9,8 @@ from pydantic import BaseModel
 from service.board import Board
 from service.telemetry.scrape import Scrape
 from service.web.answers import answer
+
+_EXPOSITIONS: Final[dict[str, Any]] = {"text/plain": {}, "application/openmetrics-text": {}}
 
 
 class Liveness(BaseModel):
@@ -28,7 +31,12 @@ def health_router(board: Board) -> APIRouter:
     async def live() -> Response:
         return answer(200, {"live": True})
 
-    @routes.get("/ready", summary="May requests be sent here?", response_model=Readiness)
+    @routes.get(
+        "/ready",
+        summary="May requests be sent here?",
+        response_model=Readiness,
+        responses={503: {"model": Readiness, "description": "Not now"}},
+    )
     async def ready() -> Response:
         verdict = board.ready()
         return answer(200 if verdict.yes else 503, {"ready": verdict.yes, "reasons": verdict.reasons})
@@ -39,7 +47,12 @@ def health_router(board: Board) -> APIRouter:
 def metrics_router(scrape: Scrape) -> APIRouter:
     routes = APIRouter(tags=["metrics"])
 
-    @routes.get("/metrics", summary="Prometheus or OpenMetrics text", response_class=Response)
+    @routes.get(
+        "/metrics",
+        summary="Prometheus or OpenMetrics text",
+        response_class=Response,
+        responses={200: {"content": _EXPOSITIONS}},
+    )
     async def metrics(request: Request) -> Response:
         body, content_type = await asyncio.to_thread(scrape.render, request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})

@@ -15,7 +15,7 @@ from service.caller import Caller, caller_of
 from service.dataplane import Dataplane, Inference, Lane
 from service.deadline import Deadline
 from service.errors import CallerError, MethodNotAllowed, Overloaded
-from service.knobs import Admission, Http
+from service.knobs import Admission, Http, Limits
 from service.protocol import v2
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
@@ -38,10 +38,13 @@ _DECODE_ON_LOOP: Final = 64 << 10
 class Infer:
     """The inference paths; everything else goes on to `app`."""
 
-    def __init__(self, app: ASGIApp, dataplane: Dataplane, settings: Http, admission: Admission) -> None:
+    def __init__(
+        self, app: ASGIApp, dataplane: Dataplane, settings: Http, limits: Limits, admission: Admission
+    ) -> None:
         self.app = app
         self._dataplane = dataplane
         self._settings = settings
+        self._limits = limits
         self._budget = Budget(admission.max_bytes)
         self._default_timeout = admission.default_timeout_ms / 1000
 
@@ -69,7 +72,7 @@ class Infer:
             content = await body.read(given, receive, record, self._settings.max_body_bytes, hold)
 
             started = perf_counter()
-            asked = await _decoded(content, body.json_length(given), model.signature)
+            asked = await _decoded(content, body.json_length(given), model.signature, self._limits)
             outputs = model.signature.select([output.name for output in asked.outputs])
             record.decode = perf_counter() - started
 
@@ -82,7 +85,7 @@ class Infer:
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
         tensors = _tensors(asked, outputs, done)
-        answer, length = v2.encode(record.model, record.version, identity, tensors, parameters)
+        answer, length = v2.encode(record.model, record.version, identity, tensors, self._limits, parameters)
         headers = _headers(length)
         if chosen := coding.choose(given.get(b"accept-encoding"), len(answer), self._settings.compress_min_bytes):
             headers += [(b"content-encoding", chosen.encode()), (b"vary", b"accept-encoding")]
@@ -120,10 +123,10 @@ class Infer:
         return done
 
 
-async def _decoded(content: bytes, json_length: int | None, signature: Signature) -> v2.InferRequest:
+async def _decoded(content: bytes, json_length: int | None, signature: Signature, limits: Limits) -> v2.InferRequest:
     if (len(content) if json_length is None else json_length) > _DECODE_ON_LOOP:
-        return await asyncio.to_thread(v2.decode, content, json_length, signature)
-    return v2.decode(content, json_length, signature)
+        return await asyncio.to_thread(v2.decode, content, json_length, signature, limits)
+    return v2.decode(content, json_length, signature, limits)
 
 
 def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:

@@ -84,7 +84,12 @@ def router(dataplane: Dataplane, batching: Batching) -> APIRouter:
     async def model_version(model_name: str, model_version: str) -> Response:
         return answer(200, _metadata(dataplane, dataplane.resolve(model_name, model_version)))
 
-    @routes.get("/v2/models/{model_name}/ready", summary="Model readiness", response_model=ModelReadiness)
+    @routes.get(
+        "/v2/models/{model_name}/ready",
+        summary="Model readiness",
+        response_model=ModelReadiness,
+        responses={503: {"model": ModelReadiness, "description": "It is not ready"}},
+    )
     async def ready(model_name: str) -> Response:
         return _readiness(dataplane, model_name, None)
 
@@ -92,6 +97,7 @@ def router(dataplane: Dataplane, batching: Batching) -> APIRouter:
         "/v2/models/{model_name}/versions/{model_version}/ready",
         summary="Readiness of one version",
         response_model=ModelReadiness,
+        responses={503: {"model": ModelReadiness, "description": "It is not ready"}},
     )
     async def version_ready(model_name: str, model_version: str) -> Response:
         return _readiness(dataplane, model_name, model_version)

@@ -3,7 +3,7 @@
 The app is built before any model is known, so the document is made per generation, when somebody asks for it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import orjson
@@ -14,6 +14,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.protocol.v2 import tensor_document
 from service.tensors import Datatype, TensorSpec, limits_of
+from service.web import problems
 from service.web.access import scope_for
 from service.web.routes import ROUTE, VERSION_ROUTE
 
@@ -24,6 +25,16 @@ _PROBLEM: Final = {
     "required": ["error", "code", "request_id"],
     "properties": {name: {"type": "string"} for name in ("error", "code", "request_id")},
 }
+# The codes by status, and which statuses an operation may have. A 405 belongs to methods that are none.
+_CODES: Final = {
+    status: sorted({error.code for error, number in problems.STATUSES.items() if number == status})
+    for status in sorted(set(problems.STATUSES.values()))
+}
+_EVERYWHERE: Final = frozenset({401, 403, 414, 431, 500, 503})
+_OF_MODELS: Final = frozenset({404})
+_OF_BODIES: Final = frozenset({400, 408, 413, 415})
+_OF_RUNS: Final = frozenset({504})
+_OF_RELOADS: Final = frozenset({409})
 
 
 _KEYS: Final = {
@@ -57,16 +68,18 @@ class Document:
             routes=app.routes,
             servers=[{"url": self._root_path}] if self._root_path else None,
         )
-        document.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
+        components = document.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = _PROBLEM
+        components["responses"] = {f"Problem{status}": _problem(status) for status in _CODES}
         for path in (ROUTE, VERSION_ROUTE):
             document["paths"][path] = {"post": _generic(path)}
         for model in catalogue.models:
             is_default = catalogue.resolve(model.name) is model
             for path in _paths(model, is_default):
                 document["paths"][path] = {"post": _operation(model, path)}
-        for path in document["paths"].values():
-            for operation in path.values():
-                _describe_problems(operation)
+        for path, methods in document["paths"].items():
+            for method, operation in methods.items():
+                _describe_problems(operation, method, path)
         if self._needs_key:
             _describe_keys(document)
         return document
@@ -105,8 +118,8 @@ def _generic(path: str) -> dict[str, Any]:
         "description": "The paths of the single models have their signatures and examples.",
         "operationId": "_".join(("infer", *names)),
         "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
-        "responses": {"200": {"description": "The outputs", "content": {"application/json": {"schema": {}}}}},
+        "requestBody": {"required": True, "content": _content({"schema": {"type": "object"}})},
+        "responses": {"200": {"description": "The outputs", "content": _content({"schema": {}})}},
     }
 
 
@@ -118,14 +131,14 @@ def _operation(model: Model, path: str) -> dict[str, Any]:
         "tags": ["models"],
         "summary": f"Run {model.name} version {model.version}",
         "operationId": "infer" + path.removesuffix("/infer").removeprefix("/v2/models").replace("/", "_"),
-        "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {
-            "200": {
-                "description": "The outputs",
-                "content": {"application/json": {"schema": _response(model)}},
-            }
-        },
+        "requestBody": {"required": True, "content": _content(content)},
+        "responses": {"200": {"description": "The outputs", "content": _content({"schema": _response(model)})}},
     }
+
+
+def _content(json: dict[str, Any]) -> dict[str, Any]:
+    """The same as JSON, or as JSON with binary tensors behind it, of which OpenAPI knows nothing."""
+    return {"application/json": json, "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
 def _request(model: Model) -> dict[str, Any]:
@@ -134,7 +147,7 @@ def _request(model: Model) -> dict[str, Any]:
         "required": ["inputs"],
         "properties": {
             "id": {"type": "string", "description": "Comes back in the answer."},
-            "inputs": _tensors(model.signature.inputs),
+            "inputs": _tensors(model.signature.inputs, _element),
             "outputs": {
                 "type": "array",
                 "description": "The outputs to answer with, all of them by default.",
@@ -157,18 +170,18 @@ def _response(model: Model) -> dict[str, Any]:
             "model_name": text,
             "model_version": text,
             "id": text,
-            "outputs": _tensors(model.signature.outputs),
+            "outputs": _tensors(model.signature.outputs, _answered),
         },
     }
 
 
-def _tensors(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+def _tensors(specs: Sequence[TensorSpec], element: Callable[[Datatype], dict[str, Any]]) -> dict[str, Any]:
     if not specs:
         return {"type": "array", "maxItems": 0}
-    return {"type": "array", "items": {"anyOf": [_tensor(spec) for spec in specs]}}
+    return {"type": "array", "items": {"anyOf": [_tensor(spec, element(spec.datatype)) for spec in specs]}}
 
 
-def _tensor(spec: TensorSpec) -> dict[str, Any]:
+def _tensor(spec: TensorSpec, element: dict[str, Any]) -> dict[str, Any]:
     labels = f"; the last axis is {', '.join(spec.labels)}" if spec.labels else ""
     return {
         "type": "object",
@@ -185,7 +198,7 @@ def _tensor(spec: TensorSpec) -> dict[str, Any]:
             },
             "data": {
                 "type": "array",
-                "items": _element(spec.datatype),
+                "items": element,
                 "description": "Flat and row-major, or nested.",
             },
         },
@@ -203,11 +216,29 @@ def _element(datatype: Datatype) -> dict[str, Any]:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def _describe_problems(operation: dict[str, Any]) -> None:
-    """Every answer that is no success has one shape."""
+def _answered(datatype: Datatype) -> dict[str, Any]:
+    """JSON has no NaN and no infinities: they are null."""
+    return {"type": ["number", "null"]} if datatype.is_float else _element(datatype)
+
+
+def _describe_problems(operation: dict[str, Any], method: str, path: str) -> None:
+    """Every answer that is no success has one shape; what an operation says of itself stands."""
     operation["responses"].pop("422", None)
-    operation["responses"]["default"] = {
-        "description": "Anything that went wrong",
+    statuses = set(_EVERYWHERE)
+    for of_some, applies in (
+        (_OF_MODELS, "/models/" in path),
+        (_OF_BODIES, method == "post"),
+        (_OF_RUNS, path.endswith("/infer")),
+        (_OF_RELOADS, path.startswith("/v2/repository/models/")),
+    ):
+        statuses.update(of_some if applies else ())
+    for status in sorted(statuses):
+        operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
+
+
+def _problem(status: int) -> dict[str, Any]:
+    return {
+        "description": " or ".join(_CODES[status]),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 

@@ -10,7 +10,7 @@ from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest
 from service.outcomes import Outcome
-from service.protocol.v2 import parse
+from service.protocol.document import parse
 from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
@@ -18,6 +18,8 @@ from service.web.records import record_of
 
 # The body is `{"ready": true}` at its longest.
 _MAX_BODY: Final = 64 << 10
+_MAX_DEPTH: Final = 100
+_REQUEST: Final = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 
 
 class IndexEntry(BaseModel):
@@ -33,7 +35,10 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
     routes = APIRouter(prefix="/v2/repository", tags=["repository"])
 
     @routes.post(
-        "/index", summary="The models, and the reasons of those that are unavailable", response_model=list[IndexEntry]
+        "/index",
+        summary="The models, and the reasons of those that are unavailable",
+        response_model=list[IndexEntry],
+        openapi_extra={"requestBody": {"content": {"application/json": {"schema": _REQUEST}}}},
     )
     async def index(request: Request) -> Response:
         content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
@@ -47,7 +52,7 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
 
 
 def _only_ready(content: bytes) -> bool:
-    ready = parse(content).get("ready", False) if content.strip() else False
+    ready = parse(content, _MAX_DEPTH).get("ready", False) if content.strip() else False
     if type(ready) is not bool:
         raise MalformedRequest("Invalid value for 'ready': expected a boolean")
     return ready

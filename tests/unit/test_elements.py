@@ -1,5 +1,6 @@
 """JSON elements become arrays and back: nothing wrapped, truncated or guessed."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -172,3 +173,35 @@ def test_numbers_lie_as_the_codec_wants_them(numbers: Array) -> None:
 def test_numbers_are_not_copied_on_their_way_out() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     assert np.shares_memory(encode(array), array)
+
+
+@pytest.mark.parametrize(
+    ("datatype", "right", "wrong", "got"),
+    [
+        ("FP32", 0.5, 1e39, "1e+39"),
+        ("FP32", 1, True, "true"),
+        ("FP16", 1, 65520, "65520"),
+        ("INT8", 1, 300, "300"),
+        ("BOOL", True, 2, "2"),
+        ("BYTES", "a", 1, "1"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 63, 64, 65, 4_999, 99_998, 99_999])
+def test_the_first_wrong_element_of_many_is_found(datatype: str, right: Any, wrong: Any, got: str, place: int) -> None:
+    data = [right] * 100_000
+    data[place] = data[-1] = wrong
+    sentence = refusal(datatype, [100_000], data)
+    assert sentence.startswith(f"input 'x': element {place} of 'data': expected ")
+    assert sentence.endswith(f", got {got}")
+
+
+def test_a_wrong_element_is_not_searched_for_one_by_one() -> None:
+    """A million right ones in front of it cost thirty times what a million cost that are read."""
+    calls = []
+    sys.setprofile(lambda frame, event, argument: calls.append(event))
+    try:
+        sentence = refusal("INT8", [1_000_001], [1] * 1_000_000 + [300])
+    finally:
+        sys.setprofile(None)
+    assert sentence.startswith("input 'x': element 1000000 of 'data'")
+    assert len(calls) < 10_000

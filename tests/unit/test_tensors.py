@@ -55,7 +55,18 @@ def test_a_spec_reads_as_the_protocol_writes_it(shape: tuple[int, ...] | None, t
     assert (str(spec), describe(spec.datatype, shape), spec.public_shape) == (text, text, public)
 
 
-@pytest.mark.parametrize(("names", "text"), [([], "none"), (["a"], "'a'"), (["a", "b"], "'a', 'b'")])
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], "none"),
+        (["a"], "'a'"),
+        (["a", "b"], "'a', 'b'"),
+        (["a" * 100], f"'{'a' * 100}'"),
+        (["a" * 101], f"'{'a' * 97}...'"),
+        (["a"] * 100, "'a'" + ", 'a'" * 99),
+        (["a"] * 101, "'a'" + ", 'a'" * 99 + ", ..."),
+    ],
+)
 def test_names_are_quoted(names: list[str], text: str) -> None:
     assert quote(names) == text
 

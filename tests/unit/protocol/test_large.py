@@ -11,10 +11,12 @@ import pytest
 
 from service import elements
 from service.errors import MalformedRequest, SignatureMismatch
+from service.knobs import Limits
 from service.protocol import large, v2
 from service.protocol.large import LEAST_BYTES, Numbers
 from service.tensors import DATATYPES, Array, Datatype, Signature, TensorSpec
 
+LIMITS = Limits()
 PADDING = b" " * LEAST_BYTES
 FLOATS = [Datatype.FP16, Datatype.FP32, Datatype.FP64]
 INTEGERS = [datatype for datatype in Datatype if datatype.is_integer]
@@ -34,7 +36,7 @@ def signature(*names: str) -> Signature:
 def outcome(text: bytes, names: Sequence[str]) -> Any:
     """All that a request says, or why it is refused. Nothing that only looks equal is."""
     try:
-        request = v2.decode(text, None, signature(*names))
+        request = v2.decode(text, None, signature(*names), LIMITS)
     except (MalformedRequest, SignatureMismatch) as error:
         return str(error)
     inputs = {name: (array.dtype, array.shape, bits(array)) for name, array in request.inputs.items()}
@@ -56,7 +58,7 @@ def both(text: str | bytes, *, names: Sequence[str] = "x") -> Any:
 
 def is_fast(text: str, datatype: Datatype) -> bool:
     """Does the first tensor get from text to array without becoming Python objects?"""
-    document = large.parse(text.encode() + PADDING)
+    document = large.parse(text.encode() + PADDING, LIMITS.json_depth)
     if document is None:
         return False
     numbers = document["inputs"][0]["data"]
@@ -91,7 +93,7 @@ def test_every_float_is_the_same_to_the_last_bit(datatype: Datatype) -> None:
     text = body(f"[{','.join(texts)}]", datatype.name, (50, 100))
     assert len(text) >= LEAST_BYTES
     assert is_fast(text, datatype)
-    got = v2.decode(text.encode(), None, signature("x")).inputs["x"]
+    got = v2.decode(text.encode(), None, signature("x"), LIMITS).inputs["x"]
     wanted = elements.decode("input 'x'", datatype, (50, 100), orjson.loads(f"[{','.join(texts)}]"))
     assert (got.dtype, got.shape) == (wanted.dtype, wanted.shape)
     assert got.tobytes() == wanted.tobytes()
@@ -320,13 +322,13 @@ def test_everything_around_the_numbers_is_read_too() -> None:
 def test_a_large_document_may_have_binary_tensors_behind_it() -> None:
     tensor = {"name": "x", "datatype": "UINT8", "shape": [2], "parameters": {"binary_data_size": 2}}
     text = json.dumps({"inputs": [tensor]}).encode() + PADDING
-    request = v2.decode(text + b"\1\2", len(text), signature("x"))
+    request = v2.decode(text + b"\1\2", len(text), signature("x"), LIMITS)
     assert request.inputs["x"].tolist() == [1, 2]
 
 
 def test_the_numbers_outlive_the_text() -> None:
     text = bytearray(body([1, 2]).encode() + PADDING)
-    array = v2.decode(bytes(text), None, signature("x")).inputs["x"]
+    array = v2.decode(bytes(text), None, signature("x"), LIMITS).inputs["x"]
     text[:] = bytes(len(text))
     assert array.tolist() == [1, 2]
 
@@ -339,6 +341,10 @@ def test_the_numbers_outlive_the_text() -> None:
         ('{"inputs":[' + PADDING.decode(), "it is no JSON"),
         ("[]" + PADDING.decode(), "it is no object"),
         ("{}" + PADDING.decode(), "it is empty"),
+        (
+            '{"inputs":[],' + ",".join(f'"{key}":1' for key in range(5000)) + "}",
+            "each of many keys had to be looked up",
+        ),
         ('{"inputs":[],"inputs":[]}' + PADDING.decode(), "a key comes twice"),
         ('{"inputs":[],"a\\u0000":1}' + PADDING.decode(), "a key has an end in its middle"),
         ('{"inputs":[],"id":99999999999999999999999999}' + PADDING.decode(), "a number has more than 64 bits"),
@@ -348,16 +354,16 @@ def test_the_numbers_outlive_the_text() -> None:
     ],
 )
 def test_what_the_fast_way_cannot_take_is_left_to_the_ordinary_one(text: str, why: str) -> None:
-    assert large.parse(text.encode()) is None, why
+    assert large.parse(text.encode(), LIMITS.json_depth) is None, why
 
 
 @pytest.mark.parametrize(("size", "fast"), [(LEAST_BYTES - 1, False), (LEAST_BYTES, True)])
 def test_from_a_size_on_the_fast_way_is_taken(size: int, fast: bool) -> None:
-    assert (large.parse(body([1, 2]).ljust(size).encode()) is not None) is fast
+    assert (large.parse(body([1, 2]).ljust(size).encode(), LIMITS.json_depth) is not None) is fast
 
 
 @pytest.mark.parametrize(("rows", "fast"), [(95, True), (96, False)])
 def test_up_to_a_hundred_brackets_the_fast_way_is_taken(rows: int, fast: bool) -> None:
     text = body([[1]] * rows, shape=(rows,)).encode() + PADDING
     assert text.count(b"[") + text.count(b"{") == rows + 5
-    assert (large.parse(text) is not None) is fast
+    assert (large.parse(text, LIMITS.json_depth) is not None) is fast

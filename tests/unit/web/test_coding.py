@@ -24,6 +24,8 @@ from service.web.coding import choose, compress
         (b"identity", None, None),
         (b"*", None, None),
         (b"\xff", None, None),
+        (b"gzip," * 204 + b"gzip", None, "gzip"),
+        (b"gzip," * 205, None, None),
         (b"gzip;q=0", None, None),
         (b"gzip; q=0.000", None, None),
         (b"gzip;q=0., deflate", "deflate", "deflate"),

@@ -12,7 +12,7 @@ import pytest
 
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
-from service.knobs import Admission, Http
+from service.knobs import Admission, Http, Limits
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.web.infer import Infer
@@ -46,7 +46,7 @@ def elsewhere() -> Elsewhere:
 def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
     """In front of the tiny models."""
     dataplane = serving(catalogue, ModelObserver())
-    yield Infer(elsewhere, dataplane, Http(), Admission())
+    yield Infer(elsewhere, dataplane, Http(), Limits(), Admission())
     dataplane.close()
 
 

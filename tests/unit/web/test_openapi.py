@@ -15,6 +15,11 @@ from tests import tiny
 from tests.oip import Json, tensor
 from tests.unit.loading import load
 
+BYTES = {"schema": {"type": "string", "format": "binary"}}
+OF_INFERENCE = {
+    str(status): {"$ref": f"#/components/responses/Problem{status}"}
+    for status in (400, 401, 403, 404, 408, 413, 414, 415, 431, 500, 503, 504)
+}
 OWN = ["/own/{number}", ROUTE, VERSION_ROUTE]
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -67,7 +72,7 @@ def test_each_version_has_a_path_and_the_default_a_short_one(
 
 
 def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
-    def described(name: str, labels: str = "") -> Json:
+    def described(name: str, element: Json, labels: str = "") -> Json:
         return {
             "type": "array",
             "items": {
@@ -87,7 +92,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                             },
                             "data": {
                                 "type": "array",
-                                "items": {"type": "number"},
+                                "items": element,
                                 "description": "Flat and row-major, or nested.",
                             },
                         },
@@ -111,7 +116,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                         "required": ["inputs"],
                         "properties": {
                             "id": text | {"description": "Comes back in the answer."},
-                            "inputs": described("x"),
+                            "inputs": described("x", {"type": "number"}),
                             "outputs": {
                                 "type": "array",
                                 "description": "The outputs to answer with, all of them by default.",
@@ -124,7 +129,8 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                         },
                     },
                     "example": {"inputs": [tensor("x", "FP32", [1, 4], [1, 1, 1, 1])]},
-                }
+                },
+                "application/octet-stream": BYTES,
             },
         },
         "responses": {
@@ -139,16 +145,16 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                                 "model_name": text,
                                 "model_version": text,
                                 "id": text,
-                                "outputs": described("y", "; the last axis is n, e, s, w"),
+                                "outputs": described(
+                                    "y", {"type": ["number", "null"]}, "; the last axis is n, e, s, w"
+                                ),
                             },
                         }
-                    }
+                    },
+                    "application/octet-stream": BYTES,
                 },
             },
-            "default": {
-                "description": "Anything that went wrong",
-                "content": {"application/json": {"schema": PROBLEM}},
-            },
+            **OF_INFERENCE,
         },
     }
 
@@ -171,13 +177,16 @@ def test_the_inference_routes_of_all_models_are_listed(path: str, identity: str,
         "description": "The paths of the single models have their signatures and examples.",
         "operationId": identity,
         "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": BYTES},
+        },
         "responses": {
-            "200": {"description": "The outputs", "content": {"application/json": {"schema": {}}}},
-            "default": {
-                "description": "Anything that went wrong",
-                "content": {"application/json": {"schema": PROBLEM}},
+            "200": {
+                "description": "The outputs",
+                "content": {"application/json": {"schema": {}}, "application/octet-stream": BYTES},
             },
+            **OF_INFERENCE,
         },
     }
 
@@ -185,8 +194,16 @@ def test_the_inference_routes_of_all_models_are_listed(path: str, identity: str,
 def test_every_answer_that_is_no_success_is_a_problem(tmp_path: Path) -> None:
     document = render(cats(tmp_path, 1))
     responses = [operation["responses"] for path in document["paths"].values() for operation in path.values()]
-    assert [list(each) for each in responses] == [["200", "default"]] * 5
-    assert {str(each["default"]["content"]["application/json"]["schema"]) for each in responses} == {str(PROBLEM)}
+    everywhere = ["200", "401", "403", "414", "431", "500", "503"]
+    assert [list(each) for each in responses] == [everywhere] + [["200", *OF_INFERENCE]] * 4
+    assert document["components"]["responses"]["Problem413"] == {
+        "description": "answer_too_large or request_too_large",
+        "content": {"application/json": {"schema": PROBLEM}},
+    }
+    named = {
+        code.rpartition("/")[2] for each in responses for status in each.values() for code in [status.get("$ref", "")]
+    }
+    assert named - {""} <= document["components"]["responses"].keys()
     assert document["components"]["schemas"]["Problem"] == {
         "type": "object",
         "required": ["error", "code", "request_id"],
