@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import service
-from benchmarks import digits, figure, gemms, image, latency, memory, overload, restart, sentences
+from benchmarks import digits, figure, gemms, hostile, image, latency, memory, overload, restart, sentences
 from benchmarks.bench import Bench
 from benchmarks.result import Result, table
 
 Measure = Callable[[Bench], Iterator[Result]]
 MEASUREMENTS: Final[dict[str, Measure]] = {
     module.__name__.rpartition(".")[2]: module.measure
-    for module in (digits, latency, gemms, image, sentences, memory, restart, overload)
+    for module in (digits, latency, gemms, image, sentences, memory, restart, overload, hostile)
 }
 # Ill-treatment takes its time, and is asked for by name.
 _BY_NAME: Final = ("overload", "hostile")
