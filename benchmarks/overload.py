@@ -93,7 +93,8 @@ def _good(name: str, rounds: Sequence[_Round], target: Target) -> Result:
     loads = [found.flood.load for found in rounds]
     good = Parts("good", [load.good / load.seconds for load in loads], "/s")
     peak = Parts("peak", [found.peak.rate for found in rounds], "/s")
-    return compare(f"{name}: good answers / peak", good, peak, target, *_fates(loads))
+    costs = [Parts("CPU per refused", costs, "us")] if (costs := _costs(rounds)) else []
+    return compare(f"{name}: good answers / peak", good, peak, target, *_fates(loads), *costs)
 
 
 def _fates(loads: Sequence[Load]) -> Iterator[Parts]:
@@ -124,14 +125,19 @@ def _late(rounds: Sequence[tuple[_Round, _Round]]) -> Result:
 
 
 def _refusals(bench: Bench, digits: Sequence[_Round]) -> Iterator[Result]:
-    """From the CPU time of the flood, less what its 200s have cost; a 200 costs what it does at the peak."""
-    refused = [found.flood.load.requests - found.flood.load.served for found in digits]
-    if not all(refused):
+    costs = _costs(digits)
+    if not costs:
         bench.notes.append("left out: CPU per refused request, because no digits request was refused")
         return
     served = Parts("served", [1e6 * found.peak.cpu_per_request for found in digits], "us")
-    costs = [
-        1e6 * (found.flood.cpu - found.flood.load.served * found.peak.cpu_per_request) / count
-        for found, count in zip(digits, refused, strict=True)
-    ]
     yield compare("digits: CPU per refused / per served", Parts("refused", costs, "us"), served, Target(0.35))
+
+
+def _costs(rounds: Sequence[_Round]) -> list[float]:
+    """Microseconds of CPU for each answer other than 200; none where there was a round without any.
+
+    It is what the flood has cost less what its 200s have, each as much as at the peak.
+    """
+    refused = [found.flood.load.requests - found.flood.load.served for found in rounds]
+    spent = [found.flood.cpu - found.flood.load.served * found.peak.cpu_per_request for found in rounds]
+    return [1e6 * cpu / count for cpu, count in zip(spent, refused, strict=True)] if all(refused) else []
