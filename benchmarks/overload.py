@@ -53,7 +53,8 @@ def measure(bench: Bench) -> Iterator[Result]:
     yield _good("a model of 5 ms, at ten times its peak", chains, Target(0.9, at_least=True))
     yield _good("digits, at twice its peak", digits, Target(0.6, at_least=True))
     yield _tail(chains)
-    yield _late(rounds)
+    yield _late("the same", chains)
+    yield _late("digits", digits)
     yield from _refusals(bench, digits)
 
 
@@ -111,17 +112,18 @@ def _tail(chains: Sequence[_Round]) -> Result:
     return compare("the same: p99 of 200s / p99 at 0.8 of the peak", flooded, calm, Target(3))
 
 
-def _late(rounds: Sequence[tuple[_Round, _Round]]) -> Result:
-    """Of all floods together; the one with the tight deadline is where a queue's estimate is put to the test."""
-    floods = [
-        [flood.load for found in pair for flood in (found.flood, found.tight) if flood is not None] for pair in rounds
-    ]
-    shares = [sum(load.late for load in loads) / max(1, sum(load.served for load in loads)) for loads in floods]
-    late = Parts("late", [sum(load.late for load in loads) for loads in floods], "")
-    tight = [found.tight.load for found, _ in rounds if found.tight]
-    of_tight = Parts(f"of these at a deadline of {_TIGHT * 1000:g} ms", [load.late for load in tight], "")
-    served = Parts("200s there", [load.served for load in tight], "")
-    return Result("share of 200s after their deadline", shares, (late, of_tight, served), Target(0))
+def _late(name: str, rounds: Sequence[_Round]) -> Result:
+    """Of both floods where there are two; the one with the tight deadline puts the queue's estimate to the test."""
+    floods = [[flood.load for flood in (found.flood, found.tight) if flood is not None] for found in rounds]
+    late = [sum(load.late for load in loads) for loads in floods]
+    served = [sum(load.served for load in loads) for loads in floods]
+    tight = [found.tight.load for found in rounds if found.tight]
+    parts = [Parts("late", late, ""), Parts("200s", served, "")]
+    if tight:
+        parts.append(Parts(f"late at a deadline of {_TIGHT * 1000:g} ms", [load.late for load in tight], ""))
+        parts.append(Parts("200s there", [load.served for load in tight], ""))
+    shares = [count / max(1, of) for count, of in zip(late, served, strict=True)]
+    return Result(f"{name}: share of 200s after their deadline", shares, parts, Target(0))
 
 
 def _refusals(bench: Bench, digits: Sequence[_Round]) -> Iterator[Result]:
