@@ -1,4 +1,4 @@
-"""What Onnicorn costs beside the models it runs: `python -m benchmarks`."""
+"""What Onnicorn costs beside the models it runs, and what overload does to it: `python -m benchmarks`."""
 
 import os
 

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from benchmarks import load
 from benchmarks.cores import Cores, process_on
@@ -16,6 +16,10 @@ from benchmarks.server import Server
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_FINE: Final = frozenset({200})
+# What an overloaded service may also say: refused, and too late.
+_OVERLOADED: Final = frozenset({200, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +31,24 @@ class Served:
 
 
 @dataclass(frozen=True, slots=True)
+class Flood:
+    """More than could be answered, and the CPU seconds that it cost all the server's processes."""
+
+    load: Load
+    cpu: float
+
+
+@dataclass(frozen=True, slots=True)
 class Bench:
     """`generator` and `alone` are processes: one on the core that drives, one on the server's, for runs without one.
 
-    `curves` are for the picture, `notes` say what was left out, `failures` counts answers other than 200 by server.
+    `seconds` is how long hostile traffic goes on. `curves` are for the picture, `notes` say what a reader of the table
+    must know, `failures` counts answers that there should not have been, by server.
     """
 
     folder: Path
     rounds: int
+    seconds: float
     cores: Cores
     generator: ProcessPoolExecutor
     alone: ProcessPoolExecutor
@@ -44,7 +58,7 @@ class Bench:
 
     @classmethod
     @contextmanager
-    def prepared(cls, rounds: int) -> Iterator["Bench"]:
+    def prepared(cls, rounds: int, seconds: float) -> Iterator["Bench"]:
         """Everything in place; the folder and the processes are gone afterwards."""
         cores = Cores.choose()
         with (
@@ -52,7 +66,7 @@ class Bench:
             process_on(cores.driving) as generator,
             process_on(cores.serving) as alone,
         ):
-            yield cls(Path(folder), rounds, cores, generator, alone)
+            yield cls(Path(folder), rounds, seconds, cores, generator, alone)
 
     def take_turns(self, contenders: Mapping[str, Callable[[], T]]) -> dict[str, list[T]]:
         """A B C A B C ...: the machine's drift meets all alike. A first round warms up and is forgotten."""
@@ -69,11 +83,20 @@ class Bench:
         done = self.generator.submit(load.open_loop, server.port, requests, rate, seconds).result()
         return self._checked(server, done)
 
+    def flood(
+        self, server: Server, requests: Sequence[bytes], rate: float, seconds: float, connections: int, deadline: float
+    ) -> Flood:
+        """An open loop in which refusals are no failures."""
+        before = server.cpu_seconds()
+        arguments = (server.port, requests, rate, seconds, connections, deadline)
+        done = self.generator.submit(load.open_loop, *arguments).result()
+        return Flood(self._checked(server, done, _OVERLOADED), server.cpu_seconds() - before)
+
     def run_alone(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return self.alone.submit(function, *args, **kwargs).result()
 
-    def _checked(self, server: Server, done: Load) -> Load:
+    def _checked(self, server: Server, done: Load, expected: frozenset[int] = _FINE) -> Load:
         """A refused request costs less than one that is served: figures with failures in them say nothing."""
-        if done.failures:
-            self.failures[server.name] = self.failures.get(server.name, 0) + done.failures
+        if failures := sum(count for status, count in done.statuses.items() if status not in expected):
+            self.failures[server.name] = self.failures.get(server.name, 0) + failures
         return done

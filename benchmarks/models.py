@@ -1,4 +1,4 @@
-"""The models that are served: the bundled one, three that are built for the occasion, and a real one if it is there."""
+"""The models that are served: the bundled one, four that are built for the occasion, and a real one if it is there."""
 
 import os
 import shutil
@@ -17,6 +17,7 @@ IMAGE: Final = (3, 224, 224)
 CLASSES: Final = 1000
 GEMM_WIDTH: Final = 1024
 HEAVY_WIDTH: Final = 2048
+CHAIN_WIDTH: Final = 1024
 
 _PADDING: Final = """
 [padding.sequence]
@@ -33,6 +34,16 @@ def gemms(folder: Path) -> Path:
 def heavy(folder: Path) -> Path:
     """Twenty-four layers of 2048 x 2048: 403 MB of weights, as a file of its own size."""
     return _write(_chain(layers=24, width=HEAVY_WIDTH), folder / "heavy.onnx")
+
+
+def overload(folder: Path) -> Path:
+    """A repository of the tiny model, and of one that takes about 5 ms a run, of one request alone."""
+    home = folder / "fast-and-slow"
+    (home / "chain" / "1").mkdir(parents=True)
+    _write(_chain(layers=56, width=CHAIN_WIDTH), home / "chain" / "1" / "model.onnx")
+    (home / "chain" / "model.toml").write_text("batch = false\n")
+    shutil.copytree(DIGITS.parent.parent, home / "digits")
+    return home
 
 
 def image(folder: Path) -> Path:

@@ -13,9 +13,9 @@ DATATYPES: Final[dict[np.dtype[Any], str]] = {np.dtype(np.float32): "FP32", np.d
 _SEED: Final = 1
 
 
-def infer(model: str, inputs: Inputs) -> bytes:
-    """The Open Inference Protocol's request, all JSON."""
-    return post(_path(model), infer_body(inputs))
+def infer(model: str, inputs: Inputs, timeout: float | None = None) -> bytes:
+    """The Open Inference Protocol's request, all JSON. The timeout is in seconds."""
+    return post(_path(model), infer_body(inputs), _timeout(timeout))
 
 
 def infer_body(inputs: Inputs) -> bytes:
@@ -23,14 +23,14 @@ def infer_body(inputs: Inputs) -> bytes:
     return orjson.dumps({"inputs": documents}, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def infer_binary(model: str, inputs: Inputs) -> bytes:
+def infer_binary(model: str, inputs: Inputs, timeout: float | None = None) -> bytes:
     """The same with the tensors as raw bytes behind the JSON, and an answer of the same kind."""
     documents = [
         {**_head(name, array), "parameters": {"binary_data_size": array.nbytes}} for name, array in inputs.items()
     ]
     head = orjson.dumps({"inputs": documents, "parameters": {"binary_data_output": True}})
     body = b"".join((head, *(array.tobytes() for array in inputs.values())))
-    return post(_path(model), body, {"Inference-Header-Content-Length": str(len(head))})
+    return post(_path(model), body, {"Inference-Header-Content-Length": str(len(head)), **_timeout(timeout)})
 
 
 def post(path: str, body: bytes, headers: Mapping[str, str] | None = None) -> bytes:
@@ -55,8 +55,8 @@ def picture() -> Array:
     return np.random.default_rng(_SEED).random((1, *models.IMAGE), dtype=np.float32)
 
 
-def row() -> Array:
-    return np.random.default_rng(_SEED).random((1, models.GEMM_WIDTH), dtype=np.float32)
+def row(width: int = models.GEMM_WIDTH) -> Array:
+    return np.random.default_rng(_SEED).random((1, width), dtype=np.float32)
 
 
 def sentences(count: int) -> list[dict[str, Array]]:
@@ -67,6 +67,10 @@ def sentences(count: int) -> list[dict[str, Array]]:
         ids = random.integers(1000, 30000, (1, length))
         found.append({"input_ids": ids, "attention_mask": np.ones_like(ids)})
     return found
+
+
+def _timeout(seconds: float | None) -> dict[str, str]:
+    return {} if seconds is None else {"X-Request-Timeout-Ms": f"{seconds * 1000:g}"}
 
 
 def _path(model: str) -> str:

@@ -1,6 +1,7 @@
 """A server under measurement: started on its cores, asked for its CPU time and memory, ended."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,7 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ from service.settings import PREFIX, variables
 ROOT: Final = Path(__file__).parent.parent
 _START_SECONDS: Final = 60
 _STOP_SECONDS: Final = 30
+_ANSWERS: Final = re.compile(r'^onnicorn_http_requests_total\{[^}]*status="([0-9]+)"[^}]*\} ([0-9.e+]+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,15 @@ class Server:
     def memory(self) -> int:
         """Bytes of all its processes, a page that several share divided among them (PSS)."""
         return sum(_pss(pid) for pid in self.pids())
+
+    def statuses(self) -> Mapping[str, int]:
+        """How many answers it has given with each status, as its metrics tell."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ops}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        found: Counter[str] = Counter()
+        for status, count in _ANSWERS.findall(text):
+            found[status] += int(float(count))
+        return found
 
     def pids(self) -> list[int]:
         """Every process of the session that the server was started in."""

@@ -68,6 +68,9 @@ class Record:
         if isinstance(self.error, Overloaded):
             metrics.refused(self.error.reason).inc()
         self._log(duration)
+        # Its traceback holds the frames of the request, and those hold this record and all that came: a cycle, which
+        # would keep bodies until the collector comes by.
+        self.error = None
 
     def _count_inference(self) -> None:
         outcome = self.code or ("ok" if self.status < 400 else "client_left")

@@ -86,7 +86,12 @@ class LastResort:
         except (Exception, asyncio.CancelledError) as error:
             if record_of(scope).has_started:
                 raise
-            # Cancelled is what a server does to a request when its own time is over.
-            problem = Interrupted() if isinstance(error, asyncio.CancelledError) else InternalError()
-            problem.__cause__ = error
-            await problems.respond(scope, problem)(scope, receive, send)
+            # Made elsewhere: a variable here would be in the error's traceback, and keep itself alive.
+            await problems.respond(scope, _unexpected(error))(scope, receive, send)
+
+
+def _unexpected(error: BaseException) -> OnnicornError:
+    # Cancelled is what a server does to a request when its own time is over.
+    problem = Interrupted() if isinstance(error, asyncio.CancelledError) else InternalError()
+    problem.__cause__ = error
+    return problem

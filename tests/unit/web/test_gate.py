@@ -170,7 +170,9 @@ def test_who_may_not_run_models_is_not_told_of_them(gate: Gates) -> None:
     assert refuse(asked, (b"x-api-key", b"mine")) is not None
 
 
-def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict]) -> None:
+def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.web.gate.monotonic", lambda: 0.0)
+
     async def run() -> None:
         asked = gate()
         for name in (b"a", b"b"):

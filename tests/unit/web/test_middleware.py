@@ -1,7 +1,10 @@
 """The middlewares around small hand-made apps."""
 
 import asyncio
+import gc
+import io
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -10,6 +13,8 @@ from structlog.typing import EventDict
 
 from service.caller import ClientLeft
 from service.errors import Draining, MalformedRequest, OnnicornError
+from service.knobs import Log
+from service.telemetry import logs
 from service.telemetry.record import CLIENT_LEFT, Record
 from service.web import problems
 from service.web.middleware import Accounting, Behind, LastResort
@@ -234,3 +239,27 @@ def test_what_has_no_path_has_no_prefix() -> None:
     app = App(START)
     send_to(Behind(app, "/models"), {"type": "lifespan"})
     assert app.seen == {"type": "lifespan"}
+
+
+class Held:
+    """Something that a request holds while it is answered."""
+
+
+@pytest.mark.parametrize("kind", [MalformedRequest, LookupError])
+def test_a_request_that_fails_leaves_nothing_behind(kind: type[Exception], stream: io.StringIO) -> None:
+    """The record has the error, whose traceback has the frames: without the collector, which comes by rarely."""
+    held: list[weakref.ref[Held]] = []
+    logs.configure(Log(format="json"), stream)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        body = Held()
+        held.append(weakref.ref(body))
+        raise kind("no")
+
+    gc.collect()
+    gc.disable()
+    try:
+        send_to(Accounting(LastResort(app)), scope())
+        assert [body() for body in held] == [None]
+    finally:
+        gc.enable()
