@@ -28,6 +28,7 @@ log = structlog.get_logger()
 _DEMOTE_SECONDS: Final = 1e-3
 _SUSPECT_RUNS: Final = 8
 _NEVER_INLINE: Final = -1
+_MOST_URGENT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +109,7 @@ class Lane:
     def admit(self, deadline: Deadline = NEVER) -> None:
         """May another request come? Raises Overloaded, before there has been any work for it."""
         if self._inline_rows == _NEVER_INLINE:
-            self._check(1, deadline, 0)
+            self._check(1, deadline, _MOST_URGENT)  # what it will say of itself is in its body
 
     async def infer(
         self,

@@ -64,6 +64,7 @@ class Record:
         if isinstance(self.error, Overloaded):
             metrics.refused(self.error.reason).inc()
         self._log(duration)
+        self.error = None  # its frames know the record: a cycle that would keep the request's body
 
     def _count_inference(self) -> None:
         outcome = self.code or ("ok" if self.status < 400 else "client_left")

@@ -16,7 +16,6 @@ from tests.unit.gate import Gate
 from tests.unit.loop import SECONDS, let_pass, turns
 
 Numbers = Batcher[int, int]
-Waiting = deque[Entry[str, None]]
 ENDLESS = 500
 
 
@@ -79,66 +78,6 @@ async def blocked(batcher: Numbers, doubler: Doubler) -> asyncio.Task[Done[int]]
     first = ask(batcher, 0)
     await doubler.gate.begun.wait()
     return first
-
-
-@contextmanager
-def waiting(*entries: str) -> Iterator[Waiting]:
-    """Entries as text: a key, rows, and a minus where the caller has left, as in `a2-`; each is its own request."""
-    loop = asyncio.new_event_loop()
-    queue: Waiting = deque()
-    for text in entries:
-        future: asyncio.Future[Done[None]] = loop.create_future()
-        queue.append(Entry(text, int(text[1:].rstrip("-")), text[0], future))
-        if text.endswith("-"):
-            future.cancel()
-    yield queue
-    loop.close()
-
-
-def requests(entries: Sequence[Entry[str, None]] | Waiting) -> list[str]:
-    return [entry.request for entry in entries]
-
-
-@pytest.mark.parametrize(
-    ("queue", "max_rows", "batch", "left"),
-    [
-        pytest.param([], 4, [], [], id="nothing waits"),
-        pytest.param(["a1"], 4, ["a1"], [], id="one"),
-        pytest.param(["a1", "a2", "a1"], 4, ["a1", "a2", "a1"], [], id="all that fit exactly"),
-        pytest.param(["a1", "a2", "a2"], 4, ["a1", "a2"], ["a2"], id="as many as fit"),
-        pytest.param(["a3", "a2", "a1"], 4, ["a3", "a1"], ["a2"], id="a smaller one goes past one that does not fit"),
-        pytest.param(["a1", "a1", "a1"], 2, ["a1", "a1"], ["a1"], id="no look behind a full batch"),
-        pytest.param(["a1", "a1"], 1, ["a1"], ["a1"], id="no batching"),
-        pytest.param(["a9", "a1"], 4, ["a9"], ["a1"], id="an oversized one goes alone"),
-        pytest.param(["a1", "a9", "a1"], 4, ["a1", "a1"], ["a9"], id="an oversized one waits until it is the oldest"),
-        pytest.param(["a4", "a0"], 4, ["a4"], ["a0"], id="no rows wait behind a full batch"),
-        pytest.param(["a0", "a0", "a4"], 4, ["a0", "a0", "a4"], [], id="no rows take no room"),
-        pytest.param(["a1", "b1", "a1"], 4, ["a1", "a1"], ["b1"], id="only equal keys meet"),
-        pytest.param(
-            ["b1", "a1", "b1", "a1"], 4, ["b1", "b1"], ["a1", "a1"], id="those that are kept keep their order"
-        ),
-        pytest.param(["a2", "b1", "a3", "a1", "c1", "a1"], 4, ["a2", "a1", "a1"], ["b1", "a3", "c1"], id="all at once"),
-        pytest.param(["a1-"], 4, [], [], id="a caller that has left is dropped"),
-        pytest.param(["a1-", "b1", "a1"], 4, ["b1"], ["a1"], id="the oldest that is left decides the key"),
-        pytest.param(["a2", "a3-", "a2"], 4, ["a2", "a2"], [], id="a caller that has left takes no room"),
-        pytest.param(["a4", "a1-", "a1"], 4, ["a4"], ["a1-", "a1"], id="callers behind a full batch are not looked at"),
-    ],
-)
-def test_the_oldest_runs_next_with_all_that_fit_beside_it(
-    queue: list[str], max_rows: int, batch: list[str], left: list[str]
-) -> None:
-    with waiting(*queue) as entries:
-        assert requests(take_batch(entries, max_rows)) == batch
-        assert requests(entries) == left
-
-
-def test_nothing_starves_however_many_others_come() -> None:
-    with waiting("a9", "b1", "c4") as entries, waiting(*["a1"] * 100) as others:
-        runs = []
-        while any(entry.request != "a1" for entry in entries):
-            entries.extend(others.popleft() for _ in range(3))
-            runs.append(requests(take_batch(entries, 4)))
-        assert runs == [["a9"], ["b1"], ["c4"]]
 
 
 def test_a_request_has_its_result_and_its_times() -> None:
@@ -423,11 +362,3 @@ def test_callers_are_told_when_nobody_can_be_told_of_their_rows() -> None:
         assert [str(outcome) for outcome in outcomes] == ["nobody counts 1", "nobody counts 1"]
 
     assert play(scenario, on_batch=fail) == []
-
-
-@pytest.mark.parametrize(("others", "batch"), [(255, ["a1", "a2"]), (256, ["a1"])])
-def test_company_is_not_looked_for_in_all_of_a_long_queue(others: int, batch: list[str]) -> None:
-    queue = ["a1", *["b1"] * others, "a2"]
-    with waiting(*queue) as entries:
-        assert requests(take_batch(entries, 4)) == batch
-        assert requests(entries) == [request for request in queue if request not in batch]
