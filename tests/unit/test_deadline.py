@@ -38,7 +38,9 @@ def test_a_deadline_ahead_is_kept() -> None:
 
 @pytest.mark.parametrize("begun", [99.0, 98.0])
 def test_a_deadline_that_has_come_is_exceeded_in_a_stage(begun: float) -> None:
-    with pytest.raises(DeadlineExceeded, match=r"^the request's timeout of 1000 ms passed in stage 'decode'$") as caught:
+    with pytest.raises(
+        DeadlineExceeded, match=r"^the request's timeout of 1000 ms passed in stage 'decode'$"
+    ) as caught:
         Deadline.after(1, begun).check("decode")
     assert caught.value.stage == "decode"
 

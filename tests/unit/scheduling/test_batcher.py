@@ -1,17 +1,15 @@
 """Requests that wait together run together: which of them, in which order, and what becomes of each caller."""
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from service.errors import InferenceFailed
 from service.scheduling.batcher import Batcher
-from service.scheduling.queue import Batch, Done, Entry, take_batch
+from service.scheduling.queue import Batch, Done
 from tests.unit.gate import Gate
 from tests.unit.loop import SECONDS, let_pass, turns
 
