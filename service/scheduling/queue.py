@@ -141,7 +141,7 @@ class Queue(Generic[Request, Result]):
         if not entry.is_waiting:
             return
         self._count_out(entry)
-        del entry.request
+        del entry.request, entry.future  # whose exception knows the frames that know the request
         if len(self._waiting) > 2 * self._count + _KEPT_PLACES:
             self._waiting = deque(other for other in self._waiting if other.is_waiting)
 
@@ -171,6 +171,8 @@ def take_batch(
     rows = 0
     while waiting and rows < max_rows and len(kept) < _LOOK_AHEAD:
         entry = waiting.popleft()
+        if not entry.is_waiting:
+            continue
         if entry.deadline.at <= now:
             entry.expire()
         if entry.future.done():

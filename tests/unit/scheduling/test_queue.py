@@ -163,8 +163,9 @@ def test_an_entry_is_forgotten_once(line: Line, is_taken: bool) -> None:
     entry, other = line.put("a", 2), line.put("b", 3)
     if is_taken:
         assert line.queue.take(2) == [entry]
-    for _ in range(3):
-        line.end(entry)
+    line.end(entry)
+    for _ in range(2):
+        line.queue.forget(entry)
     assert line.waits == (1, 3)
     assert line.queue.take(9) == [other]
 
@@ -183,7 +184,7 @@ def test_what_a_forgotten_entry_carried_is_free_and_what_runs_is_not(line: Line)
     line.queue.take(1)
     for entry in (taken, gone):
         line.end(entry)
-    assert (taken.request, hasattr(gone, "request")) == ("a", False)
+    assert (taken.request, hasattr(gone, "request"), hasattr(gone, "future")) == ("a", False, False)
 
 
 def test_places_of_those_who_have_gone_are_not_kept_for_ever(line: Line) -> None:
@@ -283,7 +284,8 @@ def test_a_batch_is_abandoned_when_the_last_of_its_callers_has_gone(line: Line) 
     seen = []
     for entry in entries:
         batch.look()
-        line.end(entry)
+        entry.leave()
+        ended(entry)
         batch.look()
         seen.append((batch.is_abandoned, alarm.rang))
     batch.look()
@@ -294,7 +296,8 @@ def test_a_run_that_asks_late_hears_at_once_that_nobody_waits(line: Line) -> Non
     """Its thread may come to it after they have gone."""
     alarm, entry = Alarm(), line.put("a")
     batch = Batch([entry])
-    line.end(entry)
+    entry.leave()
+    ended(entry)
     batch.look()
     batch.when_abandoned(alarm)
     assert alarm.rang == 1
@@ -303,7 +306,8 @@ def test_a_run_that_asks_late_hears_at_once_that_nobody_waits(line: Line) -> Non
 def test_a_run_need_not_ask(line: Line) -> None:
     entry = line.put("a")
     batch = Batch([entry])
-    line.end(entry)
+    entry.leave()
+    ended(entry)
     batch.look()
     assert batch.is_abandoned
 
