@@ -22,7 +22,7 @@ from service.engine.manifest import Entry, Findings
 from service.engine.model import Model
 from service.engine.runs import Run
 from service.engine.session import Compute
-from service.errors import InferenceFailed, ModelNotFound, Overloaded, SignatureMismatch, VersionNotFound
+from service.errors import InferenceFailed, ModelNotFound, ModelNotReady, Overloaded, SignatureMismatch, VersionNotFound
 from service.knobs import Admission, Batching
 from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
@@ -494,3 +494,12 @@ def test_a_caller_that_leaves_and_one_whose_time_is_over_are_pending_no_more(hea
 
     assert gated(scenario, heard=heard) == [[0]]
     assert sum(change for _, change in heard.changes) == 0
+
+
+def test_nobody_waits_behind_a_run_that_does_not_end(tmp_path: Path, heard: Heard) -> None:
+    made = serving(Catalogue(1, [load(tiny.double(), tmp_path)]), heard)
+    made.runs.note_stuck(Run("tiny", 1))
+    with pytest.raises(ModelNotReady, match=r"^model 'tiny' is not ready: a run of it does not end"):
+        asyncio.run(ask_for(made, "tiny", x(), Y))
+    assert heard.changes == []
+    made.close()

@@ -64,9 +64,7 @@ def while_busy(
     """Run it while a request runs that ends when its caller leaves."""
     models = tiny.repository(tmp_path / "models", loop=tiny.loop(), small=tiny.loop())
     (models / "loop" / "model.toml").write_text('fallback = "small"\n')
-    app = create_app(
-        Settings(repository={"path": models}, cache={"dir": cache_dir}, admission=admission)  # type: ignore[arg-type]
-    )
+    app = create_app(Settings(repository={"path": models}, cache={"dir": cache_dir}, admission=admission))
 
     async def run() -> None:
         async with asyncio.timeout(SECONDS), app.router.lifespan_context(app):
