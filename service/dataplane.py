@@ -28,6 +28,7 @@ log = structlog.get_logger()
 _DEMOTE_SECONDS: Final = 1e-3
 _SUSPECT_RUNS: Final = 8
 _NEVER_INLINE: Final = -1
+_MOST_URGENT: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Lane:
         """
         load = admission.Load()
         if self._inline_rows == _NEVER_INLINE and not self.model.declaration.fallback:
-            load = self._batcher.load(self._level(0))
+            load = self._batcher.load(_MOST_URGENT)  # what it will say of itself is in its body
             admission.check(self._bounds, self.model.name, load, 1, deadline)
         if wait:
             admission.check_wait(self._bounds, self.model.name, load.wait + wait, deadline, load.pace)

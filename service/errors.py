@@ -217,7 +217,7 @@ class DeadlineExceeded(ServiceError):
     code = "deadline_exceeded"
 
     def __init__(self, stage: str, seconds: float) -> None:
-        super().__init__(f"the request's timeout of {seconds * 1000:g} ms passed in stage {stage!r}")
+        super().__init__(f"the request's timeout of {seconds * 1000:.10g} ms passed in stage {stage!r}")
         self.stage = stage
 
 

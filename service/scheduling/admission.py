@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from service.deadline import NEVER, Deadline
+from service.deadline import Deadline
 from service.errors import Overloaded
 from service.knobs import Admission
 
@@ -37,7 +37,7 @@ class Pace:
         self.seconds = seconds
 
     def note(self, rows: int, seconds: float) -> None:
-        """A run of so many rows, while others waited, has taken so long."""
+        """A run of so many rows, of more than which there were none to take along, has taken so long."""
         seen = seconds / max(rows, 1)
         self.seconds += (seen - self.seconds) * (_LEARN if self.seconds else 1)
 
@@ -67,17 +67,20 @@ def check(bounds: Admission, model: str, load: Load, rows: int, deadline: Deadli
 def check_wait(bounds: Admission, model: str, wait: float, deadline: Deadline, run: float = 0.0) -> None:
     """May a request wait for so many seconds, and then run for `run`? Raises Overloaded."""
     if wait > bounds.max_wait_ms / 1000:
-        raise _refusal(model, _too_long(wait, bounds.max_wait_ms), "wait", wait)
-    if deadline is not NEVER and wait + run > deadline.remaining:
-        raise _refusal(model, _too_long(wait, deadline.timeout * 1000, "its timeout"), "deadline", wait)
+        most = f"{bounds.max_wait_ms:.10g} ms is the most that any may"
+        raise _refusal(model, f"the request would wait about {_ms(wait)} for its run, and {most}", "wait", wait)
+    left = deadline.remaining
+    if wait + run > left:
+        what = f"the request would take about {_ms(wait + run)}, and has {_ms(max(left, 0))} left of its timeout"
+        raise _refusal(model, what, "deadline", wait)
 
 
 def _refusal(model: str, what: str, reason: str, wait: float) -> Overloaded:
     return Overloaded(f"model {model!r} has too much to do: {what}", reason, wait)
 
 
-def _too_long(wait: float, bound: float, whose: str = "the most that any may") -> str:
-    return f"the request would wait about {wait * 1000:.0f} ms for its run, and {whose} is {bound:g} ms"
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"
 
 
 class Budget:
@@ -97,7 +100,7 @@ class Budget:
 
 
 class Hold:
-    """One request's share of the budget: it may grow, and is given back at the end of the block."""
+    """One request's share of the budget: it may grow and shrink, and is given back at the end of the block."""
 
     __slots__ = ("_budget", "size")
 
@@ -115,8 +118,8 @@ class Hold:
         """Would it have room for so many bytes in all? Raises Overloaded."""
         self._budget.check(size - self.size)
 
-    def grow(self, size: int) -> None:
-        """By so many bytes. Raises Overloaded."""
-        self._budget.check(size)
-        self._budget.held += size
-        self.size += size
+    def resize(self, size: int) -> None:
+        """To so many bytes in all. Raises Overloaded."""
+        self.check(size)
+        self._budget.held += size - self.size
+        self.size = size

@@ -6,6 +6,7 @@ There is no timer. While a batch runs the next one fills: an idle service answer
 import asyncio
 from collections.abc import Callable, Hashable
 from concurrent.futures import Executor
+from math import inf
 from time import perf_counter
 from typing import Generic
 
@@ -35,7 +36,7 @@ class Batcher(Generic[Request, Result]):
         pace: float = 0.0,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
-        """`linger` is how many seconds an entry may wait for company when nothing else runs.
+        """`linger` is how many seconds an entry may wait for company when nothing else runs: half its time at most.
 
         `pace` is how many seconds a row takes where nothing has been seen yet.
         """
@@ -50,6 +51,7 @@ class Batcher(Generic[Request, Result]):
         self._running: set[Batch[Request, Result]] = set()
         self._free = concurrency
         self._timer: asyncio.Handle | None = None
+        self._starts_at = -inf
         self._tasks: set[asyncio.Task[None]] = set()
 
     def load(self, priority: int = 0) -> Load:
@@ -77,7 +79,7 @@ class Batcher(Generic[Request, Result]):
         loop = asyncio.get_running_loop()
         entry: Entry[Request, Result] = Entry(request, rows, key, loop.create_future(), deadline, priority)
         self._queue.put(entry)
-        self._wake(self._linger)
+        self._wake(self._linger and max(0.0, min(self._linger, deadline.remaining / 2)))
         alarm = loop.call_at(deadline.at, entry.expire) if deadline is not NEVER else None
         try:
             with caller.watched(entry.leave):
@@ -88,6 +90,8 @@ class Batcher(Generic[Request, Result]):
             self._queue.forget(entry)
             if entry.batch:
                 entry.batch.look()
+            # Its future knows the exception, which knows this frame: a cycle that would keep the request's tensors.
+            del entry
 
     def _wake(self, delay: float = 0.0) -> None:
         """Start what can be started, at the end of this turn of the loop: what arrived in it goes together.
@@ -98,12 +102,14 @@ class Batcher(Generic[Request, Result]):
             return
         if self._free < self._concurrency or self._queue.rows >= self._max_rows:
             delay = 0.0
+        loop = asyncio.get_running_loop()
+        starts_at = loop.time() + delay if delay else -inf
         if self._timer:
-            if delay:
+            if delay and self._starts_at <= starts_at:
                 return
             self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(delay, self._start) if delay else loop.call_soon(self._start)
+        self._starts_at = starts_at
+        self._timer = loop.call_at(starts_at, self._start) if delay else loop.call_soon(self._start)
 
     def _start(self) -> None:
         self._timer = None
@@ -115,8 +121,9 @@ class Batcher(Generic[Request, Result]):
 
     async def _serve(self, entries: list[Entry[Request, Result]]) -> None:
         """Run a batch and tell its callers. A failed batch of several is taken apart."""
+        entries = [entry for entry in entries if not entry.future.done()]  # some may have gone since they were taken
         try:
-            failure = await self._attempt(entries)
+            failure = await self._attempt(entries) if entries else None
             if failure is None:
                 return
             if len(entries) == 1 or not _may_repeat(failure):
@@ -134,6 +141,7 @@ class Batcher(Generic[Request, Result]):
         """One run. Its results go to the callers; what it raises is returned."""
         requests = [entry.request for entry in entries]
         batch = Batch(entries)
+        is_full = bool(self._queue) or batch.rows >= self._max_rows
 
         def timed() -> tuple[list[Result], float, float]:
             started = perf_counter()
@@ -145,11 +153,12 @@ class Batcher(Generic[Request, Result]):
             results, started, ended = await asyncio.get_running_loop().run_in_executor(self._executor, timed)
             pairs = list(zip(entries, results, strict=True))
         except Exception as failure:
-            return failure
+            # Without this frame: it knows the entries, whose futures will know the failure.
+            return failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
         finally:
             self._running.discard(batch)
             batch.disband()
-        if self._queue or batch.rows >= self._max_rows:
+        if is_full:
             self._pace.note(batch.rows, perf_counter() - batch.began)
         for entry, result in pairs:
             if not entry.future.done():

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
+from itertools import takewhile
 from time import monotonic, perf_counter
 from typing import Final, Generic, TypeVar
 
@@ -14,6 +15,8 @@ Result = TypeVar("Result")
 
 # How many entries of other kinds a batch looks past for company; a long queue must not cost the event loop.
 _LOOK_AHEAD: Final = 256
+# How many places of entries that have ended are kept besides as many as still wait; to drop one at a time costs more.
+_KEPT_PLACES: Final = 256
 
 
 class Done(Generic[Result]):
@@ -101,12 +104,14 @@ class Batch(Generic[Request, Result]):
         """It has run. Entries and batch know one another, a cycle that only the garbage collector would free."""
         for entry in self.entries:
             entry.batch = None
+        self.entries = []
 
 
 class Queue(Generic[Request, Result]):
     """Entries by priority, the lowest number first, and then in the order in which they came.
 
-    `len` and `rows` are those that still wait: an entry that has ended counts no more, though its place may be kept.
+    `len` and `rows` are those that still wait: an entry that has ended counts no more, though its place may be kept
+    for a while, without what it carried.
     """
 
     def __init__(self) -> None:
@@ -119,10 +124,8 @@ class Queue(Generic[Request, Result]):
 
     def put(self, entry: Entry[Request, Result]) -> None:
         """Behind everything that is not less urgent."""
-        place = len(self._waiting)
-        while place and self._waiting[place - 1].priority > entry.priority:
-            place -= 1
-        self._waiting.insert(place, entry)
+        less_urgent = sum(1 for _ in takewhile(lambda other: other.priority > entry.priority, reversed(self._waiting)))
+        self._waiting.insert(len(self._waiting) - less_urgent, entry)
         self._count += 1
         self.rows += entry.rows
 
@@ -130,15 +133,17 @@ class Queue(Generic[Request, Result]):
         """What runs next; see `take_batch`."""
         batch = take_batch(self._waiting, max_rows, monotonic())
         for entry in batch:
-            self.forget(entry)
+            self._count_out(entry)
         return batch
 
     def forget(self, entry: Entry[Request, Result]) -> None:
-        """It waits no more; what it carried is free. Nothing happens the second time."""
-        if entry.is_waiting:
-            entry.is_waiting = False
-            self._count -= 1
-            self.rows -= entry.rows
+        """It has ended. If it still waited, what it carried is free; nothing happens the second time."""
+        if not entry.is_waiting:
+            return
+        self._count_out(entry)
+        del entry.request, entry.future  # whose exception knows the frames that know the request
+        if len(self._waiting) > 2 * self._count + _KEPT_PLACES:
+            self._waiting = deque(other for other in self._waiting if other.is_waiting)
 
     def ahead_of(self, priority: int) -> tuple[int, int]:
         """Entries and rows that would run before one of this priority that came now."""
@@ -146,6 +151,11 @@ class Queue(Generic[Request, Result]):
             return self._count, self.rows
         ahead = [entry for entry in self._waiting if entry.is_waiting and entry.priority <= priority]
         return len(ahead), sum(entry.rows for entry in ahead)
+
+    def _count_out(self, entry: Entry[Request, Result]) -> None:
+        entry.is_waiting = False
+        self._count -= 1
+        self.rows -= entry.rows
 
 
 def take_batch(
@@ -161,6 +171,8 @@ def take_batch(
     rows = 0
     while waiting and rows < max_rows and len(kept) < _LOOK_AHEAD:
         entry = waiting.popleft()
+        if not entry.is_waiting:
+            continue
         if entry.deadline.at <= now:
             entry.expire()
         if entry.future.done():

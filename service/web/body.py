@@ -42,7 +42,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int, h
     has them all. It is asked first whether there is room for as many as were announced, but they are not kept free:
     otherwise whoever announces much and sends nothing could shut everybody else out.
     """
-    hold = hold or Budget(4 * limit).hold()
+    hold = hold or Budget(limit).hold()
     _check_media_type(headers.get(b"content-type", b""))
     codings = _codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
     declared = headers.get(b"content-length", b"0")
@@ -58,7 +58,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int, h
             body = await asyncio.to_thread(_decompress, coding, body, limit)
         else:
             body = _decompress(coding, body, limit)
-        hold.grow(len(body))
+        hold.resize(len(body))
     return body
 
 
@@ -85,7 +85,7 @@ async def _receive(receive: Receive, limit: int, hold: Hold) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
-        hold.grow(len(chunk))
+        hold.resize(size)
         chunks.append(chunk)
         if not message.get("more_body", False):
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)

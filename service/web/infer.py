@@ -6,6 +6,7 @@ model does. `Infer` stands in front of FastAPI's router and takes the paths that
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import Final
 
@@ -14,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from service.caller import Caller, caller_of
 from service.dataplane import Dataplane, Inference, Lane
 from service.deadline import Deadline
-from service.errors import CallerError, MethodNotAllowed, Overloaded
+from service.engine.model import Model
+from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded
 from service.knobs import Admission, Http, Limits
 from service.protocol import v2
 from service.scheduling.admission import Budget
@@ -45,6 +47,7 @@ class Infer:
         self._dataplane = dataplane
         self._settings = settings
         self._limits = limits
+        self._body_limit = min(settings.max_body_bytes, admission.max_bytes)
         self._budget = Budget(admission.max_bytes)
         self._default_timeout = admission.default_timeout_ms / 1000
 
@@ -64,12 +67,13 @@ class Infer:
         record = record_of(scope)
         given = dict(scope["headers"])
         caller = caller_of(scope)
-        deadline = deadline_of(given, self._default_timeout, caller.arrived)
         with self._dataplane.enter(name, version) as lane, self._budget.hold() as hold:
             model = lane.model
-            record.model, record.version = model.name, model.version
+            _account(record, model)
+            deadline = deadline_of(given, self._default_timeout, caller.arrived)
             lane.admit(deadline)
-            content = await body.read(given, receive, record, self._settings.max_body_bytes, hold)
+            content = await body.read(given, receive, record, self._body_limit, hold)
+            deadline.check("body")
 
             started = perf_counter()
             asked = await _decoded(content, body.json_length(given), model.signature, self._limits)
@@ -111,16 +115,16 @@ class Infer:
             smaller = lane.model.declaration.fallback
             if not (smaller and asked.allow_fallback):
                 raise
-            try:
-                with self._dataplane.enter(smaller) as other:
-                    done = await other.infer(asked.inputs, outputs, deadline, asked.priority, caller)
-            except CallerError:
-                smaller = None  # a reload has taken it away, or made it another one
-            if not smaller:
-                raise
-        record.fallback_for = lane.model.name
-        record.model, record.version = other.model.name, other.model.version
-        return done
+            # Where a reload has taken it away or made it another one, or it can do no more either, the refusal stands.
+            with suppress(CallerError, ModelNotReady, Overloaded), self._dataplane.enter(smaller) as other:
+                _account(record, other.model, lane.model.name)
+                return await other.infer(asked.inputs, outputs, deadline, asked.priority, caller)
+            _account(record, lane.model)
+            raise
+
+
+def _account(record: Record, model: Model, fallback_for: str = "") -> None:
+    record.model, record.version, record.fallback_for = model.name, model.version, fallback_for
 
 
 async def _decoded(content: bytes, json_length: int | None, signature: Signature, limits: Limits) -> v2.InferRequest:

@@ -41,11 +41,12 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.Overloaded: 503,
     errors.DeadlineExceeded: 504,
 }
-# Seconds after which it makes sense to ask again.
+# Seconds after which it makes sense to ask again, at the least.
 RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.ModelNotReady: 1,
     errors.Draining: 1,
     errors.ReloadInProgress: 5,
+    errors.Overloaded: 1,
 }
 
 
@@ -63,9 +64,8 @@ def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
 def headers_of(error: errors.OnnicornError) -> dict[str, str]:
     headers = {}
     if seconds := RETRY_AFTER.get(type(error)):
-        headers["retry-after"] = str(seconds)
-    if isinstance(error, errors.Overloaded):
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+        known = math.ceil(error.retry_after) if isinstance(error, errors.Overloaded) else 0
+        headers["retry-after"] = str(max(seconds, known))
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, errors.MethodNotAllowed):

@@ -13,21 +13,23 @@ import numpy as np
 import pytest
 from structlog.typing import EventDict
 
+from service.caller import Caller, ClientLeft
 from service.dataplane import Dataplane, Inference
+from service.deadline import Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.declaration import Declaration
 from service.engine.manifest import Entry, Findings
 from service.engine.model import Model
 from service.engine.runs import Run
 from service.engine.session import Compute
-from service.errors import InferenceFailed, ModelNotFound, SignatureMismatch, VersionNotFound
+from service.errors import InferenceFailed, ModelNotFound, ModelNotReady, Overloaded, SignatureMismatch, VersionNotFound
 from service.knobs import Admission, Batching
 from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
 from tests.unit.gate import Gate
 from tests.unit.loading import entry, load
+from tests.unit.serving import ANY, serving
 from tests.unit.serving import infer as ask_for
-from tests.unit.serving import serving
 
 Y = [TensorSpec("y", Datatype.FP32, (-1, 4))]
 INLINE = Findings(inline_rows=2)
@@ -127,14 +129,19 @@ Scenario = Callable[[Dataplane, Gate], Coroutine[Any, Any, None]]
 
 
 def gated(
-    scenario: Scenario, *others: Model, heard: Heard | None = None, max_rows: int = 1, run_threads: int = 1
+    scenario: Scenario,
+    *others: Model,
+    heard: Heard | None = None,
+    max_rows: int = 1,
+    run_threads: int = 1,
+    bounds: Admission = ANY,
 ) -> list[list[int]]:
     """Run it with a dataplane that serves a gated model; returns the batches that this model ran."""
 
     async def run() -> list[list[int]]:
         gate = Gate()
         model = GatedModel(gate, run_threads)
-        dataplane = serving(Catalogue(1, [cast(Model, model), *others]), heard or Heard(), max_rows)
+        dataplane = serving(Catalogue(1, [cast(Model, model), *others]), heard or Heard(), max_rows, bounds)
         await scenario(dataplane, gate)
         dataplane.close()
         return model.ran
@@ -423,3 +430,76 @@ def test_a_model_that_is_gone_takes_its_memory_along(generations: Generations) -
         assert model() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("levels", "priority", "level"),
+    [(0, 0, 1), (0, 7, 1), (1, 0, 1), (1, 9, 1), (2, 0, 2), (3, 0, 2), (3, 1, 1), (3, 3, 3), (3, 4, 3), (4, 0, 3)],
+)
+def test_a_priority_is_one_of_the_levels_and_the_middle_where_none_is_given(
+    catalogue: Catalogue, heard: Heard, levels: int, priority: int, level: int
+) -> None:
+    made = serving(catalogue, heard, bounds=Admission(priority_levels=levels))
+    with made.enter("double") as lane:
+        assert lane._level(priority) == level
+    made.close()
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+def test_who_would_wait_behind_too_many_is_refused_before_there_is_any_work(levels: int) -> None:
+    """What it would say of its urgency is not known yet: those who are as urgent as can be are ahead of it."""
+
+    async def scenario(dataplane: Dataplane, gate: Gate) -> None:
+        with dataplane.enter("gated") as lane:
+            lane.admit()
+            running = asyncio.create_task(lane.infer(x(0), Y))
+            await gate.begun.wait()
+            lane.admit()
+            waiting = asyncio.create_task(lane.infer(x(1), Y, priority=1))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match=r"^model 'gated' has too much to do: 1 requests wait") as caught:
+                lane.admit()
+            assert caught.value.reason == "waiting"
+            with pytest.raises(Overloaded):
+                await lane.infer(x(2), Y, priority=1)
+        gate.open()
+        await asyncio.gather(running, waiting)
+
+    bounds = Admission(max_waiting=1, priority_levels=levels)
+    assert gated(scenario, bounds=bounds) == [[0], [1]]
+
+
+def test_a_model_that_runs_on_the_event_loop_never_refuses(tmp_path: Path, heard: Heard) -> None:
+    made = serving(
+        Catalogue(1, [load(tiny.double(), tmp_path, findings=INLINE)]), heard, bounds=Admission(max_waiting=0)
+    )
+    with made.enter("tiny") as lane:
+        lane.admit(Deadline.after(1, 0))
+    made.close()
+
+
+def test_a_caller_that_leaves_and_one_whose_time_is_over_are_pending_no_more(heard: Heard) -> None:
+    async def scenario(dataplane: Dataplane, gate: Gate) -> None:
+        caller = Caller()
+        with dataplane.enter("gated") as lane:
+            first = asyncio.create_task(lane.infer(x(0), Y))
+            await gate.begun.wait()
+            gone = asyncio.create_task(lane.infer(x(1), Y, caller=caller))
+            await asyncio.sleep(0)
+            caller.leave()
+            with pytest.raises(ClientLeft, match=r"^queue$"):
+                await gone
+            gate.open()
+            await first
+
+    assert gated(scenario, heard=heard) == [[0]]
+    assert sum(change for _, change in heard.changes) == 0
+
+
+def test_nobody_waits_behind_a_run_that_does_not_end(tmp_path: Path, heard: Heard) -> None:
+    made = serving(Catalogue(1, [load(tiny.double(), tmp_path)]), heard)
+    made.runs.note_stuck(Run("tiny", 1))
+    with pytest.raises(ModelNotReady, match=r"^model 'tiny' is not ready: a run of it does not end"):
+        asyncio.run(ask_for(made, "tiny", x(), Y))
+    assert heard.changes == []
+    made.close()

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 from structlog.typing import EventDict
 
@@ -131,3 +132,35 @@ def test_what_is_loaded_is_told_with_its_digest(tmp_path: Path, records: list[Ev
         "verified": True,
         "prepared": False,
     }
+
+
+def loaded(tmp_path: Path, *refusals: Refusal, **small: onnx.ModelProto) -> Catalogue:
+    """A cat whose fallback is the kitten, and what else there is."""
+    entries = [entry(tiny.double(), tmp_path, "cat", fallback="kitten")]
+    entries += [entry(proto, tmp_path, name) for name, proto in small.items()]
+    return Catalogue.load(Manifest(generation=3, entries=tuple(entries), refusals=refusals), Compute())
+
+
+def test_a_fallback_is_another_model_of_the_same_signature(tmp_path: Path) -> None:
+    assert loaded(tmp_path, kitten=tiny.times(2)).names == ["cat", "kitten"]
+
+
+def test_a_fallback_that_is_not_served_is_refused(tmp_path: Path) -> None:
+    sentence = "model 'cat': fallback 'kitten': expected another model, one that is served"
+    with pytest.raises(RepositoryError, match=f"^{sentence}$"):
+        loaded(tmp_path, dog=tiny.double())
+
+
+def test_a_model_is_no_fallback_of_its_own(tmp_path: Path) -> None:
+    entries = (entry(tiny.double(), tmp_path, "cat", fallback="cat"),)
+    with pytest.raises(RepositoryError, match=r"^model 'cat': fallback 'cat': expected another model"):
+        Catalogue.load(Manifest(generation=3, entries=entries), Compute())
+
+
+def test_a_fallback_of_another_signature_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"^model 'cat': fallback 'kitten': expected x: .* got a: "):
+        loaded(tmp_path, kitten=tiny.add_sub())
+
+
+def test_a_fallback_that_was_refused_itself_is_not_missed(tmp_path: Path) -> None:
+    assert loaded(tmp_path, Refusal("kitten", None, "x")).names == ["cat"]

@@ -1,6 +1,7 @@
 """A request as values and an answer as bytes: what the routes do not show."""
 
 import json
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -295,3 +296,49 @@ def test_a_tensor_becomes_a_document_without_a_copy() -> None:
     document = tensor_document("x", Datatype.FP32, INFINITE)
     assert np.shares_memory(document.pop("data"), INFINITE)
     assert document == {"name": "x", "datatype": "FP32", "shape": (3,)}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "options"),
+    [
+        ({}, (inf, 0, False)),
+        ({"timeout": None, "priority": None, "allow_fallback": None}, (inf, 0, False)),
+        ({"timeout": 0}, (inf, 0, False)),
+        ({"timeout": 1}, (1e-6, 0, False)),
+        ({"timeout": 2_500_000, "priority": 3, "allow_fallback": True}, (2.5, 3, True)),
+        ({"timeout": 2**63}, (2**63 / 1e6, 0, False)),
+        ({"allow_fallback": False}, (inf, 0, False)),
+    ],
+)
+def test_a_request_says_how_long_how_urgently_and_by_whom(
+    parameters: dict[str, Any], options: tuple[float, int, bool]
+) -> None:
+    request = read(body(inputs=[X], parameters=parameters))
+    assert (request.timeout, request.priority, request.allow_fallback) == options
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, True, "1", [], {}])
+@pytest.mark.parametrize(("name", "unit"), [("timeout", "microseconds"), ("priority", "a level, 1 the most urgent")])
+def test_a_number_that_is_none_is_refused(name: str, unit: str, value: Any) -> None:
+    got = json.dumps(value, separators=(",", ":"))
+    assert refusal(body(inputs=[X], parameters={name: value})) == (
+        f"'parameters.{name}': expected an integer from 0 up ({unit}), got {got}"
+    )
+
+
+@pytest.mark.parametrize("value", [1, "true", []])
+def test_a_fallback_is_allowed_or_not(value: Any) -> None:
+    assert refusal(body(inputs=[X], parameters={"allow_fallback": value})) == (
+        f"'parameters.allow_fallback': expected true or false, got {json.dumps(value)}"
+    )
+
+
+def test_an_answer_may_say_more_of_itself() -> None:
+    text, _ = encode("cat", 1, "7", [], LIMITS, {"fallback_for": "lion"})
+    assert json.loads(text) == {
+        "model_name": "cat",
+        "model_version": "1",
+        "id": "7",
+        "outputs": [],
+        "parameters": {"fallback_for": "lion"},
+    }

@@ -1,29 +1,35 @@
 """Requests that wait together run together: which of them, in which order, and what becomes of each caller."""
 
 import asyncio
-from collections import deque
+import gc
+import weakref
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
 
-from service.errors import InferenceFailed
+from service.caller import Caller, ClientLeft
+from service.deadline import NEVER, Deadline
+from service.errors import DeadlineExceeded, InferenceFailed
+from service.scheduling.admission import Load
 from service.scheduling.batcher import Batcher
-from service.scheduling.queue import Batch, Done, Entry, take_batch
+from service.scheduling.queue import Batch, Done, Entry
 from tests.unit.gate import Gate
-from tests.unit.loop import SECONDS, let_pass, turns
+from tests.unit.loop import SECONDS, let_pass, turns, until
 
 Numbers = Batcher[int, int]
-Waiting = deque[Entry[str, None]]
 ENDLESS = 500
+UNTIL_ABANDONED = -1
+HOUR = 3600
 
 
 class Doubler:
     """Doubles the numbers of a batch, and remembers the batches. It fails for those that are too large.
 
-    A batch that begins with 0 or 1000 waits at the gate.
+    A batch that begins with 0 or 1000 waits at the gate; one that begins with -1 until nobody waits for it any more.
     """
 
     def __init__(self) -> None:
@@ -32,7 +38,9 @@ class Doubler:
 
     def __call__(self, batch: list[int], together: Batch[int, int]) -> list[int]:
         self.ran.append(batch)
-        if batch[0] in (0, 1000):
+        if batch[0] == UNTIL_ABANDONED:
+            together.when_abandoned(self.gate.open)
+        if batch[0] in (0, 1000, UNTIL_ABANDONED):
             self.gate.pass_through()
         if ENDLESS in batch:
             raise InferenceFailed("doubler", 1, terminated=True)
@@ -45,9 +53,18 @@ Scenario = Callable[[Numbers, Doubler], Coroutine[Any, Any, None]]
 
 
 def play(
-    scenario: Scenario, *, max_rows: int = 3, concurrency: int = 1, linger: float = 0, **options: Any
+    scenario: Scenario,
+    *,
+    max_rows: int = 3,
+    concurrency: int = 1,
+    linger: float = 0,
+    passing: float = 0,
+    **options: Any,
 ) -> list[list[int]]:
-    """Run it with a batcher and its doubler; returns the batches that have run. No task may end unheard."""
+    """Run it with a batcher and its doubler; returns the batches that have run.
+
+    `passing` is how much time the scenario lets pass. No task may end unheard, and in the end nothing may wait or run.
+    """
     unheard: list[dict[str, Any]] = []
 
     async def run() -> list[list[int]]:
@@ -57,8 +74,9 @@ def play(
             batcher: Numbers = Batcher(
                 doubler, threads, max_rows=max_rows, concurrency=concurrency, linger=linger, **options
             )
-            async with asyncio.timeout(SECONDS + linger):
+            async with asyncio.timeout(SECONDS + linger + passing):
                 await scenario(batcher, doubler)
+                await until(lambda: state(batcher) == (0, 0, 0, concurrency, None))
         return doubler.ran
 
     ran = asyncio.run(run())
@@ -66,8 +84,18 @@ def play(
     return ran
 
 
-def ask(batcher: Numbers, number: int, rows: int = 1, key: str = "") -> asyncio.Task[Done[int]]:
-    return asyncio.create_task(batcher.submit(number, rows, key))
+def state(batcher: Numbers) -> tuple[int, int, int, int, object]:
+    """Entries and rows that wait, batches that run, runs that could begin, and when one will."""
+    queue = batcher._queue
+    return len(queue), queue.rows, len(batcher._running), batcher._free, batcher._timer
+
+
+def ask(batcher: Numbers, number: int, rows: int = 1, key: str = "", **wishes: Any) -> asyncio.Task[Done[int]]:
+    return asyncio.create_task(batcher.submit(number, rows, key, **wishes))
+
+
+def within(timeout: float) -> Deadline:
+    return Deadline.after(timeout, monotonic())
 
 
 async def results(asked: Sequence[asyncio.Task[Done[int]]]) -> list[int]:
@@ -79,66 +107,6 @@ async def blocked(batcher: Numbers, doubler: Doubler) -> asyncio.Task[Done[int]]
     first = ask(batcher, 0)
     await doubler.gate.begun.wait()
     return first
-
-
-@contextmanager
-def waiting(*entries: str) -> Iterator[Waiting]:
-    """Entries as text: a key, rows, and a minus where the caller has left, as in `a2-`; each is its own request."""
-    loop = asyncio.new_event_loop()
-    queue: Waiting = deque()
-    for text in entries:
-        future: asyncio.Future[Done[None]] = loop.create_future()
-        queue.append(Entry(text, int(text[1:].rstrip("-")), text[0], future))
-        if text.endswith("-"):
-            future.cancel()
-    yield queue
-    loop.close()
-
-
-def requests(entries: Sequence[Entry[str, None]] | Waiting) -> list[str]:
-    return [entry.request for entry in entries]
-
-
-@pytest.mark.parametrize(
-    ("queue", "max_rows", "batch", "left"),
-    [
-        pytest.param([], 4, [], [], id="nothing waits"),
-        pytest.param(["a1"], 4, ["a1"], [], id="one"),
-        pytest.param(["a1", "a2", "a1"], 4, ["a1", "a2", "a1"], [], id="all that fit exactly"),
-        pytest.param(["a1", "a2", "a2"], 4, ["a1", "a2"], ["a2"], id="as many as fit"),
-        pytest.param(["a3", "a2", "a1"], 4, ["a3", "a1"], ["a2"], id="a smaller one goes past one that does not fit"),
-        pytest.param(["a1", "a1", "a1"], 2, ["a1", "a1"], ["a1"], id="no look behind a full batch"),
-        pytest.param(["a1", "a1"], 1, ["a1"], ["a1"], id="no batching"),
-        pytest.param(["a9", "a1"], 4, ["a9"], ["a1"], id="an oversized one goes alone"),
-        pytest.param(["a1", "a9", "a1"], 4, ["a1", "a1"], ["a9"], id="an oversized one waits until it is the oldest"),
-        pytest.param(["a4", "a0"], 4, ["a4"], ["a0"], id="no rows wait behind a full batch"),
-        pytest.param(["a0", "a0", "a4"], 4, ["a0", "a0", "a4"], [], id="no rows take no room"),
-        pytest.param(["a1", "b1", "a1"], 4, ["a1", "a1"], ["b1"], id="only equal keys meet"),
-        pytest.param(
-            ["b1", "a1", "b1", "a1"], 4, ["b1", "b1"], ["a1", "a1"], id="those that are kept keep their order"
-        ),
-        pytest.param(["a2", "b1", "a3", "a1", "c1", "a1"], 4, ["a2", "a1", "a1"], ["b1", "a3", "c1"], id="all at once"),
-        pytest.param(["a1-"], 4, [], [], id="a caller that has left is dropped"),
-        pytest.param(["a1-", "b1", "a1"], 4, ["b1"], ["a1"], id="the oldest that is left decides the key"),
-        pytest.param(["a2", "a3-", "a2"], 4, ["a2", "a2"], [], id="a caller that has left takes no room"),
-        pytest.param(["a4", "a1-", "a1"], 4, ["a4"], ["a1-", "a1"], id="callers behind a full batch are not looked at"),
-    ],
-)
-def test_the_oldest_runs_next_with_all_that_fit_beside_it(
-    queue: list[str], max_rows: int, batch: list[str], left: list[str]
-) -> None:
-    with waiting(*queue) as entries:
-        assert requests(take_batch(entries, max_rows)) == batch
-        assert requests(entries) == left
-
-
-def test_nothing_starves_however_many_others_come() -> None:
-    with waiting("a9", "b1", "c4") as entries, waiting(*["a1"] * 100) as others:
-        runs = []
-        while any(entry.request != "a1" for entry in entries):
-            entries.extend(others.popleft() for _ in range(3))
-            runs.append(requests(take_batch(entries, 4)))
-        assert runs == [["a9"], ["b1"], ["c4"]]
 
 
 def test_a_request_has_its_result_and_its_times() -> None:
@@ -425,9 +393,398 @@ def test_callers_are_told_when_nobody_can_be_told_of_their_rows() -> None:
     assert play(scenario, on_batch=fail) == []
 
 
-@pytest.mark.parametrize(("others", "batch"), [(255, ["a1", "a2"]), (256, ["a1"])])
-def test_company_is_not_looked_for_in_all_of_a_long_queue(others: int, batch: list[str]) -> None:
-    queue = ["a1", *["b1"] * others, "a2"]
-    with waiting(*queue) as entries:
-        assert requests(take_batch(entries, 4)) == batch
-        assert requests(entries) == [request for request in queue if request not in batch]
+async def stage_of(task: asyncio.Task[Done[int]], error: type[Exception]) -> object:
+    """Where the request was when it ended this way."""
+    with pytest.raises(error) as caught:
+        await task
+    return vars(caught.value)["stage"]
+
+
+@pytest.mark.parametrize("after", range(8))
+def test_whenever_its_only_caller_leaves_a_run_does_not_begin_or_is_told(after: int) -> None:
+    """Between any two turns of the loop: while it waits, when it is taken, before its thread has it, and in it."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        caller = Caller()
+        task = ask(batcher, UNTIL_ABANDONED, caller=caller)
+        await turns(after)
+        caller.leave()
+        stage = await stage_of(task, ClientLeft)
+        assert stage in ("queue", "run")
+        await until(lambda: state(batcher) == (0, 0, 0, 1, None))
+        assert (doubler.ran != []) == (stage == "run")
+
+    play(scenario)
+
+
+def test_a_caller_that_leaves_in_the_queue_is_told_apart_from_one_that_leaves_in_the_run() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        callers = [Caller(), Caller()]
+        running = ask(batcher, UNTIL_ABANDONED, caller=callers[0])
+        await doubler.gate.begun.wait()
+        waiting = ask(batcher, 1, caller=callers[1])
+        await turns()
+        callers[1].leave()
+        assert await stage_of(waiting, ClientLeft) == "queue"
+        assert state(batcher)[:2] == (0, 0)
+        callers[0].leave()
+        assert await stage_of(running, ClientLeft) == "run"
+
+    assert play(scenario) == [[UNTIL_ABANDONED]]
+
+
+def test_a_caller_that_has_left_before_is_never_run() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        caller = Caller()
+        caller.leave()
+        assert await stage_of(ask(batcher, 1, caller=caller), ClientLeft) == "queue"
+
+    assert play(scenario) == []
+
+
+def test_a_run_is_told_by_the_last_of_its_callers_only() -> None:
+    """However they go: by leaving, by their deadline, or cancelled by the server."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        caller = Caller()
+        asked = [
+            ask(batcher, UNTIL_ABANDONED, caller=caller),
+            ask(batcher, 2, deadline=within(HOUR)),
+            ask(batcher, 3),
+        ]
+        await doubler.gate.begun.wait()
+        caller.leave()
+        assert await stage_of(asked[0], ClientLeft) == "run"
+        let_pass(HOUR)
+        assert await stage_of(asked[1], DeadlineExceeded) == "run"
+        await turns()
+        assert [batch.is_abandoned for batch in batcher._running] == [False]
+        asked[2].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked[2]
+
+    assert play(scenario, passing=9 * HOUR) == [[UNTIL_ABANDONED, 2, 3]]
+
+
+def test_those_who_stay_have_their_results_when_others_go() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        caller = Caller()
+        asked = [ask(batcher, 0), ask(batcher, 1, caller=caller), ask(batcher, 2, deadline=within(HOUR))]
+        await doubler.gate.begun.wait()
+        caller.leave()
+        let_pass(HOUR)
+        await turns()
+        doubler.gate.open()
+        assert (await asked[0]).result == 0
+        assert [type(task.exception()) for task in asked[1:]] == [ClientLeft, DeadlineExceeded]
+
+    assert play(scenario, passing=9 * HOUR) == [[0, 1, 2]]
+
+
+def test_a_deadline_that_passes_in_the_queue_ends_the_request_there() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        asked = [ask(batcher, 1, deadline=within(HOUR)), ask(batcher, 2, deadline=within(3 * HOUR)), ask(batcher, 3)]
+        await turns()
+        let_pass(2 * HOUR)
+        assert await stage_of(asked[0], DeadlineExceeded) == "queue"
+        assert state(batcher)[:2] == (2, 2)
+        doubler.gate.open()
+        assert await results([first, *asked[1:]]) == [0, 4, 6]
+
+    assert play(scenario, passing=9 * HOUR) == [[0], [2, 3]]
+
+
+@pytest.mark.parametrize("linger", [0, HOUR])
+def test_a_deadline_that_has_passed_before_is_never_run(linger: float) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        assert await stage_of(ask(batcher, 1, deadline=within(-1)), DeadlineExceeded) == "queue"
+
+    assert play(scenario, linger=linger) == []
+
+
+@pytest.mark.parametrize("deadline", [NEVER, Deadline(), within(10**9)])
+def test_whoever_has_time_has_it_in_any_case(deadline: Deadline) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        second = ask(batcher, 1, deadline=deadline)
+        await turns()
+        let_pass(HOUR)
+        await turns()
+        doubler.gate.open()
+        assert await results([first, second]) == [0, 2]
+
+    assert play(scenario, passing=9 * HOUR) == [[0], [1]]
+
+
+def test_those_who_have_gone_from_a_failing_batch_are_not_run_again() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        caller = Caller()
+        asked = [
+            ask(batcher, 0),
+            ask(batcher, 100),
+            ask(batcher, 2, caller=caller),
+            ask(batcher, 3, deadline=within(HOUR)),
+            ask(batcher, 4),
+        ]
+        await doubler.gate.begun.wait()
+        caller.leave()
+        let_pass(HOUR)
+        await turns()
+        doubler.gate.open()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Done, LookupError, ClientLeft, DeadlineExceeded, Done]
+
+    assert play(scenario, passing=9 * HOUR, max_rows=5) == [[0, 100, 2, 3, 4], [0], [100], [4]]
+
+
+def test_who_leaves_while_a_failed_batch_is_run_one_by_one_ends_where_it_is() -> None:
+    """The second of it runs alone and is ended; the third waits again, and is not run at all."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        callers = [Caller(), Caller()]
+        asked = [
+            ask(batcher, 100),
+            ask(batcher, UNTIL_ABANDONED, caller=callers[0]),
+            ask(batcher, 3, caller=callers[1]),
+            ask(batcher, 4),
+        ]
+        await doubler.gate.begun.wait()
+        for caller in reversed(callers):
+            caller.leave()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert [getattr(outcome, "stage", type(outcome)) for outcome in outcomes] == [LookupError, "run", "queue", Done]
+
+    assert play(scenario, max_rows=4) == [[100, UNTIL_ABANDONED, 3, 4], [100], [UNTIL_ABANDONED], [4]]
+
+
+def test_what_is_left_of_a_batch_that_has_shrunk_to_one_is_not_run_twice() -> None:
+    """Its mates leave after they were taken and before the run: the one that is left fails alone."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        entries = [Entry(number, 1, "", asyncio.get_running_loop().create_future()) for number in (1, 100)]
+        entries[0].future.cancel()
+        batcher._free -= 1
+        await batcher._serve(entries)
+        assert isinstance(entries[1].future.exception(), LookupError)
+
+    assert play(scenario) == [[100]]
+
+
+def test_the_more_urgent_run_first() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        others = [ask(batcher, number, priority=priority) for number, priority in ((1, 3), (2, 1), (3, 2), (4, 1))]
+        await turns()
+        doubler.gate.open()
+        await results([first, *others])
+
+    assert play(scenario, max_rows=1) == [[0], [2], [4], [3], [1]]
+
+
+@pytest.mark.parametrize(("passed", "ran"), [(HOUR - 60, []), (HOUR + 60, [[1]])])
+def test_nobody_waits_for_company_for_more_than_half_of_its_time(passed: float, ran: list[list[int]]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        task = ask(batcher, 1, deadline=within(2 * HOUR))
+        await turns()
+        let_pass(passed)
+        await turns()
+        assert doubler.ran == ran
+        let_pass(HOUR)
+        assert (await task).result == 2
+
+    assert play(scenario, passing=9 * HOUR, linger=9 * HOUR) == [[1]]
+
+
+def test_whoever_can_wait_the_least_decides_how_long_company_is_waited_for() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        asked = [
+            ask(batcher, 1),
+            ask(batcher, 2, deadline=within(2 * HOUR)),
+            ask(batcher, 3, deadline=within(4 * HOUR)),
+        ]
+        await turns()
+        assert doubler.ran == []
+        let_pass(HOUR + 60)
+        assert await results(asked) == [2, 4, 6]
+
+    assert play(scenario, passing=9 * HOUR, linger=9 * HOUR, max_rows=4) == [[1, 2, 3]]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time by which waits and runs are measured."""
+    now = [100.0]
+    for module in ("batcher", "queue"):
+        monkeypatch.setattr(f"service.scheduling.{module}.perf_counter", lambda: now[0])
+    return now
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_a_run_may_begin_there_is_no_load() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        assert batcher.load() == Load()
+        first = await blocked(batcher, doubler)
+        assert batcher.load() == Load()
+        others = [ask(batcher, number, rows=2) for number in (1, 2)]
+        await asyncio.sleep(0)
+        assert batcher.load().busy  # more than fit into the run that begins with the next turn
+        doubler.gate.open()
+        await results([first, *others])
+        assert batcher.load() == Load()
+
+    play(scenario, concurrency=2, pace=0.5)
+
+
+def test_a_newcomer_finds_what_is_ahead_of_it(clock: list[float]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        assert batcher.load() == Load(True, 0, 0, 0.5, 0.5)
+        clock[0] += 0.25
+        others = [ask(batcher, number, rows=2, priority=number) for number in (1, 2)]
+        await turns()
+        assert [batcher.load(priority) for priority in (0, 1, 2, 3)] == [
+            Load(True, 0, 0, 0.25, 0.5),
+            Load(True, 1, 2, 1.25, 0.5),
+            Load(True, 2, 4, 2.25, 0.5),
+            Load(True, 2, 4, 2.25, 0.5),
+        ]
+        doubler.gate.open()
+        await results([first, *others])
+
+    play(scenario, pace=0.5)
+
+
+@pytest.mark.usefixtures("clock")
+def test_two_runs_at_a_time_halve_the_wait() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        doubled = [await blocked(batcher, doubler), ask(batcher, 1000, key="other")]
+        await until(lambda: len(doubler.ran) == 2)
+        doubled.append(ask(batcher, 3, rows=3))
+        await turns()
+        assert batcher.load() == Load(True, 1, 3, (3 + 1 + 1) * 0.5 / 2, 0.5)
+        doubler.gate.open()
+        await asyncio.gather(*doubled, return_exceptions=True)
+
+    play(scenario, concurrency=2, pace=0.5)
+
+
+def test_before_anything_was_seen_only_the_run_itself_tells_how_long_it_takes(clock: list[float]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        asked = [await blocked(batcher, doubler)]
+        asked.append(ask(batcher, 1))
+        await turns()
+        assert batcher.load() == Load(True, 1, 1, 0, 0)
+        clock[0] += 6
+        assert batcher.load() == Load(True, 1, 1, 2, 0)
+        doubler.gate.open()
+        await results(asked)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("rows", "others", "seen"),
+    [
+        pytest.param(1, [], 0, id="one that ran alone"),
+        pytest.param(3, [], 2, id="a full one"),
+        pytest.param(4, [], 1.5, id="a larger one"),
+        pytest.param(2, ["other"], 3, id="one beside which nothing that waits may run"),
+    ],
+)
+def test_only_runs_that_could_not_be_fuller_set_the_pace(
+    clock: list[float], rows: int, others: list[str], seen: float
+) -> None:
+    """Else the first run of a burst, which is a small one, would have the rest of it refused."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        asked = [ask(batcher, 0, rows=rows), *(ask(batcher, 5, key=key) for key in others)]
+        await doubler.gate.begun.wait()
+        late = ask(batcher, 1)
+        await turns()
+        clock[0] += 6
+        doubler.gate.open()
+        await asked[0]
+        assert batcher._pace.seconds == seen
+        await results([*asked[1:], late])
+
+    play(scenario)
+
+
+def test_a_run_that_failed_says_nothing_of_the_pace(clock: list[float]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        with pytest.raises(LookupError):
+            await batcher.submit(100, 3, "")
+        assert batcher._pace.seconds == 0.5
+
+    play(scenario, pace=0.5)
+
+
+class Tensors:
+    """What a request carries, which a test can watch."""
+
+
+class Failing:
+    """A run that waits at the gate, and fails."""
+
+    def __init__(self) -> None:
+        self.gate = Gate()
+
+    def __call__(self, batch: list[Tensors], together: Batch[Tensors, None]) -> list[None]:
+        together.when_abandoned(self.gate.open)
+        self.gate.pass_through()
+        raise LookupError
+
+
+@contextmanager
+def without_the_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("end", ["fails", "leaves running", "expires running", "leaves waiting", "expires waiting"])
+@pytest.mark.parametrize("mates", [0, 1])
+def test_however_a_request_ends_its_tensors_go_at_once(end: str, mates: int) -> None:
+    """Without the garbage collector, which comes by rarely; and what waits too long has grown old for it."""
+
+    async def run() -> list[bool]:
+        with ThreadPoolExecutor(1) as threads:
+            failing = Failing()
+            batcher: Batcher[Tensors, None] = Batcher(failing, threads, max_rows=2)
+            callers: list[Caller] = []
+            deadline = within(HOUR)
+
+            def begin() -> tuple[list[weakref.ref[Tensors]], list[asyncio.Task[Done[None]]]]:
+                carried = [Tensors() for _ in range(mates + 1)]
+                callers[:] = [Caller() for _ in carried]
+                tasks = [
+                    asyncio.create_task(batcher.submit(each, 1, "", deadline=deadline, caller=caller))
+                    for each, caller in zip(carried, callers, strict=True)
+                ]
+                return [weakref.ref(each) for each in carried], tasks
+
+            first = begin()[1] if "waiting" in end else []
+            if first:
+                await failing.gate.begun.wait()
+            watched, tasks = begin()
+            await failing.gate.begun.wait()
+            await turns()
+            if "leaves" in end:
+                for caller in callers:
+                    caller.leave()
+            elif "expires" in end:
+                let_pass(HOUR)
+            failing.gate.open()
+            await asyncio.gather(*first, *tasks, return_exceptions=True)
+            await until(lambda: batcher._free == 1)
+            first.clear()
+            tasks.clear()
+            await turns()
+        return [each() is None for each in watched]
+
+    with without_the_collector():
+        assert asyncio.run(run()) == [True] * (mates + 1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
-from service.errors import MalformedRequest, ModelNotReady, OnnicornError
+from service.errors import DeadlineExceeded, Draining, MalformedRequest, ModelNotReady, OnnicornError, Overloaded
 from service.telemetry.metrics import REGISTRY
 from service.telemetry.record import Record
 from service.telemetry.trace import Trace
@@ -168,3 +168,40 @@ def test_a_request_of_no_known_model_is_no_inference() -> None:
     before = series()
     record(status=404).close()
     assert series() == before
+
+
+@pytest.mark.parametrize("reason", ["wait", "deadline", "waiting", "rows", "bytes"])
+def test_a_refusal_is_counted_by_its_reason(reason: str) -> None:
+    before = metric("refused_total", reason=reason)
+    failed(Overloaded("no", reason, 1), 503, "cat").close()
+    failed(MalformedRequest("no"), 400, "cat").close()
+    assert metric("refused_total", reason=reason) == before + 1
+
+
+@pytest.mark.parametrize("stage", ["body", "queue", "run"])
+def test_a_client_that_left_is_counted_and_logged_by_its_stage(stage: str, records: list[EventDict]) -> None:
+    before = metric("cancelled_total", stage=stage)
+    record("cat", left=stage).close()
+    assert metric("cancelled_total", stage=stage) == before + 1
+    assert line(records) == REQUEST | {"status": 499, "model": "cat", "version": 3, "left": stage}
+
+
+@pytest.mark.parametrize("error", [Overloaded("no", "wait", 1), DeadlineExceeded("queue", 1), Draining()])
+def test_what_is_nobodys_mistake_is_a_warning_without_a_traceback(
+    error: OnnicornError, records: list[EventDict]
+) -> None:
+    failed(error, 503).close()
+    said = {"log_level": "warning", "status": 503, "code": error.code, "reason": str(error)}
+    assert line(records) == REQUEST | said
+
+
+def test_the_model_that_was_asked_for_is_logged_beside_the_smaller_one_that_ran(records: list[EventDict]) -> None:
+    record("kitten", status=200, fallback_for="cat").close()
+    assert line(records) == REQUEST | {"status": 200, "model": "kitten", "version": 3, "fallback_for": "cat"}
+
+
+def test_a_closed_record_knows_its_error_no_more() -> None:
+    """The error's frames know the record, and the request's body."""
+    closed = failed(MalformedRequest("no"), 400)
+    closed.close()
+    assert closed.error is None

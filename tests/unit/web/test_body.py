@@ -8,7 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from service.caller import ClientLeft
-from service.errors import CallerError, MalformedRequest, RequestTooLarge, UnsupportedMedia
+from service.errors import CallerError, MalformedRequest, Overloaded, RequestTooLarge, UnsupportedMedia
+from service.scheduling.admission import Budget
 from service.web.body import json_length, read
 from service.web.records import record_of
 from tests.unit.web.asgi import raw_headers, request
@@ -189,3 +190,26 @@ def test_another_length_is_refused(text: str) -> None:
     with pytest.raises(MalformedRequest) as caught:
         json_length(raw_headers(inference_header_content_length=text))
     assert str(caught.value) == (f"Inference-Header-Content-Length: expected a number of bytes from 0 up, got {text!r}")
+
+
+@pytest.mark.parametrize("headers", [{"content_length": "6"}, {}])
+def test_a_body_for_which_there_is_no_room_is_refused(headers: dict[str, str]) -> None:
+    """Before it is read, where it was announced."""
+    budget = Budget(10)
+    with budget.hold() as other, budget.hold() as hold:
+        other.resize(5)
+        asked = request(*([] if headers else [b"012", b"345", b"never read"]), **headers)
+        with pytest.raises(Overloaded) as caught:
+            asyncio.run(read(raw_headers(**headers), asked.receive, record_of(asked.scope), LIMIT, hold))
+        assert caught.value.reason == "bytes"
+        assert hold.size == (0 if headers else 3)
+    assert budget.held == 0
+
+
+def test_of_a_compressed_body_only_what_came_out_is_held() -> None:
+    budget = Budget(100)
+    with budget.hold() as hold:
+        asked = request(GZIP, content_encoding="gzip")
+        asyncio.run(read(raw_headers(content_encoding="gzip"), asked.receive, record_of(asked.scope), 100, hold))
+        assert (budget.held, hold.size) == (10, 10)
+    assert budget.held == 0

@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from structlog.typing import EventDict
 
 from service.caller import ClientLeft
-from service.errors import Draining, MalformedRequest, OnnicornError
+from service.errors import Draining, MalformedRequest, OnnicornError, Overloaded
 from service.knobs import Log
 from service.telemetry import logs
 from service.telemetry.record import CLIENT_LEFT, Record
@@ -202,6 +202,25 @@ def test_our_own_errors_are_answered_as_problems(
 def test_a_client_that_has_left_is_not_answered() -> None:
     sent, record = rescue(App(error=ClientLeft("body")))
     assert (sent, record.status, record.code) == ([], CLIENT_LEFT, "")
+
+
+@pytest.mark.parametrize("stage", ["body", "queue", "run"])
+def test_the_record_learns_where_a_client_left(stage: str) -> None:
+    assert rescue(App(error=ClientLeft(stage)))[1].left == stage
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_overload_has_the_status_that_the_operator_wants(status: int) -> None:
+    error = Overloaded("too much", "wait", 1.5)
+    closed: list[Record] = []
+    start, body = send_to(Accounting(LastResort(App(error=error), status), closed.append), scope(x_request_id="7"))
+    assert (start["status"], dict(start["headers"])[b"retry-after"]) == (status, b"2")
+    assert json.loads(body["body"]) == {
+        "error": "too much; nothing was run, the request may be sent again",
+        "code": "overloaded",
+        "request_id": "7",
+    }
+    assert [record.error for record in closed] == [error]
 
 
 def test_the_end_of_the_process_is_nobodys_mistake() -> None:

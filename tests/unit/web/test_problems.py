@@ -39,6 +39,11 @@ def test_a_body_is_the_sentence_the_code_and_the_id() -> None:
         (errors.MalformedRequest("no"), {}),
         (errors.ModelNotReady("cat", "it sleeps"), {"retry-after": "1"}),
         (errors.MethodNotAllowed("no", "GET, HEAD"), {"allow": "GET, HEAD"}),
+        (errors.Unauthenticated("no"), {"www-authenticate": "Bearer"}),
+        (errors.Overloaded("no", "wait", 0.0), {"retry-after": "1"}),
+        (errors.Overloaded("no", "wait", 2.0), {"retry-after": "2"}),
+        (errors.Overloaded("no", "wait", 2.001), {"retry-after": "3"}),
+        (errors.DeadlineExceeded("queue", 1), {}),
         (errors.UnsupportedMedia("no"), {}),
         (errors.UnsupportedMedia("no", "gzip"), {"accept-encoding": "gzip"}),
     ],
@@ -72,3 +77,10 @@ def test_what_the_framework_refuses_is_a_problem_too(
         status,
         {"error": sentence, "code": code, "request_id": "7"},
     )
+
+
+@pytest.mark.parametrize("wanted", [503, 429])
+def test_an_operator_may_choose_the_status_of_overload_alone(wanted: int) -> None:
+    assert status_of(errors.Overloaded("no", "wait", 1), wanted) == wanted
+    assert status_of(errors.Draining(), wanted) == 503
+    assert status_of(errors.DeadlineExceeded("queue", 1), wanted) == 504
