@@ -20,16 +20,29 @@ Look = frozenset[tuple[str, int, int, int]]
 
 
 def look_at(*places: Path) -> Look:
-    """Path, size, time of change and inode of each file; empty where there is none. Follows links."""
+    """Path, size, time of change and inode of each file; empty where there is none. Follows links, but not outside."""
     return frozenset(file for place in places for file in _files(place))
 
 
 def _files(place: Path) -> Iterator[tuple[str, int, int, int]]:
-    below = (Path(folder, name) for folder, _, names in os.walk(place, followlinks=True) for name in names)
-    for file in (place, *below):
+    for path, is_link in ((place, False), *_below(place)):
         with suppress(OSError):  # it is just going
-            status = file.stat()
-            yield str(file), status.st_size, status.st_mtime_ns, status.st_ino
+            status = path.lstat() if is_link else path.stat()
+            yield str(path), status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _below(place: Path) -> Iterator[tuple[Path, bool]]:
+    """Files, and links to folders (True). Each folder is entered once: links to those above have no end of paths."""
+    root = Path(os.path.realpath(place))
+    seen: set[Path] = set()
+    for path, folders, names in os.walk(place, followlinks=True):
+        real = Path(os.path.realpath(path))
+        if real in seen or not real.is_relative_to(root):
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from ((Path(path, name), False) for name in names)
+        yield from ((link, True) for name in folders if (link := Path(path, name)).is_symlink())
 
 
 async def watch(places: Sequence[Path], seconds: float, wishes: Wishes, is_read: bool) -> None:

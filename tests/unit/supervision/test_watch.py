@@ -53,6 +53,19 @@ def test_a_change_is_seen(change: Callable[[Path], None], repository: Path) -> N
     assert look_at(repository) != before
 
 
+def test_links_to_folders_above_or_outside_are_not_followed(repository: Path, tmp_path: Path) -> None:
+    """Two links to where they lie make a billion paths."""
+    for name in ("self", "again"):
+        (repository / "one" / name).symlink_to(".")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "secret").write_text("x")
+    (repository / "away").symlink_to(tmp_path / "outside")
+    before = look_at(repository)
+    assert len(before) < 20
+    (tmp_path / "outside" / "secret").write_text("xyz")
+    assert look_at(repository) == before
+
+
 def test_a_repository_that_is_one_file_or_gone_can_be_looked_at(tmp_path: Path) -> None:
     file = tmp_path / "cat.onnx"
     assert look_at(file) == frozenset()
