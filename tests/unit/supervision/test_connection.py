@@ -10,13 +10,16 @@ from structlog.typing import EventDict
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.knobs import Limits
 from service.supervision.connection import Connection
+from service.supervision.crowd import Crowd
 from service.telemetry.metrics import REGISTRY
 from tests.unit.loop import turns
 
 REQUEST = b"POST /here HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody"
 GET = b"GET /here HTTP/1.1\r\nHost: here\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+KEEP_ALIVE = 75
 LAST_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
 
 
@@ -28,6 +31,9 @@ class Transport(asyncio.Transport):
         self.written = b""
         self.has_eof = False
         self.is_closed = False
+        self.is_aborted = False
+        self.is_paused = False
+        self.unsent = 0
         self._can_write_eof = can_write_eof
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -50,17 +56,25 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_closed
 
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
     def pause_reading(self) -> None:
-        pass
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        pass
+        self.is_paused = False
 
 
 class Line:
     """A connection, its transport, and an app that answers `ok` to every request, once it is let."""
 
-    def __init__(self, transport: Transport | None = None, state: ServerState | None = None) -> None:
+    def __init__(
+        self, transport: Transport | None = None, state: ServerState | None = None, limits: Limits | None = None
+    ) -> None:
         self.transport = transport or Transport()
         self.state = state or ServerState()
         self.seen: list[tuple[dict[bytes, bytes], bytes]] = []
@@ -70,7 +84,8 @@ class Line:
         config = Config(
             self._app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
         )
-        self.connection = Connection(config, self.state, {}, on_count=self.counts.append)
+        self.crowd = Crowd(self.state.connections, limits or Limits(), KEEP_ALIVE, self.counts.append)
+        self.connection = Connection(config, self.state, {}, crowd=self.crowd)
         self.connection.connection_made(self.transport)
 
     async def receive(self, *parts: bytes) -> bytes:
@@ -165,7 +180,7 @@ def test_bytes_that_are_no_http_get_a_problem_and_an_end(data: bytes, records: l
             f"x-request-id: {problem['request_id']}",
             "connection: close",
         ]
-        assert line.transport.is_closed
+        assert (line.transport.has_eof, line.transport.is_closed) == (True, False)
         [record] = records
         assert record.pop("duration_ms") >= 0
         assert record == {
@@ -316,18 +331,6 @@ def test_a_connection_that_cannot_be_half_closed_is_closed() -> None:
         line = Line(Transport(can_write_eof=False))
         line.connection.say_goodbye()
         assert (line.transport.has_eof, line.transport.is_closed) == (False, True)
-        line.lose()
-
-    play(scenario)
-
-
-def test_after_goodbye_the_keep_alive_timer_runs_no_more() -> None:
-    async def scenario() -> None:
-        line = Line()
-        await line.receive(REQUEST)
-        assert line.connection.timeout_keep_alive_task is not None
-        line.connection.say_goodbye()
-        assert line.connection.timeout_keep_alive_task is None
         line.lose()
 
     play(scenario)
