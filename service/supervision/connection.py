@@ -14,13 +14,13 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.caller import EXTENSION, Caller
-from service.errors import HeadersTooLarge, OnnicornError, Overloaded, RequestTimeout
+from service.errors import OnnicornError, Overloaded, RequestTimeout
 from service.knobs import Limits
 from service.supervision import head
 from service.supervision.crowd import Crowd
 from service.supervision.declined import framing_of, parser_behind
 from service.supervision.farewell import Farewell
-from service.supervision.patience import Pace
+from service.supervision.patience import Pace, Reading
 from service.supervision.refusal import error_behind, refusal
 from service.supervision.response import Cycle
 from service.telemetry import metrics
@@ -30,6 +30,9 @@ log = structlog.get_logger()
 # How many bytes of chunk sizes, extensions and line ends may come with each byte of a body, so that the smallest of
 # chunks are no attack.
 _AROUND: Final = 8
+
+# How many requests of one connection may wait behind the one that is answered: a packet has room for thousands.
+_MOST_WAITING: Final = 256
 
 
 class _Nowhere(list[Any]):
@@ -64,9 +67,10 @@ class Connection(HttpToolsProtocol):
         self._head_first = self._head_more = 0  # of a head that comes in pieces: its first packet; those behind it
         self._around = 0
         self._body_pace: Pace | None = None
-        self._read_pace: tuple[Cycle | None, Pace] | None = None
+        self._reading = Reading()
         self._refusal: OnnicornError | None = None
         self._farewell: Farewell | None = None  # from then on what comes is dropped
+        self._has_ended = False  # the client has closed its side
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -131,6 +135,9 @@ class Connection(HttpToolsProtocol):
         caller = Caller()
         self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
         before = self._answering
+        if before and len(self.pipeline) >= _MOST_WAITING:
+            metrics.REFUSED.labels("waiting").inc()
+            raise Overloaded(f"{_MOST_WAITING} requests of this connection wait for their answers", "waiting", 1)
         super().on_headers_complete()
         Cycle.adopt(self.cycle, caller)
         self._answering = before or self.cycle
@@ -193,19 +200,19 @@ class Connection(HttpToolsProtocol):
         elif self.cycle.body is body:
             grown = len(body) - held
             self._around = max(0, self._around + self._packet - grown * (1 + _AROUND))
-            if self._around > self._limits.header_bytes:
-                raise HeadersTooLarge(
-                    f"the body's trailers or chunk extensions are larger than {self._limits.header_bytes} bytes"
-                )
+            head.check_around(self._around, self._limits)
         else:
             self._around = 0
             self._body_pace = Pace(self._received)
 
     def look(self, elapsed: float) -> None:
         """End what has lasted too long. `elapsed` is how long ago the last look was, in seconds."""
-        if not self._is_reading(elapsed):
-            log.info("reader_too_slow", unsent=self.transport.get_write_buffer_size())
+        unsent = self.transport.get_write_buffer_size()
+        if not self._reading.is_kept(self._answering or self.cycle, unsent, elapsed, self._limits):
+            log.info("reader_too_slow", unsent=unsent)
             self.transport.abort()
+        elif self.transport.is_closing():
+            return
         elif not self.is_idle:
             self._look_at_body(elapsed)
         elif self._farewell:
@@ -221,19 +228,6 @@ class Connection(HttpToolsProtocol):
     def _has_lasted(self, seconds: float) -> bool:
         return self._crowd.has_lasted(self._since, seconds)
 
-    def _is_reading(self, elapsed: float) -> bool:
-        """Whether the client takes its answer, if there is one that it could take."""
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent:
-            self._read_pace = None
-            return True
-        cycle = self._answering or self.cycle
-        taken = (cycle.bytes_sent if cycle else 0) - unsent
-        if self._read_pace is None or self._read_pace[0] is not cycle:
-            self._read_pace = (cycle, Pace(taken))
-            return True
-        return self._read_pace[1].is_kept(taken, elapsed, self._limits)
-
     def _look_at_body(self, elapsed: float) -> None:
         """A body that we do not let come is not the client's fault."""
         cycle, pace = self.cycle, self._body_pace
@@ -248,10 +242,12 @@ class Connection(HttpToolsProtocol):
         self._farewell = Farewell(self._crowd)
         if self.is_idle:
             self.refuse(error)
-        elif not self._is_in_head and self.cycle.more_body:
-            self.cycle.fail(error)
-        else:
+        elif self._is_in_head or not self.cycle.more_body:
             self._refusal = error
+        elif self.cycle.response_started:
+            self.transport.abort()  # in the middle of an answer nothing else can be said
+        else:
+            self.cycle.fail(error)
 
     def refuse(self, error: OnnicornError) -> None:
         """An answer without an app, and the end."""
@@ -262,7 +258,8 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
-        if self.is_idle or self.cycle.more_body:
+        self._has_ended = True
+        if self.is_idle or (self.cycle.more_body and not self._farewell):
             return False
         self.cycle.keep_alive = False
         return True
@@ -284,11 +281,11 @@ class Connection(HttpToolsProtocol):
         self._crowd.leaving[self] = None
         if self.cycle:
             self.cycle.body = bytearray()
-        if self.transport.can_write_eof():
+        if self._has_ended or not self.transport.can_write_eof():
+            self.transport.close()  # TLS has no half-closed state, and drops by itself what comes meanwhile
+        else:
             self.transport.write_eof()
             self.flow.resume_reading()
-        else:
-            self.transport.close()  # TLS has no half-closed state, and drops by itself what comes meanwhile
 
     def _drop(self, farewell: Farewell) -> None:
         if not farewell.drop(self._packet):

@@ -37,6 +37,15 @@ def check_bytes(size: int, limits: Limits) -> None:
         )
 
 
+def check_around(size: int, limits: Limits) -> None:
+    """What comes with a body and is none of it. Raises HeadersTooLarge."""
+    if size > limits.header_bytes:
+        raise HeadersTooLarge(
+            f"the body's trailers, or its chunk extensions, are larger than {limits.header_bytes} bytes, the most that "
+            "is read"
+        )
+
+
 def size_of(target: bytes, headers: Headers) -> int:
     """As many bytes as a head has at least."""
     return _LINE + len(target) + sum(len(name) + len(value) + _AROUND for name, value in headers)

@@ -68,7 +68,7 @@ def trickle(connection: socket.socket, pieces: Iterator[bytes]) -> WireAnswer:
 def rest_of(connection: socket.socket) -> WireAnswer:
     """The last answer of a connection."""
     with connection.makefile("rb") as stream:
-        line = Wire(stream)  # type: ignore[arg-type]
+        line = Wire(stream)
         answer = line.answer()
         assert line.rest() == b""
     assert answer.headers["Connection"] == "close"
