@@ -68,7 +68,9 @@ class Crowd:
         if count - len(self.leaving) <= self.limits.connections:
             return True
         if len(self.leaving) >= _MOST_LEAVING:
-            next(iter(self.leaving)).transport.abort()
+            longest_gone = next(iter(self.leaving))
+            del self.leaving[longest_gone]
+            longest_gone.transport.abort()
         return self._makes_room()
 
     def leave(self, connection: "Connection") -> None:
