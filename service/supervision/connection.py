@@ -153,7 +153,8 @@ class Connection(HttpToolsProtocol):
         if ended and ended.lingers:
             self._linger()
             return
-        self.flow.resume_reading()
+        if len(self.pipeline) <= 1:
+            self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._answering = cycle  # type: ignore[assignment]

@@ -1,15 +1,16 @@
 """What only a hostile or broken client sends: endless, oversized, slow, or nothing; others are served meanwhile."""
 
+import json
 import select
 import socket
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import chain, repeat
 from pathlib import Path
 
 import pytest
 
-from tests.oip import assert_problem
+from tests.oip import assert_problem, tensor
 from tests.process.conftest import Service, StartService, connect
 from tests.process.double import BODY, INFER, ROUTE, TWOS, doubled, serve_double
 from tests.process.wire import Wire, WireAnswer, request, wire
@@ -238,3 +239,12 @@ def test_a_worker_holds_so_many_connections_and_idle_ones_make_room(
     assert answer.headers["Retry-After"] == "1"
     assert_logged_once(small, answer, "unmatched")
     assert 'onnicorn_refused_total{reason="connections"} 1.0' in small.probe("/metrics").text
+
+
+def test_a_client_that_does_not_read_its_answers_is_cut_off(service: Service) -> None:
+    many = json.dumps({"inputs": [tensor("x", "FP32", [8000, 4], [1] * 32_000)]}, separators=(",", ":")).encode()
+    with closing(connect(service.api)) as connection, suppress(ConnectionError):
+        connection.sendall(request("POST", INFER, many) * 60)
+        service.wait_until(
+            lambda: [line for line in service.records() if line["event"] == "reader_too_slow"], "tired of its reader"
+        )
