@@ -1,5 +1,7 @@
 """Whoever waits for an answer is told of, once they have left, to whoever works on it."""
 
+from typing import Any
+
 from service.caller import EXTENSION, Caller, caller_of
 
 
@@ -36,4 +38,5 @@ def test_who_is_done_hears_nothing() -> None:
 def test_the_server_says_who_calls() -> None:
     caller = Caller()
     assert caller_of({"extensions": {EXTENSION: caller}}) is caller
-    assert [caller_of(scope).has_left for scope in ({}, {"extensions": None}, {"extensions": {}})] == [False] * 3
+    nobody: list[dict[str, Any]] = [{}, {"extensions": None}, {"extensions": {}}]
+    assert [caller_of(scope).has_left for scope in nobody] == [False] * 3

@@ -469,7 +469,7 @@ def test_a_body_that_does_not_come_is_not_waited_for_until_the_end(play: Play) -
         service.leave()
         await turns()
         await service.refusing()
-        for _ in range(13):
+        while service.server.server_state.tasks:
             service.now += 1
             await service.beats()
         answer = await client.answer()
