@@ -73,6 +73,7 @@ class WorkerServer(Server):
         super().__init__(config)
         self._leave_at_once = leave_at_once
         self._seat = seat
+        self._limits = limits
         self._crowd = Crowd(self.server_state.connections, limits, config.timeout_keep_alive, self._count)
         self._drain_seconds = drain_seconds
         self._finish_seconds = finish_seconds
@@ -97,7 +98,9 @@ class WorkerServer(Server):
             await self._refuse_start()
         _spare_the_collector()
         self._acceptors = [
-            Acceptor(listener, self._make_connection, self._leaves_to_others, self.config.ssl)
+            Acceptor(
+                listener, self._make_connection, self._leaves_to_others, self.config.ssl, self._limits.header_seconds
+            )
             for listener in sockets or []
         ]
         self._seat.row.accepts = True
