@@ -26,7 +26,7 @@ class Caller:
     It must not know the connection, which knows it: such a cycle would be left to the garbage collector.
     """
 
-    __slots__ = ("_on_leave", "arrived", "has_left")
+    __slots__ = ("__weakref__", "_on_leave", "arrived", "has_left")
 
     def __init__(self, arrived: float | None = None) -> None:
         self.arrived = monotonic() if arrived is None else arrived

@@ -55,11 +55,13 @@ class Acceptor:
         make_protocol: Callable[[], asyncio.Protocol],
         leave_to_others: Callable[[], bool],
         tls: ssl.SSLContext | None,
+        handshake_seconds: float = 60,
     ) -> None:
         self._listener = listener
         self._make_protocol = make_protocol
         self._leave_to_others = leave_to_others
         self._tls = tls
+        self._handshake_seconds = handshake_seconds if tls else None
         self._loop = asyncio.get_running_loop()
         self._patience = _PATIENCE
         self._pause: asyncio.TimerHandle | None = None
@@ -111,7 +113,9 @@ class Acceptor:
             return True  # the client has given up
         connection.setblocking(False)
         task = self._loop.create_task(
-            self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+            self._loop.connect_accepted_socket(
+                self._make_protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_seconds
+            )
         )
         self._tasks.add(task)
         task.add_done_callback(self._settle)

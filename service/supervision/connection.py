@@ -1,39 +1,44 @@
-"""One HTTP connection: Uvicorn's protocol class, with our answer to what its parser refuses, and with an end."""
+"""One HTTP connection: Uvicorn's protocol class, with limits to what comes and how slowly, and with an end.
+
+What is counted and timed is what is unusual: a head or a body that is not whole when its packet has been read. For a
+request that comes in one packet that costs a comparison.
+"""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Final
 
 import httptools
+import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from service.errors import MalformedRequest
+from service.caller import EXTENSION, Caller
+from service.errors import OnnicornError, Overloaded, RequestTimeout
+from service.knobs import Limits
+from service.supervision import head
+from service.supervision.crowd import Crowd
+from service.supervision.declined import framing_of, parser_behind
+from service.supervision.farewell import Farewell
+from service.supervision.patience import Pace, Reading
+from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
 from service.supervision.response import Cycle
-from service.telemetry.record import Record
-from service.telemetry.trace import request_id
-from service.web import problems
 from service.web.gate import STATE, Open
 
-# What says how long a body is.
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
+log = structlog.get_logger()
 
+# How many bytes of chunk sizes, extensions and line ends may come with each byte of a body, so that the smallest of
+# chunks are no attack.
+_AROUND: Final = 8
 
-class _Answered:
-    """Stands where the request would stand that is being answered."""
-
-    response_complete = True
-    disconnected = False
-    more_body = False
-    message_event = asyncio.Event()
-
-
-_ANSWERED: Final = _Answered()
+# How many requests of one connection may wait behind the one that is answered: a packet has room for thousands.
+_MOST_WAITING: Final = 256
 
 
 class Connection(HttpToolsProtocol):
-    """`on_count` hears how many connections the server holds, whenever that changes."""
+    """`crowd` knows the limits, the time, and all connections of the server."""
+
+    cycle: Cycle
 
     def __init__(
         self,
@@ -41,36 +46,61 @@ class Connection(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
-        on_count: Callable[[int], None] = lambda count: None,
+        crowd: Crowd | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._on_count = on_count
-        self._gate = app_state.get(STATE) or Open()
-        self._is_over = False
-        self._is_declining = False
+        self._gate: Open = app_state.get(STATE) or Open()
+        self._crowd = crowd or Crowd(server_state.connections, Limits(), config.timeout_keep_alive)
+        self._limits = self._crowd.limits
+        self._answering: Cycle | None = None
+        self._since = 0.0  # when the phase began that this connection is in, by the crowd's clock
+        self._received = self._packet = 0  # bytes, in all and in the packet that is being read
+        self._head_first = self._head_more = 0  # of a head that comes in pieces: its first packet; those behind it
+        self._around = 0
+        self._body_pace: Pace | None = None
+        self._reading = Reading()
+        self._refusal: OnnicornError | None = None
+        self._farewell: Farewell | None = None  # from then on what comes is dropped
+        self._has_ended = False  # the client has closed its side
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._on_count(len(self.connections))
+        self._since = self._crowd.now
+        if not self._crowd.admits():
+            most = self._limits.connections
+            self.refuse(Overloaded(f"{most} connections are open, and none of them is idle", "connections", 1))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._crowd.leave(self)
+        for cycle in (self._answering, *(queued for queued, _ in self.pipeline)):
+            if cycle:
+                cycle.lose()  # type: ignore[attr-defined]
         for _ in self.pipeline:
             self._gate.arrivals.begin()  # they never will
-        super().connection_lost(exc)
-        self._on_count(len(self.connections))
+        self._answering = None
+        self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_over:
+        self._packet = len(data)
+        self._received += self._packet
+        if self._farewell:
+            self._drop(self._farewell)
             return
-        self._unset_keepalive_if_required()
+        scope, body = self.scope, self.cycle.body if self.cycle else b""
+        held = len(body)
         try:
             while data:
                 data = self._feed(data)
-        except httptools.HttpParserError:
-            self.send_400_response("")
+            if not self._is_whole:
+                self._weigh(scope, body, held)
+        except httptools.HttpParserError as error:
+            self._fail(error_behind(error))
+        except OnnicornError as error:
+            self._fail(error)
 
     def _feed(self, data: bytes) -> bytes:
-        """Give the parser what came; returns what is left behind an offer of another protocol."""
+        """Give the parser what came; returns what is left behind an offer of another protocol (RFC 9110, 7.8)."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
@@ -78,76 +108,169 @@ class Connection(HttpToolsProtocol):
             return data[offer.args[0] :]
         return b""
 
-    def on_message_begin(self) -> None:
-        if not self._is_declining:
-            super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._is_declining:
-            super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_declining:
-            super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if self._is_declining or (self._gate.is_pressed and self._is_refused()):
-            return
-        self._gate.arrivals.arrive()
-        super().on_headers_complete()
-        if self.cycle.__class__ is not Cycle:
-            Cycle.adopt(self.cycle)
-
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        Cycle.adopt(cycle)
-        cycle.arrivals = self._gate.arrivals
-        super()._start_asgi_task(cycle, app)
-
-    def _is_refused(self) -> bool:
-        """Answer at once, and go on with the next request, if the gate says so.
-
-        Only where nothing is unusual: what is refused elsewhere costs more, and that is all.
-        """
-        default = self.server_state.default_headers
-        if not self.is_idle or not self.parser.should_keep_alive() or b"connection" in dict(default):
-            return False
-        answer = self._gate.refuse(self.parser.get_method(), self.url, self.headers)
-        if answer is None:
-            return False
-        self.cycle = _ANSWERED  # type: ignore[assignment]  # so that the body is read past
-        lines = b"".join([b"%s: %s\r\n" % header for header in default])
-        self.transport.write(b"%s%s%s\r\n%s" % (STATUS_LINE[answer.status], lines, answer.lines, answer.body))
-        self.on_response_complete()
-        return True
-
     def _decline_upgrade(self) -> None:
-        """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered (RFC 9110, 7.8).
-
-        The parser takes what follows the head for the other protocol, and the request for one without a body. Another
-        parser, told how long the body is, takes over where it left off.
-        """
-        framing = [header for header in self.headers if header[0] in _FRAMING]
-        self.parser = httptools.HttpRequestParser(self)
-        self._is_declining = True
-        if framing:
+        """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered."""
+        if framing := framing_of(self.cycle.scope["headers"]):  # type: ignore[arg-type]
             # The request has not been looked at yet: its task starts in the next turn of the loop.
             self.cycle.more_body = True
             self.cycle.message_event.clear()
-            head = b"".join(b"%s: %s\r\n" % header for header in framing)
-            self.parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
-        self._is_declining = False
+            self.parser = parser_behind(self, framing)
+        else:
+            self.parser = httptools.HttpRequestParser(self)
 
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
-        if self.is_idle or self.cycle.more_body:
+    def on_headers_complete(self) -> None:
+        head.check_parts(self.url, self.headers, self._limits)
+        if self._head_first + self._head_more + self._packet > self._limits.header_bytes:
+            head.check_bytes(head.size_of(self.url, self.headers), self._limits)
+            self._head_first = self._head_more = 0
+        head.check_form(self.parser.get_http_version(), self.url, self.headers)
+        if self._gate.is_pressed and self._is_refused():
+            return
+        caller = Caller(self._gate.arrivals.arrive())
+        self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
+        before = self._answering
+        if before and len(self.pipeline) >= _MOST_WAITING:
+            raise Overloaded(f"{_MOST_WAITING} requests of this connection wait for their answers", "waiting", 1)
+        super().on_headers_complete()
+        Cycle.adopt(self.cycle, caller, self._gate.arrivals)
+        self._answering = before or self.cycle
+        self.headers = head.NOWHERE
+
+    def _is_refused(self) -> bool:
+        """Answer at once and go on, if the gate says so; what is unusual in any way may cost a little more."""
+        parser, default = self.parser, self.server_state.default_headers
+        is_unusual = parser.should_upgrade() or not parser.should_keep_alive() or b"connection" in dict(default)
+        if is_unusual or not self.is_idle or self._farewell:
             return False
-        self.cycle.keep_alive = False
+        answer = self._gate.refuse(parser.get_method(), self.url, self.headers)
+        if answer is None:
+            return False
+        self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past
+        self.transport.write(in_one_piece(answer, default))
+        self.on_response_complete()
         return True
+
+    def on_response_complete(self) -> None:
+        """In place of Uvicorn's, which would set a timer."""
+        self.server_state.total_requests += 1
+        self._since = self._crowd.now
+        ended, self._answering = self._answering, None
+        if self.transport.is_closing():
+            return
+        if ended and ended.lingers:
+            self._linger()
+            return
+        if len(self.pipeline) <= 1:
+            self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._answering = cycle  # type: ignore[assignment]
+            self._start_asgi_task(cycle, app)
+        elif self._refusal:
+            self.refuse(self._refusal)
 
     @property
     def is_idle(self) -> bool:
         """No request is being answered."""
         return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nothing has been going on; None where something is, or nothing ever was."""
+        is_between = self.cycle is not None and self.is_idle and not self._farewell and not self._is_in_head
+        return self._since if is_between else None
+
+    @property
+    def _is_in_head(self) -> bool:
+        """Of the last request only a part of its head has come."""
+        return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
+
+    @property
+    def _is_whole(self) -> bool:
+        """All that has come of the last request is all there is of it."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.more_body and cycle.scope is self.scope
+
+    def _weigh(self, scope: Any, body: bytes | bytearray, held: int) -> None:
+        """Something is not whole behind this packet; what it was before says what the packet was part of.
+
+        Raises UriTooLong, HeadersTooLarge. The parser keeps a header until it ends, and says nothing of it.
+        """
+        if self._is_in_head:
+            if self.scope is scope:
+                self._head_more += self._packet
+            else:
+                self._head_first, self._head_more, self._since = self._packet, 0, self._crowd.now
+            head.check_parts(self.url, self.headers, self._limits)
+            head.check_bytes(self._head_more, self._limits)
+        elif self.cycle is None:
+            return  # empty lines
+        elif self.cycle.body is body:
+            grown = len(body) - held
+            self._around = max(0, self._around + self._packet - grown * (1 + _AROUND))
+            head.check_around(self._around, self._limits)
+        else:
+            self._around = 0
+            self._body_pace = Pace(self._received)
+
+    def look(self, elapsed: float) -> None:
+        """End what has lasted too long. `elapsed` is how long ago the last look was, in seconds."""
+        unsent = self.transport.get_write_buffer_size()
+        if not self._reading.is_kept(self._answering or self.cycle, unsent, elapsed, self._limits):
+            log.info("reader_too_slow", unsent=unsent)
+            self.transport.abort()
+        elif self.transport.is_closing():
+            return
+        elif not self.is_idle:
+            self._look_at_body(elapsed)
+        elif self._farewell:
+            if self._farewell.has_ended:
+                self.transport.close()
+        elif self._is_in_head:
+            if self._has_lasted(self._limits.header_seconds):
+                seconds = self._limits.header_seconds
+                self._fail(RequestTimeout(f"the request's line and headers took longer than {seconds:g} s"))
+        elif self._has_lasted(self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds):
+            self.transport.close()
+
+    def _has_lasted(self, seconds: float) -> bool:
+        return self._crowd.has_lasted(self._since, seconds)
+
+    def _look_at_body(self, elapsed: float) -> None:
+        """A body that we do not let come is not the client's fault."""
+        cycle, pace = self.cycle, self._body_pace
+        if self._farewell or not cycle.more_body or cycle.waiting_for_100_continue or self.flow.read_paused or not pace:
+            return
+        if not pace.is_kept(self._received, elapsed, self._limits):
+            rate = self._limits.body_bytes_per_second
+            self._fail(RequestTimeout(f"the body comes too slowly: expected {rate} bytes a second or more"))
+
+    def _fail(self, error: OnnicornError) -> None:
+        """Nothing that comes is looked at any more. Whoever is owed the answer gets it; others get theirs before."""
+        self._farewell = Farewell(self._crowd)
+        if self.is_idle:
+            self.refuse(error)
+        elif self._is_in_head or not self.cycle.more_body:
+            self._refusal = error
+        elif self.cycle.response_started:
+            self.transport.abort()  # in the middle of an answer nothing else can be said
+        else:
+            self.cycle.fail(error)
+
+    def refuse(self, error: OnnicornError) -> None:
+        """An answer without an app, and the end."""
+        answer, record = refusal(error, self.server_state.default_headers)
+        self.transport.write(answer)
+        record.close()
+        self._linger()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
+        self._has_ended = True
+        if self.is_idle or (self.cycle.more_body and not self._farewell):
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def answer_last(self) -> None:
         """The answer that is under way closes the connection."""
@@ -155,30 +278,23 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def say_goodbye(self) -> None:
-        """FIN to an idle client. What it sends from now on is read, so that closing resets nothing, and dropped."""
-        if not self.is_idle:
-            return
-        self._is_over = True
-        self._unset_keepalive_if_required()
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()  # TLS has no half-closed state
+        """FIN to an idle client."""
+        if self.is_idle and not self._farewell:
+            self._linger()
 
-    def send_400_response(self, msg: str) -> None:
-        """Called for bytes that are no HTTP; the connection ends with the answer."""
-        error = MalformedRequest("these bytes are not an HTTP/1.1 request; the connection is closed")
-        record = Record(request_id(None), None, "", status=problems.status_of(error), code=error.code, error=error)
-        body = problems.body_of(error, record.request_id)
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", record.request_id.encode()),
-            (b"connection", b"close"),
-        ]
-        lines = b"".join(b"%s: %s\r\n" % header for header in headers)
-        self.transport.write(STATUS_LINE[record.status] + lines + b"\r\n" + body)
-        self.transport.close()
-        record.bytes_out = len(body)
-        record.close()
+    def _linger(self) -> None:
+        """FIN. What the client sends from now on is read, so that closing resets nothing, and dropped."""
+        self._farewell = self._farewell or Farewell(self._crowd)
+        self._farewell.begin()
+        self._crowd.leaving[self] = None
+        if self.cycle:
+            self.cycle.body = bytearray()
+        if self._has_ended or not self.transport.can_write_eof():
+            self.transport.close()  # TLS has no half-closed state, and drops by itself what comes meanwhile
+        else:
+            self.transport.write_eof()
+            self.flow.resume_reading()
+
+    def _drop(self, farewell: Farewell) -> None:
+        if not farewell.drop(self._packet):
+            self.transport.abort()

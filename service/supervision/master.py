@@ -17,7 +17,7 @@ from service.errors import Contradiction, StartError
 from service.loading import cache_of, weights
 from service.plan import Plan, fit, memory_limit
 from service.settings import Settings
-from service.supervision import arbiter, child, directory, last_words, listener, ops, tls
+from service.supervision import arbiter, child, directory, files, last_words, listener, ops, tls
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper
 from service.supervision.preparation import Preparation
@@ -47,6 +47,7 @@ class Master:
         self._preparation = Preparation(settings, seat)
         self._ops_listener: socket.socket | None = None
         self._holds: list[Hold] = []
+        self._limits = settings.limits
         self._keeper = Keeper(seat.board, settings.lifecycle, Cgroup.of_this_process())
 
     def on_starting(self, server: Any) -> None:
@@ -97,6 +98,7 @@ class Master:
         worker.born, worker.asked = monotonic(), None
         worker.drain_seconds = self._settings.lifecycle.drain_seconds
         worker.finish_seconds = self._settings.lifecycle.finish_seconds
+        worker.limits = self._limits
 
     def post_fork(self, server: Any, worker: Any) -> None:
         # Not before the fork: the master would take the slot as well, and both would write one file.
@@ -116,6 +118,8 @@ class Master:
 
     def _start(self, server: Any) -> None:
         self._refuse_contradictions(server.cfg)
+        connections = files.allow(self._limits.connections)
+        self._limits = self._limits.model_copy(update={"connections": connections})
         tls.check(server.cfg)
         with listener.held(self._settings.http.bind, "ONNICORN_HTTP__BIND"):
             ops_listener = listener.open_listener(self._settings.ops.bind, "ONNICORN_OPS__BIND")

@@ -8,27 +8,57 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
+from service.caller import Caller
+from service.errors import OnnicornError
+from service.scheduling.arrivals import Arrivals
+
 _UNUSUAL: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
 class Cycle(RequestResponseCycle):
     """One request and its response. By ASGI nothing need be sent before the first event of the body."""
 
+    caller: Caller
+    arrivals: Arrivals
+    # The client still sends when the answer has ended: the connection must end so that it can be read.
+    lingers = False
+    # Of a response in several pieces, so that it can be told how much of it was read.
+    bytes_sent = 0
     _start: Any = None
-    arrivals: Any = None
+    _failure: OnnicornError | None = None
 
     @classmethod
-    def adopt(cls, cycle: RequestResponseCycle) -> None:
+    def adopt(cls, cycle: RequestResponseCycle, caller: Caller, arrivals: Arrivals) -> None:
         """Uvicorn makes the object itself, in the middle of a long method.
 
         To give it a `send` of another object would tie the two together: garbage that only the collector finds, at
         the price of a stall of 10 ms every few thousand requests.
         """
         cycle.__class__ = cls
+        cycle.caller = caller  # type: ignore[attr-defined]
+        cycle.arrivals = arrivals  # type: ignore[attr-defined]
 
     async def run_asgi(self, app: Any) -> None:
         self.arrivals.begin()
         await super().run_asgi(app)
+
+    def lose(self) -> None:
+        """The client has left, and whoever works on its answer may stop."""
+        if not self.response_complete:
+            self.disconnected = True
+            self.message_event.set()
+            self.caller.leave()
+
+    def fail(self, error: OnnicornError) -> None:
+        """The body will never be whole: the app hears why when it asks for more of it, and answers with that."""
+        self._failure = error
+        self.keep_alive = False
+        self.message_event.set()
+
+    async def receive(self) -> Any:
+        if self._failure and not self.disconnected:
+            raise self._failure
+        return await super().receive()
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start" and not self.response_started:
@@ -36,9 +66,18 @@ class Cycle(RequestResponseCycle):
             return
         start, self._start = self._start, None
         if start:
+            if self.more_body:
+                self.keep_alive = False  # a client that is told so stops sending what nobody reads
             if self._is_written_at_once(start, message):
                 return
             await super().send(start)
+        await self._send_piece(message)
+
+    async def _send_piece(self, message: Any) -> None:
+        self.bytes_sent += len(message.get("body", b""))
+        if self.more_body and not self.keep_alive and not message.get("more_body"):
+            # Uvicorn would close at once, and what is still unread would reset the connection, answer and all.
+            self.keep_alive = self.lingers = True
         await super().send(message)
 
     def _is_written_at_once(self, start: Any, message: Any) -> bool:

@@ -28,10 +28,12 @@ from uvicorn.config import STARTUP_FAILURE, Config
 from uvicorn.server import Server
 
 from service.errors import Draining
+from service.knobs import Limits
 from service.rows import State
 from service.seat import Seat
 from service.supervision.accept import Acceptor, others_are_ready, others_hold_fewer
 from service.supervision.connection import Connection
+from service.supervision.crowd import Crowd
 from service.web.middleware import Accounting, LastResort
 
 log = structlog.get_logger()
@@ -50,6 +52,7 @@ _TRY_AGAIN: Final = 75
 # Objects made and not freed since the last collection; a request leaves no cycles unless it fails.
 _COLLECT_AFTER: Final = 50_000
 _CLOSE: Final = (b"connection", b"close")
+_LIMITS: Final = Limits()
 
 
 class WorkerServer(Server):
@@ -65,10 +68,13 @@ class WorkerServer(Server):
         drain_seconds: float,
         finish_seconds: float,
         leave_at_once: Callable[[], object],
+        limits: Limits = _LIMITS,
     ) -> None:
         super().__init__(config)
         self._leave_at_once = leave_at_once
         self._seat = seat
+        self._limits = limits
+        self._crowd = Crowd(self.server_state.connections, limits, config.timeout_keep_alive, self._count)
         self._drain_seconds = drain_seconds
         self._finish_seconds = finish_seconds
         self._asked: float | None = None
@@ -92,7 +98,9 @@ class WorkerServer(Server):
             await self._refuse_start()
         _spare_the_collector()
         self._acceptors = [
-            Acceptor(listener, self._make_connection, self._leaves_to_others, self.config.ssl)
+            Acceptor(
+                listener, self._make_connection, self._leaves_to_others, self.config.ssl, self._limits.header_seconds
+            )
             for listener in sockets or []
         ]
         self._seat.row.accepts = True
@@ -110,6 +118,7 @@ class WorkerServer(Server):
         # The base class does so once a second at most, which is too seldom for a heartbeat of one.
         await self._notify()
         await super().on_tick(counter)
+        self._crowd.look(monotonic())
         limit = self._max_requests
         if (limit and self.server_state.total_requests >= limit) or self._seat.has_hung_load:
             self._leave_in_turn()
@@ -153,10 +162,10 @@ class WorkerServer(Server):
         sys.exit(_TRY_AGAIN)
 
     def _make_connection(self) -> Connection:
-        def count(connections: int) -> None:
-            self._seat.row.connections = connections
+        return Connection(self.config, self.server_state, self.lifespan.state, crowd=self._crowd)
 
-        return Connection(self.config, self.server_state, self.lifespan.state, on_count=count)
+    def _count(self, connections: int) -> None:
+        self._seat.row.connections = connections
 
     def _leave_if_orphaned(self) -> None:
         """Nobody is left to replace us, or to stop us: an orphan must not serve."""
@@ -213,6 +222,7 @@ class WorkerServer(Server):
         until = monotonic() + seconds
         while not is_done() and monotonic() < until:
             await self._notify()
+            self._crowd.look(monotonic())
             await asyncio.sleep(_POLL)
 
     async def _abandon(self) -> None:

@@ -10,6 +10,7 @@ from gunicorn.arbiter import Arbiter
 from uvicorn.config import Config
 from uvicorn_worker import UvicornWorker
 
+from service.knobs import Limits
 from service.supervision import last_words
 from service.supervision.connection import Connection
 from service.supervision.seat import seat
@@ -39,6 +40,7 @@ class Worker(UvicornWorker):
     slot: int
     drain_seconds: float
     finish_seconds: float
+    limits: Limits
 
     def init_signals(self) -> None:
         super().init_signals()
@@ -53,7 +55,9 @@ class Worker(UvicornWorker):
 
     async def _serve(self) -> None:
         self.config.app = self.wsgi
-        server = WorkerServer(self.config, seat, self.drain_seconds, self.finish_seconds, lambda: self.leave(0))
+        server = WorkerServer(
+            self.config, seat, self.drain_seconds, self.finish_seconds, lambda: self.leave(0), self.limits
+        )
         # Gunicorn's quick stop; Uvicorn itself does not know this signal.
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, server.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)

@@ -321,6 +321,22 @@ def test_a_client_that_speaks_no_tls_is_no_error_of_ours(records: list[EventDict
     assert [(record["event"], record["log_level"]) for record in records] == [("handshake_failed", "debug")]
 
 
+def test_a_client_that_does_not_speak_tls_or_anything_else_is_not_waited_for(records: list[EventDict]) -> None:
+    async def scenario() -> None:
+        with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            acceptor = Acceptor(listener, asyncio.Protocol, NEVER, tls, handshake_seconds=5)
+            with socket.create_connection(listener.getsockname(), SECONDS):
+                await until(lambda: not acceptor.is_settled)
+                await turns()
+                let_pass(5)
+                await until(lambda: acceptor.is_settled)
+            acceptor.close()
+
+    asyncio.run(scenario())
+    assert [record["event"] for record in records] == ["handshake_failed"]
+
+
 def test_a_client_that_has_given_up_does_not_matter_to_the_next(records: list[EventDict]) -> None:
     async def scenario() -> None:
         with broken(ConnectionAbortedError()) as listener:

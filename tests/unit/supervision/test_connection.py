@@ -1,8 +1,11 @@
 """One HTTP connection over a transport that only remembers: what is answered, declined, counted, and ended."""
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -10,13 +13,18 @@ from structlog.typing import EventDict
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.caller import EXTENSION, Caller
+from service.knobs import Limits
 from service.supervision.connection import Connection
+from service.supervision.crowd import INTERVAL, Crowd
 from service.telemetry.metrics import REGISTRY
+from service.web.middleware import Accounting, LastResort
 from tests.unit.loop import turns
 
 REQUEST = b"POST /here HTTP/1.1\r\nHost: here\r\nContent-Length: 4\r\n\r\nbody"
 GET = b"GET /here HTTP/1.1\r\nHost: here\r\n\r\n"
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+KEEP_ALIVE = 75
 LAST_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
 
 
@@ -28,6 +36,9 @@ class Transport(asyncio.Transport):
         self.written = b""
         self.has_eof = False
         self.is_closed = False
+        self.is_aborted = False
+        self.is_paused = False
+        self.unsent = 0
         self._can_write_eof = can_write_eof
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
@@ -50,27 +61,47 @@ class Transport(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_closed
 
+    def abort(self) -> None:
+        self.is_closed = self.is_aborted = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
     def pause_reading(self) -> None:
-        pass
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        pass
+        self.is_paused = False
 
 
 class Line:
     """A connection, its transport, and an app that answers `ok` to every request, once it is let."""
 
-    def __init__(self, transport: Transport | None = None, state: ServerState | None = None) -> None:
+    def __init__(
+        self,
+        transport: Transport | None = None,
+        state: ServerState | None = None,
+        limits: Limits | None = None,
+        crowd: Crowd | None = None,
+        *,
+        accounts: bool = False,
+    ) -> None:
+        """`accounts` puts the app behind what turns errors into problems, and requests into log lines."""
         self.transport = transport or Transport()
         self.state = state or ServerState()
         self.seen: list[tuple[dict[bytes, bytes], bytes]] = []
         self.counts: list[int] = []
+        self.callers: list[Caller] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
         config = Config(
             self._app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None, access_log=False
         )
-        self.connection = Connection(config, self.state, {}, on_count=self.counts.append)
+        self.clock = 0.0
+        self.crowd = crowd or Crowd(self.state.connections, limits or Limits(), KEEP_ALIVE, self.counts.append)
+        self.connection = Connection(config, self.state, {}, crowd=self.crowd)
+        if accounts:
+            self.connection.app = Accounting(LastResort(self._app))
         self.connection.connection_made(self.transport)
 
     async def receive(self, *parts: bytes) -> bytes:
@@ -88,6 +119,24 @@ class Line:
         await turns()
         return self.transport.written[before:]
 
+    async def let_pass(self, seconds: float) -> bytes:
+        """What is written while this time passes, for this connection and all others of its crowd."""
+        before = len(self.transport.written)
+        for _ in range(round(seconds / INTERVAL)):
+            self.clock += INTERVAL
+            self.crowd.look(self.clock)
+            await turns()
+        return self.transport.written[before:]
+
+    @property
+    def end(self) -> str:
+        """How the server has ended the connection, if it has."""
+        if self.transport.is_aborted:
+            return "aborted"
+        if self.transport.is_closed:
+            return "closed"
+        return "said goodbye" if self.transport.has_eof else ""
+
     def lose(self) -> None:
         self.connection.connection_lost(None)
 
@@ -100,6 +149,7 @@ class Line:
             body += message["body"]
             more = message["more_body"]
         self.seen.append((dict(scope["headers"]), body))
+        self.callers.append(scope["extensions"][EXTENSION])
         await self.may_answer.wait()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
@@ -165,7 +215,7 @@ def test_bytes_that_are_no_http_get_a_problem_and_an_end(data: bytes, records: l
             f"x-request-id: {problem['request_id']}",
             "connection: close",
         ]
-        assert line.transport.is_closed
+        assert (line.transport.has_eof, line.transport.is_closed) == (True, False)
         [record] = records
         assert record.pop("duration_ms") >= 0
         assert record == {
@@ -321,18 +371,6 @@ def test_a_connection_that_cannot_be_half_closed_is_closed() -> None:
     play(scenario)
 
 
-def test_after_goodbye_the_keep_alive_timer_runs_no_more() -> None:
-    async def scenario() -> None:
-        line = Line()
-        await line.receive(REQUEST)
-        assert line.connection.timeout_keep_alive_task is not None
-        line.connection.say_goodbye()
-        assert line.connection.timeout_keep_alive_task is None
-        line.lose()
-
-    play(scenario)
-
-
 @pytest.mark.parametrize(
     ("asked", "stays_open"),
     [([], False), ([REQUEST[:30]], False), ([REQUEST[:-2]], False), ([REQUEST], True), ([REQUEST + REQUEST], True)],
@@ -360,3 +398,64 @@ def test_a_client_that_closes_its_side_after_its_answer_is_done() -> None:
         line.lose()
 
     play(scenario)
+
+
+def test_a_caller_leaves_with_the_connection_and_not_before() -> None:
+    """All whose answers are not complete leave, those that wait behind another too."""
+
+    async def scenario() -> None:
+        line = Line()
+        await line.receive(REQUEST)
+        line.may_answer.clear()
+        await line.receive(REQUEST + REQUEST)
+        line.connection.eof_received()
+        answered, running = line.callers
+        queued: Any = line.connection.pipeline[0][0].scope["extensions"][EXTENSION]
+        everyone = [answered, running, queued]
+        assert [caller.has_left for caller in everyone] == [False, False, False]
+        line.lose()
+        assert [caller.has_left for caller in everyone] == [False, True, True]
+        assert await line.answer() == b""
+
+    play(scenario)
+
+
+def test_a_caller_arrives_when_the_head_is_there() -> None:
+    async def scenario() -> None:
+        line = Line()
+        await line.receive(REQUEST[:30])
+        before = monotonic()
+        await line.receive(REQUEST[30:-4], REQUEST[-4:])
+        assert before <= line.callers[0].arrived <= monotonic()
+        line.lose()
+
+    play(scenario)
+
+
+def test_neither_request_nor_caller_nor_connection_is_left_to_the_collector() -> None:
+    left: list[weakref.ref[Any]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        left.append(weakref.ref(scope["extensions"][EXTENSION]))
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def scenario() -> None:
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Transport())
+        for data in (GET, REQUEST + REQUEST, REQUEST):
+            connection.data_received(data)
+            await turns()
+            left.append(weakref.ref(connection.cycle))
+        left.append(weakref.ref(connection))
+        connection.connection_lost(None)
+
+    gc.collect()
+    gc.disable()
+    try:
+        asyncio.run(scenario())
+        assert [reference() for reference in left] == [None] * 8
+    finally:
+        gc.enable()

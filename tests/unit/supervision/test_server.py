@@ -168,6 +168,9 @@ class Service:
         if scope["path"] == "/slow":
             self.slow += 1
             await self.may_answer.wait()
+        if scope["path"] == "/body":
+            while (await receive())["more_body"]:
+                pass
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -439,6 +442,40 @@ def test_a_drain_can_be_made_quick(play: Play) -> None:
         assert await service.server.on_tick(1) is False
         service.leave(signal.SIGINT)
         assert await service.server.on_tick(1) is True
+
+    play(scenario)
+
+
+def test_an_idle_connection_is_closed_after_its_time(play: Play) -> None:
+    async def scenario(service: Service) -> None:
+        client, silent = await service.client(), await service.client()
+        await client.ask()
+        for _ in range(3):
+            service.now += 1
+            await service.server.on_tick(1)
+        assert await client.rest() == b""
+        assert silent in service._clients
+        assert len(service.server.server_state.connections) == 1
+        service.leave(signal.SIGINT)
+
+    play(scenario, timeout_keep_alive=1)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for_until_the_end(play: Play) -> None:
+    async def scenario(service: Service) -> None:
+        client = await service.client()
+        await client.send(b"POST /body HTTP/1.1\r\nHost: here\r\nContent-Length: 9\r\n\r\n")
+        await until(lambda: service.server.server_state.tasks)
+        service.leave()
+        await turns()
+        await service.refusing()
+        while service.server.server_state.tasks:
+            service.now += 1
+            await service.beats()
+        answer = await client.answer()
+        assert (answer.status, answer.is_last) == (408, True)
+        assert await client.rest() == b""
+        await client.leave()
 
     play(scenario)
 

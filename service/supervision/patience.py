@@ -1,0 +1,49 @@
+"""How slow a client may be: bytes that must come, or be taken, at a certain rate."""
+
+from typing import Any
+
+from service.knobs import Limits
+
+
+class Pace:
+    """Whether so many bytes pass in each stretch of time; each stretch is looked at by itself.
+
+    A client that has been fast may not rest on it: what it has sent lies in our memory for as long as it waits.
+    """
+
+    __slots__ = ("_before", "_seconds")
+
+    def __init__(self, before: int) -> None:
+        """`before` is how many bytes had passed when it began."""
+        self._before = before
+        self._seconds = 0.0
+
+    def is_kept(self, passed: int, elapsed: float, limits: Limits) -> bool:
+        """`passed` bytes until now, `elapsed` seconds after the last look; the first of them may have been shorter."""
+        self._seconds += elapsed
+        if self._seconds <= limits.body_seconds:
+            return True
+        is_enough = passed - self._before >= limits.body_bytes_per_second * limits.body_seconds
+        self._before, self._seconds = passed, 0.0
+        return is_enough
+
+
+class Reading:
+    """Whether a client takes its answers at that rate. As long as everything has left us there is nothing to take."""
+
+    __slots__ = ("_answer", "_pace")
+
+    def __init__(self) -> None:
+        self._answer: Any = None
+        self._pace: Pace | None = None
+
+    def is_kept(self, answer: Any, unsent: int, elapsed: float, limits: Limits) -> bool:
+        """`answer.bytes_sent` have been given to the connection, `unsent` bytes are still with us."""
+        if not unsent:
+            self._answer = self._pace = None
+            return True
+        taken = (answer.bytes_sent if answer else 0) - unsent
+        if self._pace is None or self._answer is not answer:
+            self._answer, self._pace = answer, Pace(taken)
+            return True
+        return self._pace.is_kept(taken, elapsed, limits)
