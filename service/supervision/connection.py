@@ -30,7 +30,6 @@ log = structlog.get_logger()
 # How many bytes of chunk sizes, extensions and line ends may come with each byte of a body, so that the smallest of
 # chunks are no attack.
 _AROUND: Final = 8
-
 # How many requests of one connection may wait behind the one that is answered: a packet has room for thousands.
 _MOST_WAITING: Final = 256
 
@@ -54,6 +53,7 @@ class Connection(HttpToolsProtocol):
         self._limits = self._crowd.limits
         self._answering: Cycle | None = None
         self._since = 0.0  # when the phase began that this connection is in, by the crowd's clock
+        self.rests_until = 0.0  # there is nothing to look for until then, unless something comes
         self._received = self._packet = 0  # bytes, in all and in the packet that is being read
         self._head_first = self._head_more = 0  # of a head that comes in pieces: its first packet; those behind it
         self._around = 0
@@ -82,6 +82,7 @@ class Connection(HttpToolsProtocol):
         self.pipeline.clear()
 
     def data_received(self, data: bytes) -> None:
+        self.rests_until = 0.0
         self._packet = len(data)
         self._received += self._packet
         if self._farewell:
@@ -230,8 +231,11 @@ class Connection(HttpToolsProtocol):
             if self._has_lasted(self._limits.header_seconds):
                 seconds = self._limits.header_seconds
                 self._fail(RequestTimeout(f"the request's line and headers took longer than {seconds:g} s"))
-        elif self._has_lasted(self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds):
-            self.transport.close()
+        else:
+            seconds = self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds
+            self.rests_until = 0.0 if unsent else self._since + seconds
+            if self._has_lasted(seconds):
+                self.transport.close()
 
     def _has_lasted(self, seconds: float) -> bool:
         return self._crowd.has_lasted(self._since, seconds)
@@ -284,6 +288,7 @@ class Connection(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """FIN. What the client sends from now on is read, so that closing resets nothing, and dropped."""
+        self.rests_until = 0.0
         self._farewell = self._farewell or Farewell(self._crowd)
         self._farewell.begin()
         self._crowd.leaving[self] = None

@@ -55,7 +55,8 @@ class Crowd:
         self.now += elapsed
         self._candidates, self._has_searched = [], False
         for connection in list(self._connections):
-            connection.look(elapsed)
+            if connection.rests_until <= self.now:
+                connection.look(elapsed)
 
     def has_lasted(self, since: float, seconds: float) -> bool:
         """Never too early: what is said to have begun at a look may have begun just before the next."""

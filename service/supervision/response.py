@@ -61,6 +61,9 @@ class Cycle(RequestResponseCycle):
         return await super().receive()
 
     async def send(self, message: Any) -> None:
+        if self.transport.is_closing():  # reset, though nobody has told us yet: to write would fail
+            self.response_started = self.response_complete = True
+            return
         if message["type"] == "http.response.start" and not self.response_started:
             self._start = message  # in place of an earlier one: an app that fails behind it gets Uvicorn's 500
             return

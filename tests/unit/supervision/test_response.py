@@ -57,6 +57,28 @@ def test_head_and_body_leave_together() -> None:
     assert writes(START, BODY) == [WHOLE]
 
 
+def test_nothing_is_written_to_a_connection_that_was_reset() -> None:
+    """The transport knows of it before the protocol is told."""
+
+    async def run() -> Writes:
+        transport = Writes()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            transport.close()
+            await send(START)
+            await send(BODY)
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(transport)
+        connection.data_received(GET)
+        await turns()
+        assert connection.cycle.response_complete
+        return transport
+
+    assert asyncio.run(run()).writes == []
+
+
 def test_the_servers_own_headers_come_first() -> None:
     assert writes(START, BODY, default=((b"server", b"x"),)) == [WHOLE.replace(b"OK\r\n", b"OK\r\nserver: x\r\n")]
 
