@@ -18,7 +18,7 @@ from service.errors import OnnicornError, Overloaded, RequestTimeout
 from service.knobs import Limits
 from service.supervision import head
 from service.supervision.crowd import Crowd
-from service.supervision.declined import framing_of, parser_behind
+from service.supervision.declined import parser_behind
 from service.supervision.farewell import Farewell
 from service.supervision.patience import Pace, Reading
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
@@ -105,19 +105,9 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as offer:
-            self._decline_upgrade()
+            self.parser = parser_behind(self, self.cycle)
             return data[offer.args[0] :]
         return b""
-
-    def _decline_upgrade(self) -> None:
-        """Go on in HTTP/1.1, as if HTTP/2 or a web socket had not been offered."""
-        if framing := framing_of(self.cycle.scope["headers"]):  # type: ignore[arg-type]
-            # The request has not been looked at yet: its task starts in the next turn of the loop.
-            self.cycle.more_body = True
-            self.cycle.message_event.clear()
-            self.parser = parser_behind(self, framing)
-        else:
-            self.parser = httptools.HttpRequestParser(self)
 
     def on_headers_complete(self) -> None:
         head.check_parts(self.url, self.headers, self._limits)

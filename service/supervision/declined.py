@@ -1,10 +1,8 @@
 """What is left of a connection when an offer of another protocol was declined: HTTP/1.1, as if nothing had been."""
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import httptools
-
-Headers = list[tuple[bytes, bytes]]
 
 # What says how long a body is.
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -48,17 +46,18 @@ class _Behind:
         self._is_behind = True
 
 
-def framing_of(headers: Headers) -> Headers:
-    """Those that say how long the body is; none where there is none."""
-    return [header for header in headers if header[0] in _FRAMING]
-
-
-def parser_behind(hearer: Hearer, framing: Headers) -> httptools.HttpRequestParser:
-    """One that reads the body that these headers announce, if they do, and what follows it.
+def parser_behind(hearer: Hearer, cycle: Any) -> httptools.HttpRequestParser:
+    """One that reads the body of the request, `cycle`, if it has one, and what follows it.
 
     The parser that has seen the offer takes what follows the head for the other protocol, and the request for one
     without a body. This one, told how long the body is, takes over where the other left off.
     """
+    framing = [header for header in cycle.scope["headers"] if header[0] in _FRAMING]
+    if not framing:
+        return httptools.HttpRequestParser(hearer)
+    # The request has not been looked at yet: its task starts in the next turn of the loop.
+    cycle.more_body = True
+    cycle.message_event.clear()
     parser = httptools.HttpRequestParser(_Behind(hearer))
     head = b"".join(b"%s: %s\r\n" % header for header in framing)
     parser.feed_data(b"POST / HTTP/1.1\r\n" + head + b"\r\n")
