@@ -137,6 +137,7 @@ class Connection(HttpToolsProtocol):
         if answer is None:
             return False
         self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past
+        self.headers = head.NOWHERE
         self.transport.write(in_one_piece(answer, default))
         self.on_response_complete()
         return True

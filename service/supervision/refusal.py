@@ -40,6 +40,8 @@ class Answered:
     disconnected = False
     keep_alive = True
     bytes_sent = 0
+    lingers = False
+    waiting_for_100_continue = False
     body = b""
     message_event = asyncio.Event()
 

@@ -13,6 +13,7 @@ from tests.process.conftest import Service, exit_code, launched, running, wait_u
 from tests.process.double import INFER, TWOS, doubled, serve_double
 from tests.process.test_metrics import Series, infer, metric_files, scraped, series
 from tests.process.test_signals import gated, verdict
+from tests.process.wire import request, wire
 
 WORKERS = 4
 KILLS = 32
@@ -129,8 +130,11 @@ def test_a_worker_that_has_grown_is_replaced_before_memory_runs_out(tmp_path: Pa
     with launched(serve_double(tmp_path), tmp_path, *contained) as service:
         service.wait_until(service.is_started, "started")
         before = private_bytes(service)
-        service.wait_until(lambda: grow(service, before), "grown")
-        crowded(cgroup, used=950 * 10**6)
+        with wire(service.api) as connection:
+            connection.send(*large_and_unfinished())
+            service.wait_until(lambda: has_grown(service, before), "grown")
+            crowded(cgroup, used=950 * 10**6)
+            service.wait_until(lambda: "worker_recycled" in service.printed(), "recycling a worker")
         service.wait_until(lambda: exits(service), "rid of the largest worker")
         service.wait_until(lambda: len(service.workers()) == 2, "served by a successor")
         assert doubled(service) == TWOS
@@ -148,11 +152,14 @@ def private_bytes(service: Service) -> dict[Series, float]:
     return {key: value for key, value in scraped(service.ops).items() if key[0] == "onnicorn_worker_private_bytes"}
 
 
-def grow(service: Service, before: dict[Series, float]) -> bool:
-    """A large request leaves its mark; True once some worker has more than it ever gave back."""
-    rows = 200_000
-    large = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [rows, 4], "data": [1] * (4 * rows)}]}
-    assert service.post(INFER, large).status_code == 200
+def large_and_unfinished() -> tuple[bytes, bytes]:
+    """A request that the worker must hold in memory, and whose end never comes."""
+    size = 48 << 20
+    head = request("POST", INFER, None, f"Content-Length: {size + 1}", "Content-Type: application/json")
+    return head, b" " * size
+
+
+def has_grown(service: Service, before: dict[Series, float]) -> bool:
     return any(now > 1.3 * before[key] for key, now in private_bytes(service).items())
 
 
