@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from service.caller import EXTENSION, Caller
 from service.errors import OnnicornError, Overloaded, RequestTimeout
 from service.knobs import Limits
-from service.supervision import head
+from service.supervision import head, presence
 from service.supervision.crowd import Crowd
 from service.supervision.declined import parser_behind
 from service.supervision.farewell import Farewell
@@ -215,6 +215,8 @@ class Connection(HttpToolsProtocol):
             return
         elif not self.is_idle:
             self._look_at_body(elapsed)
+            if self._has_ended:
+                presence.ask(self.transport, self._answering)
         elif self._farewell:
             if self._farewell.has_ended:
                 self.transport.close()
