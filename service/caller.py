@@ -21,15 +21,16 @@ class ClientLeft(Exception):
 
 
 class Caller:
-    """`arrived` is when the request's head was there, on the monotonic clock.
+    """`arrived` is when the request's head was there, on the monotonic clock; `begin` is called when its turn has come.
 
     It must not know the connection, which knows it: such a cycle would be left to the garbage collector.
     """
 
-    __slots__ = ("__weakref__", "_on_leave", "arrived", "has_left")
+    __slots__ = ("__weakref__", "_on_leave", "arrived", "begin", "has_left")
 
-    def __init__(self, arrived: float | None = None) -> None:
+    def __init__(self, arrived: float | None = None, begin: Callable[[], object] = lambda: None) -> None:
         self.arrived = monotonic() if arrived is None else arrived
+        self.begin = begin
         self.has_left = False
         self._on_leave: Callable[[], object] | None = None
 

@@ -117,13 +117,13 @@ class Connection(HttpToolsProtocol):
         head.check_form(self.parser.get_http_version(), self.url, self.headers)
         if self._gate.is_pressed and self._is_refused():
             return
-        caller = Caller(self._gate.arrivals.arrive())
-        self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
         before = self._answering
         if before and len(self.pipeline) >= _MOST_WAITING:
             raise Overloaded(f"{_MOST_WAITING} requests of this connection wait for their answers", "waiting", 1)
-        super().on_headers_complete()
-        Cycle.adopt(self.cycle, caller, self._gate.arrivals)
+        super().on_headers_complete()  # the request's task begins in a later turn of the loop
+        caller = Caller(self._gate.arrivals.arrive(), self._gate.arrivals.begin)
+        self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
+        Cycle.adopt(self.cycle, caller)
         self._answering = before or self.cycle
         self.headers = head.NOWHERE
 

@@ -10,7 +10,6 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCy
 
 from service.caller import Caller
 from service.errors import OnnicornError
-from service.scheduling.arrivals import Arrivals
 
 _UNUSUAL: Final = frozenset({b"connection", b"transfer-encoding"})
 
@@ -19,7 +18,6 @@ class Cycle(RequestResponseCycle):
     """One request and its response. By ASGI nothing need be sent before the first event of the body."""
 
     caller: Caller
-    arrivals: Arrivals
     # The client still sends when the answer has ended: the connection must end so that it can be read.
     lingers = False
     # Of a response in several pieces, so that it can be told how much of it was read.
@@ -28,7 +26,7 @@ class Cycle(RequestResponseCycle):
     _failure: OnnicornError | None = None
 
     @classmethod
-    def adopt(cls, cycle: RequestResponseCycle, caller: Caller, arrivals: Arrivals) -> None:
+    def adopt(cls, cycle: RequestResponseCycle, caller: Caller) -> None:
         """Uvicorn makes the object itself, in the middle of a long method.
 
         To give it a `send` of another object would tie the two together: garbage that only the collector finds, at
@@ -36,11 +34,6 @@ class Cycle(RequestResponseCycle):
         """
         cycle.__class__ = cls
         cycle.caller = caller  # type: ignore[attr-defined]
-        cycle.arrivals = arrivals  # type: ignore[attr-defined]
-
-    async def run_asgi(self, app: Any) -> None:
-        self.arrivals.begin()
-        await super().run_asgi(app)
 
     def lose(self) -> None:
         """The client has left, and whoever works on its answer may stop."""

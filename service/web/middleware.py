@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.caller import ClientLeft
+from service.caller import ClientLeft, caller_of
 from service.errors import InternalError, Interrupted, OnnicornError
 from service.telemetry.record import Record
 from service.web import problems
@@ -30,6 +30,7 @@ class Accounting:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        caller_of(scope).begin()
         record = record_for(scope)
         inner = {**scope, "method": "GET"} if record.method == "HEAD" else scope
         attach(inner, record)
