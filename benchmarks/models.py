@@ -37,10 +37,10 @@ def heavy(folder: Path) -> Path:
 
 
 def overload(folder: Path) -> Path:
-    """A repository of the tiny model, and of one that takes about 5 ms a run, of one request alone."""
+    """A repository of the tiny model, and of one that takes about 20 ms a run, of one request alone."""
     home = folder / "fast-and-slow"
     (home / "chain" / "1").mkdir(parents=True)
-    _write(_chain(layers=56, width=CHAIN_WIDTH), home / "chain" / "1" / "model.onnx")
+    _write(_chain(layers=200, width=CHAIN_WIDTH, distinct=8), home / "chain" / "1" / "model.onnx")
     (home / "chain" / "model.toml").write_text("batch = false\n")
     shutil.copytree(DIGITS.parent.parent, home / "digits")
     return home
@@ -81,13 +81,14 @@ def padded_sentences(model: Path, folder: Path) -> Path:
     return home.parent
 
 
-def _chain(layers: int, width: int) -> onnx.ModelProto:
+def _chain(layers: int, width: int, distinct: int | None = None) -> onnx.ModelProto:
+    """So many layers; with `distinct` they share so many weights."""
     random = np.random.default_rng(0)
     names = ["x", *(f"r{layer}" for layer in range(1, layers)), "y"]
-    weights = [_weight(random, f"w{layer}", (width, width), fan_in=width) for layer in range(layers)]
+    weights = [_weight(random, f"w{layer}", (width, width), fan_in=width) for layer in range(distinct or layers)]
     nodes = []
     for layer, (before, after) in enumerate(pairwise(names)):
-        nodes.append(helper.make_node("Gemm", [before, f"w{layer}"], [f"g{layer}"]))
+        nodes.append(helper.make_node("Gemm", [before, f"w{layer % len(weights)}"], [f"g{layer}"]))
         nodes.append(helper.make_node("Relu", [f"g{layer}"], [after]))
     return _model(nodes, weights, (width,), (width,))
 

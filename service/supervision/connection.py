@@ -10,7 +10,6 @@ from typing import Any, Final
 import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from service.caller import EXTENSION, Caller
@@ -20,10 +19,10 @@ from service.supervision import head, presence
 from service.supervision.crowd import Crowd
 from service.supervision.declined import parser_behind
 from service.supervision.farewell import Farewell
+from service.supervision.manners import Mannerly
 from service.supervision.patience import Pace, Reading
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
 from service.supervision.response import Cycle
-from service.web.gate import STATE, Open
 
 log = structlog.get_logger()
 
@@ -34,7 +33,7 @@ _AROUND: Final = 8
 _MOST_WAITING: Final = 256
 
 
-class Connection(HttpToolsProtocol):
+class Connection(Mannerly):
     """`crowd` knows the limits, the time, and all connections of the server."""
 
     cycle: Cycle
@@ -48,7 +47,6 @@ class Connection(HttpToolsProtocol):
         crowd: Crowd | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._gate: Open = app_state.get(STATE) or Open()
         self._crowd = crowd or Crowd(server_state.connections, Limits(), config.timeout_keep_alive)
         self._limits = self._crowd.limits
         self._answering: Cycle | None = None
@@ -81,7 +79,7 @@ class Connection(HttpToolsProtocol):
         self._answering = None
         self.pipeline.clear()
 
-    def data_received(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         self.rests_until = 0.0
         self._packet = len(data)
         self._received += self._packet

@@ -13,6 +13,7 @@ from service.dataplane import Dataplane
 from service.errors import OnnicornError, Overloaded
 from service.knobs import Admission
 from service.scheduling.arrivals import Arrivals
+from service.scheduling.turn import Turn
 from service.telemetry.refusals import Kind, Refusals
 from service.telemetry.trace import Trace, continue_trace, request_id
 from service.web import problems
@@ -42,10 +43,14 @@ class Answer(NamedTuple):
 
 
 class Open:
-    """Lets everybody in: for an app that brings no gate. `arrivals` is told by the server of every request."""
+    """Lets everybody in: for an app that brings no gate.
+
+    `arrivals` is told by the server of every request, and `turn` is asked for everything that is read.
+    """
 
     def __init__(self) -> None:
         self.arrivals = Arrivals()
+        self.turn = Turn()
 
     @property
     def is_pressed(self) -> bool:
