@@ -92,7 +92,12 @@ READ_AT_SCRAPE: Final = {
         ("version", "onnxruntime", "python"),
     ),
     f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
-    f"{PREFIX}_memory_bytes": ("gauge", "The container's memory: used, and the limit where there is one.", ("kind",)),
+    f"{PREFIX}_memory_bytes": (
+        "gauge",
+        "The container's memory: used, the working_set that the kernel cannot simply drop, and the limit where there is "
+        "one.",
+        ("kind",),
+    ),
 }
 
 
