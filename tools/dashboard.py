@@ -7,6 +7,7 @@ are in `tools/panels.py`; the rest, the same for all, is here.
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Final
 
 from tools.panels import ALL, ROWS, Panel
@@ -101,7 +102,8 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "options": _OPTIONS[panel.kind],
         "targets": [
-            _target(panel, *query, letter) for query, letter in zip(panel.queries.items(), "ABCDEFG", strict=False)
+            _target(panel.kind, legend, query, letter)
+            for (legend, query), letter in zip(panel.queries.items(), ascii_uppercase, strict=False)
         ],
     }
 

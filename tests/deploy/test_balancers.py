@@ -18,6 +18,7 @@ from tests.process.traffic import traffic
 from tests.process.wire import wire
 
 BOTH = pytest.mark.parametrize("balancer", [haproxy, nginx])
+TOO_LARGE = f"POST {INFER} HTTP/1.1\r\nHost: here\r\nContent-Length: {(64 << 20) + 1}\r\n\r\n".encode()
 OVERLOADED = b'{"code": "overloaded"}'
 
 
@@ -138,10 +139,7 @@ def test_who_cannot_be_reached_costs_no_request(balancer: Balancer, tmp_path: Pa
 def test_a_body_that_the_service_would_not_take_is_refused_at_the_door(balancer: Balancer, tmp_path: Path) -> None:
     with standing_in(200, 200) as instances, balancer(addresses(instances), tmp_path) as address:
         with wire(address) as connection:
-            connection.send(
-                f"POST {INFER} HTTP/1.1\r\nHost: here\r\nContent-Length: {(64 << 20) + 1}\r\n\r\n".encode(),
-                bytes(64 << 10),
-            )
+            connection.send(TOO_LARGE, bytes(64 << 10))
             assert connection.answer().status_code == 413
         assert sum(instance.requests for instance in instances) == 0
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 RULES = sorted((PROMETHEUS / "rules").glob("*.yml"))
 TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
-ALERTS = re.findall(r"^ *- alert: (\w+)$", (PROMETHEUS / "rules" / "alerts.yml").read_text(), re.MULTILINE)
+WATCHED = (PROMETHEUS / "rules" / "alerts.yml").read_text()
+ALERTS = re.findall(r"^ *- alert: (\w+)$", WATCHED, re.MULTILINE)
 RUNBOOK = (ROOT / "deploy" / "RUNBOOK.md").read_text()
 SECTION = r"^### {}\n(.+?)(?=^##|\Z)"
 
@@ -42,9 +43,7 @@ def test_an_alert_is_seen_firing_in_its_tests(alert: str) -> None:
 
 @pytest.mark.parametrize("alert", ALERTS)
 def test_an_alert_says_what_how_bad_and_where_to_read_on(alert: str) -> None:
-    text = (
-        (PROMETHEUS / "rules" / "alerts.yml").read_text().partition(f"- alert: {alert}\n")[2].partition("- alert:")[0]
-    )
+    text = WATCHED.partition(f"- alert: {alert}\n")[2].partition("- alert:")[0]
     assert re.search(r"labels: \{severity: (critical|warning)\}", text)
     assert all(f"{name}: " in text for name in ("summary", "description"))
     assert f"runbook_url: deploy/RUNBOOK.md#{alert.lower()}\n" in text
