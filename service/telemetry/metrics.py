@@ -94,7 +94,7 @@ READ_AT_SCRAPE: Final = {
     f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
     f"{PREFIX}_memory_bytes": (
         "gauge",
-        "The container's memory: used, working_set (what the kernel cannot simply drop), and the limit if there is one.",
+        "The container's memory: used, working_set (what the kernel cannot simply drop), and limit, if there is one.",
         ("kind",),
     ),
 }
