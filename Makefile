@@ -44,8 +44,9 @@ bench: install-dev ## Measure what the service costs: four minutes on two cores 
 load: install-dev ## Measure overload and hostile traffic: 25 minutes on two cores that are otherwise idle
 	@$(BIN)/python -m benchmarks --rounds 3 overload hostile
 
-readme: install-dev ## Write the README's tables anew from the code
+readme: install-dev ## Write the README's tables and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
+	@$(BIN)/python -m tools.dashboard
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py

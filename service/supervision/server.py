@@ -211,11 +211,12 @@ class WorkerServer(Server):
             if self._seat.board.service.terminating:
                 acceptor.take_backlog()
             acceptor.close()
+        # At once: whoever comes between the last look at the backlog and this is reset with what they have sent.
+        for listener in listeners:
+            listener.close()
         await self._wait(lambda: all(acceptor.is_settled for acceptor in self._acceptors), _HANDSHAKE)
         for acceptor in self._acceptors:
             acceptor.abandon()
-        for listener in listeners:
-            listener.close()
 
     async def _wait(self, is_done: Callable[[], bool], seconds: float) -> None:
         """The heart goes on beating: the master kills a worker that is silent."""

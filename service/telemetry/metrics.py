@@ -92,7 +92,11 @@ READ_AT_SCRAPE: Final = {
         ("version", "onnxruntime", "python"),
     ),
     f"{PREFIX}_cpu_throttled_seconds": ("counter", "How long the cgroup's CPU quota has held the container back.", ()),
-    f"{PREFIX}_memory_bytes": ("gauge", "The container's memory: used, and the limit where there is one.", ("kind",)),
+    f"{PREFIX}_memory_bytes": (
+        "gauge",
+        "The container's memory: used, working_set (what the kernel cannot simply drop), and limit, if there is one.",
+        ("kind",),
+    ),
 }
 
 

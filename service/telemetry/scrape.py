@@ -60,8 +60,9 @@ class _Moment(Collector):
         yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in self._served()))
         yield _family("build_info", (self._build, 1))
         yield _family("cpu_throttled_seconds", ((), self._cgroup.throttled_seconds()))
-        memory = (("used", self._cgroup.memory_used()), ("limit", self._cgroup.memory_limit()))
-        yield _family("memory_bytes", *(((kind,), value) for kind, value in memory if value is not None))
+        cgroup = self._cgroup
+        memory = {"used": cgroup.memory_used(), "working_set": cgroup.working_set(), "limit": cgroup.memory_limit()}
+        yield _family("memory_bytes", *(((kind,), value) for kind, value in memory.items() if value is not None))
 
     def _processes(self) -> Iterator[Metric]:
         """What each worker's process uses now. Series are named by slots, so they stay few whoever dies."""

@@ -53,7 +53,7 @@ def read(families: Iterable[Metric]) -> dict[str, Samples]:
 def test_the_moment_is_read() -> None:
     found = read(text_string_to_metric_families(render()[0]))
     memory = found.pop("onnicorn_memory_bytes")
-    assert set(memory) <= {("used",), ("limit",)}
+    assert set(memory) <= {("used",), ("working_set",), ("limit",)}
     assert min(memory.values(), default=1) > 0
     [throttled] = found.pop("onnicorn_cpu_throttled_seconds").values()
     assert throttled >= 0
