@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check format lock bench readme train clean
+.PHONY: help run install install-dev test check format lock bench rehearse readme train clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -36,6 +36,9 @@ lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
 
 bench: install-dev ## Measure what the service costs: four minutes on two cores that are otherwise idle
 	@$(BIN)/python -m benchmarks
+
+rehearse: install ## Replace copies of the service behind HAProxy ten times under load: two minutes; needs haproxy, prometheus
+	@$(BIN)/python -m rehearsal
 
 readme: install-dev ## Write the README's tables anew from the code
 	@$(BIN)/python -m tools.readme
