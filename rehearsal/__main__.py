@@ -42,7 +42,7 @@ def main() -> int:
         print("rehearsal: interrupted; everything has been ended")
         return 130
     print(report)
-    if report.is_good():
+    if report.is_good() and not arguments.keep:
         shutil.rmtree(folder)
     return 0 if report.is_good() else 1
 
@@ -51,6 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rolls", type=int, default=10, help="how many copies are replaced (default: 10)")
     parser.add_argument("--deploy", type=Path, default=ROOT / "deploy", help="where haproxy/ and prometheus/ lie")
+    parser.add_argument("--keep", action="store_true", help="keep what they printed even if all was well")
     return parser.parse_args()
 
 
@@ -70,10 +71,10 @@ def _rehearse(rolls: int, deploy: Path, folder: Path) -> Report:
                 copies.end_oldest()
                 _tell(number, calling)
         seconds = time.monotonic() - started
-        alerts = watcher.alerts(watching)
+        fired, pending = (watcher.alerts(watching, state) for state in ("firing", "pending"))
         for _ in range(_COPIES):
             copies.end_oldest()
-        return Report(rolls, seconds, calling.calls, *copies.runs(), alerts)
+        return Report(rolls, seconds, calling.calls, *copies.runs(), fired, pending)
 
 
 def _start_balancer(stack: ExitStack, deploy: Path, folder: Path, port: int, slots: Sequence[Slot]) -> None:

@@ -16,7 +16,8 @@ class Report:
     calls: Sequence[Call]
     run: Mapping[str, int]
     seen: Mapping[str, int]
-    alerts: Sequence[str]
+    fired: Sequence[str]
+    pending: Sequence[str]
 
     @property
     def failures(self) -> list[Call]:
@@ -43,7 +44,8 @@ class Report:
             ("run more than once, or never", f"{len(self.wrongly_run):,}"),
             ("refused by one copy, then run by another", f"{again:,}"),
             *((f"{name} (ms)", f"{1000 * seconds:.1f}") for name, seconds in self._latencies().items()),
-            ("alerts", ", ".join(self.alerts) or "none"),
+            ("alerts that fired", ", ".join(self.fired) or "none"),
+            ("alerts that waited to", ", ".join(self.pending) or "none"),
         ]
         width = max(len(name) for name, _ in rows)
         table = [f"{name:<{width}}  {value}" for name, value in rows]

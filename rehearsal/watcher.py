@@ -33,7 +33,7 @@ def query(address: str, expression: str) -> list[tuple[dict[str, str], float]]:
     return [(each["metric"], float(each["value"][1])) for each in series]
 
 
-def alerts(address: str) -> list[str]:
-    """Each that was pending or firing at some time, with for how many seconds."""
-    found = query(address, "sum by (alertname, alertstate) (count_over_time(ALERTS[1h]))")
-    return sorted(f"{labels['alertname']} {labels['alertstate']} ({value:.0f} s)" for labels, value in found)
+def alerts(address: str, state: str) -> list[str]:
+    """Each that was `firing`, or `pending`, at some time, with for how many seconds."""
+    found = query(address, f'max by (alertname) (count_over_time(ALERTS{{alertstate="{state}"}}[1h]))')
+    return sorted(f"{labels['alertname']} ({value:.0f} s)" for labels, value in found)

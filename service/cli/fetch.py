@@ -11,6 +11,7 @@ import structlog
 from service.fetch.address import Address
 from service.fetch.failures import TRY_AGAIN_LATER, FetchFailed, FetchInterrupted
 from service.fetch.run import fetch as run
+from service.plan import some
 
 _ANONYMOUS: Final[dict[str, dict[str, Any]]] = {"s3": {"anon": True}, "gs": {"token": "anon"}, "az": {"anon": True}}
 
@@ -21,7 +22,7 @@ _ANONYMOUS: Final[dict[str, dict[str, Any]]] = {"s3": {"anon": True}, "gs": {"to
 @click.option("--endpoint-url", help="Of an S3 that is not Amazon's; AWS_ENDPOINT_URL says the same.")
 @click.option("--anonymous", is_flag=True, help="Look for no credentials: the bucket is public.")
 @click.option("--insecure-http", is_flag=True, help="Allow http://, which anybody on the way can read and change.")
-@click.option("--parallel", type=click.IntRange(1, 64), default=8, show_default=True, help="Pieces read at a time.")
+@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Pieces read at a time.")
 def fetch(
     url: str, folder: Path, endpoint_url: str | None, anonymous: bool, insecure_http: bool, parallel: int
 ) -> None:
@@ -37,7 +38,9 @@ def fetch(
     except FetchInterrupted as error:
         click.echo(f"onnicorn: {error}", err=True)
         raise SystemExit(TRY_AGAIN_LATER) from None
-    click.echo(f"{folder}: {done.objects} files, {done.fetched} of them new or changed, {done.bytes:,} bytes fetched")
+    click.echo(
+        f"{folder}: {some(done.objects, 'file')}, {done.fetched} of them new or changed, {done.bytes:,} bytes fetched"
+    )
 
 
 def _options(address: Address, endpoint_url: str | None, anonymous: bool) -> dict[str, Any]:

@@ -21,7 +21,8 @@ from service.errors import StartError
 from service.fetch.failures import FetchFailed, FetchInterrupted, reason, refusal
 from service.fetch.store import Object
 
-PIECE: Final = 16 << 20
+# Large enough that a request's latency is little of it, small enough that several fit into an init container.
+PIECE: Final = 8 << 20
 _PAUSES: Final = (0.5, 1, 2, 4, 8)
 _TELL_SECONDS: Final = 10.0
 

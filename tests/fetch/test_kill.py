@@ -11,7 +11,7 @@ import pytest
 from service.fetch.transfer import PIECE
 from tests.fetch.conftest import Bucket, files
 
-LARGE = os.urandom(1 << 20) * 40
+LARGE = os.urandom(1 << 20) * 20
 KEY = "models/cat/1/model.data"
 COMMAND = (sys.executable, "-m", "service.cli", "fetch", "--parallel", "1", "s3://bucket/models")
 SECONDS = 60

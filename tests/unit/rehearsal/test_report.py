@@ -10,7 +10,7 @@ from rehearsal.report import Report
 
 def report(run: Mapping[str, int], *outcomes: str, seen: Mapping[str, int] | None = None) -> Report:
     calls = [Call(str(number), "new connection", outcome, 0, 0.001) for number, outcome in enumerate(outcomes)]
-    return Report(10, 90.0, calls, run, seen or run, [])
+    return Report(10, 90.0, calls, run, seen or run, [], [])
 
 
 def test_each_request_answered_and_run_once_is_good() -> None:
