@@ -1,4 +1,5 @@
-"""Pin every dependency with hashes: requirements.txt for the service, requirements-dev.txt for tests and checks.
+"""Pin every dependency with hashes: requirements.txt for the service, requirements-fetch.txt for it with every store
+that `onnicorn fetch` reads from, requirements-dev.txt for tests and checks.
 
 The files name no package index: whoever installs uses the one that their pip knows.
 """
@@ -11,11 +12,13 @@ COMPILE = (
     *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"),
     *("--custom-compile-command", "make lock", "--group", "build"),
 )
+STORES = tuple(word for extra in ("s3", "gs", "az", "https") for word in ("--extra", extra))
 
 
 def main() -> None:
     for target, extra in (
         ("requirements.txt", ()),
+        ("requirements-fetch.txt", (*STORES, "-c", "requirements.txt")),
         ("requirements-dev.txt", ("--group", "dev", "-c", "requirements.txt")),
     ):
         subprocess.run([*COMPILE, *extra, "--output-file", target], check=True)

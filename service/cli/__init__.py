@@ -1,4 +1,4 @@
-"""The command line: `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
+"""The command line: `onnicorn fetch`, `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
 
 import logging
 import os
@@ -8,6 +8,7 @@ from typing import Any
 import click
 import structlog
 
+from service.cli.fetch import fetch
 from service.cli.key import key
 from service.cli.plan import plan
 from service.cli.prepare import prepare
@@ -38,6 +39,7 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables."""
 
 
+main.add_command(fetch)
 main.add_command(key)
 main.add_command(plan)
 main.add_command(prepare)

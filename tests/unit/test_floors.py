@@ -35,7 +35,7 @@ FLOORS = {
     ),
     **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
-    **dict.fromkeys(("dataplane", "loading", "staging", "watchdog"), 3),
+    **dict.fromkeys(("dataplane", "fetch", "loading", "staging", "watchdog"), 3),
     "web": 4,
     **dict.fromkeys(("asgi", "cli", "supervision"), 5),
 }
@@ -52,6 +52,7 @@ READ_THE_ENVIRONMENT = (
 HOMES = {
     "click": ("service.cli",),
     "fastapi": ("service.web",),
+    "fsspec": ("service.fetch",),
     "google": ("service.engine",),
     "gunicorn": ("service.supervision",),
     "onnxruntime": ("service.engine",),

@@ -50,6 +50,7 @@ def test_the_commands_are_listed(onnicorn: Onnicorn) -> None:
     result = onnicorn("--help")
     assert (result.exit_code, result.stderr) == (0, "")
     assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == [
+        "fetch",
         "key",
         "plan",
         "prepare",

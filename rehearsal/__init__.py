@@ -1,0 +1,1 @@
+"""A rehearsal of what a cluster does: copies of the service are replaced under load, and no request may notice."""

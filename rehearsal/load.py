@@ -1,0 +1,125 @@
+"""Callers that never stop, each request with an id of its own, sent once: on kept and on new connections.
+
+They hide nothing: whatever is not a 200 with the right answer is a failure, and nothing is sent again.
+"""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+_PATH: Final = "/v2/models/digits/infer"
+_CALLERS: Final = 4
+"""Of each kind."""
+_PAUSE: Final = 0.01
+_PATIENCE_SECONDS: Final = 30
+_LARGE_EVERY: Final = 20
+_KINDS: Final = ("kept connection", "new connection")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request: on what kind of connection, with what outcome ("" is fine), at what time, for how long."""
+
+    id: str
+    kind: str
+    outcome: str
+    at: float
+    seconds: float
+
+
+@dataclass
+class Load:
+    """Whatever was sent."""
+
+    port: int
+    calls: list[Call] = field(default_factory=list)
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _numbers: "count[int]" = field(default_factory=lambda: count(1))
+
+    def stop(self) -> None:
+        self._is_over.set()
+
+    async def drive(self) -> None:
+        await asyncio.gather(*(self._call_on(kind) for kind in _KINDS for _ in range(_CALLERS)))
+
+    async def _call_on(self, kind: str) -> None:
+        streams = None
+        while not self._is_over.is_set():
+            number = next(self._numbers)
+            at = time.monotonic()
+            outcome, is_last = "", True
+            try:
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    streams = streams or await asyncio.open_connection("127.0.0.1", self.port)
+                    outcome, is_last = await _exchange(*streams, number, kind == _KINDS[1])
+            except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+                outcome = f"{type(error).__name__}: {error}"
+            self.calls.append(Call(_id(number), kind, outcome, at, time.monotonic() - at))
+            if is_last and streams:
+                streams[1].close()
+                streams = None
+            await asyncio.sleep(_PAUSE)
+        if streams:
+            streams[1].close()
+
+
+@contextmanager
+def load(port: int) -> Iterator[Load]:
+    """While the block runs; the calls are complete behind it."""
+    made = Load(port)
+    thread = threading.Thread(target=lambda: asyncio.run(made.drive()))
+    thread.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+        thread.join()
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int, is_alone: bool
+) -> tuple[str, bool]:
+    """The outcome, and whether this was the connection's last answer."""
+    rows = 100 if number % _LARGE_EVERY == 0 else 1
+    writer.write(_request(number, rows, is_alone))
+    await writer.drain()
+    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    status, _, fields = head.partition("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in fields.splitlines() if line)
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    is_last = is_alone or headers.get("connection") == "close"
+    return _outcome(int(status.split(" ")[1]), body, number, rows), is_last
+
+
+def _outcome(status: int, body: bytes, number: int, rows: int) -> str:
+    if status != 200:
+        return f"{status}: {body[:200].decode(errors='replace')}"
+    answer = json.loads(body)
+    if answer.get("id") != _id(number) or answer["outputs"][0]["shape"] != [rows]:
+        return "200: the answer to another request"
+    return ""
+
+
+def _request(number: int, rows: int, is_alone: bool) -> bytes:
+    """Every now and then one that is too large for a balancer to keep and to send again."""
+    image = {"name": "image", "datatype": "FP32", "shape": [rows, 64], "data": [number % 16] * 64 * rows}
+    body = json.dumps({"id": _id(number), "inputs": [image]}).encode()
+    lines = [
+        f"POST {_PATH} HTTP/1.1",
+        "Host: rehearsal",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        f"X-Request-ID: {_id(number)}",
+        *(["Connection: close"] if is_alone else []),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _id(number: int) -> str:
+    return f"rehearsal-{number}"

@@ -1,0 +1,68 @@
+"""`onnicorn fetch`: models from object storage, for init containers."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import structlog
+
+from service.fetch.address import Address
+from service.fetch.failures import TRY_AGAIN_LATER, FetchFailed, FetchInterrupted
+from service.fetch.run import fetch as run
+from service.plan import some
+
+_ANONYMOUS: Final[dict[str, dict[str, Any]]] = {"s3": {"anon": True}, "gs": {"token": "anon"}, "az": {"anon": True}}
+
+
+@click.command()
+@click.argument("url")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--endpoint-url", help="Of an S3 that is not Amazon's; AWS_ENDPOINT_URL says the same.")
+@click.option("--anonymous", is_flag=True, help="Look for no credentials: the bucket is public.")
+@click.option("--insecure-http", is_flag=True, help="Allow http://, which anybody on the way can read and change.")
+@click.option("--parallel", type=click.IntRange(1, 64), default=4, show_default=True, help="Pieces read at a time.")
+def fetch(
+    url: str, folder: Path, endpoint_url: str | None, anonymous: bool, insecure_http: bool, parallel: int
+) -> None:
+    """Make DIR have what lies at URL: s3://, gs://, az://, https:// or a path. Only what has changed is fetched.
+
+    Ends with 0 when all is there, with 1 when trying again would not help, and with 75 when it would. Credentials are
+    found as the store's own library finds them. Nothing is deleted from DIR.
+    """
+    _log_to_stderr()
+    address = Address.parse(url, allow_http=insecure_http)
+    try:
+        done = run(address, folder, _options(address, endpoint_url, anonymous), parallel)
+    except FetchInterrupted as error:
+        click.echo(f"onnicorn: {error}", err=True)
+        raise SystemExit(TRY_AGAIN_LATER) from None
+    click.echo(
+        f"{folder}: {some(done.objects, 'file')}, {done.fetched} of them new or changed, {done.bytes:,} bytes fetched"
+    )
+
+
+def _options(address: Address, endpoint_url: str | None, anonymous: bool) -> dict[str, Any]:
+    if endpoint_url and address.protocol != "s3":
+        raise FetchFailed(f"--endpoint-url is for s3:// only, not for {address.shown}")
+    options: dict[str, Any] = dict(_ANONYMOUS.get(address.protocol, {})) if anonymous else {}
+    if endpoint_url:
+        options["endpoint_url"] = endpoint_url
+    if address.is_web:
+        # A compressed answer has another length, and a piece of it would be a piece of something else.
+        options["headers"] = {"Accept-Encoding": "identity"}
+    return options
+
+
+def _log_to_stderr() -> None:
+    """Other commands keep quiet unless something is wrong; this one takes minutes, and whoever waits wants to know."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

@@ -1,0 +1,85 @@
+"""A URL to fetch from, and what may be shown of it: queries and passwords are secrets of whoever signed it."""
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+
+from service.fetch.failures import FetchFailed
+
+# The scheme's name in fsspec, and the extra of this package that has the library.
+_STORES: Final = {
+    "s3": ("s3", "s3"),
+    "gs": ("gs", "gs"),
+    "az": ("az", "az"),
+    "https": ("https", "https"),
+    "http": ("http", "https"),
+    "file": ("file", ""),
+    "": ("file", ""),
+}
+_TAKEN: Final = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/FILE or a path"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`path` is what fsspec wants to have; `shown` is without secrets, and what the record of a folder keeps."""
+
+    protocol: str
+    extra: str
+    path: str
+    shown: str
+
+    @classmethod
+    def parse(cls, url: str, allow_http: bool = False) -> "Address":
+        """Raises FetchFailed for a URL of another kind."""
+        if "://" not in url:
+            path = url.rstrip("/") or "/"
+            return cls("file", "", path, path)
+        scheme, host, path, _, _ = _split(url)
+        if scheme not in _STORES or not (host if scheme != "file" else path):
+            raise FetchFailed(f"{_shown(url)} cannot be fetched: expected {_TAKEN}")
+        if scheme == "http" and not allow_http:
+            raise FetchFailed(f"{_shown(url)} is not encrypted: use https://, or say --insecure-http if you mean it")
+        if scheme == "file":
+            return cls.parse(unquote(path))
+        is_web = scheme in ("https", "http")
+        return cls(*_STORES[scheme], url if is_web else url.rstrip("/"), _shown(url))
+
+    @property
+    def is_web(self) -> bool:
+        """No list can be had there."""
+        return self.protocol in ("http", "https")
+
+    @property
+    def is_folder(self) -> bool:
+        """What a URL of the web can say only by its end."""
+        return self.path.endswith("/")
+
+    @property
+    def name(self) -> str:
+        """Of the one file that is meant, where one is."""
+        path = _split(self.path).path if self.is_web else self.path
+        return unquote(path.rpartition("/")[2]) if self.is_web else path.rpartition("/")[2]
+
+    def beside(self, name: str) -> "Address":
+        """Another file in the same folder; what signed this one's URL goes along."""
+        return Address(self.protocol, self.extra, _beside(self.path, name, self.is_web), _beside(self.shown, name))
+
+
+def _beside(url: str, name: str, is_web: bool = False) -> str:
+    if not is_web:
+        return f"{url.rpartition('/')[0]}/{name}"
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}"))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise FetchFailed(f"the URL cannot be understood: {error}") from None
+
+
+def _shown(url: str) -> str:
+    scheme, host, path, _, _ = _split(url)
+    path = path if scheme in ("http", "https") else path.rstrip("/")
+    return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))

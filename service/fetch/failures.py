@@ -1,0 +1,89 @@
+"""Whose fault the error of a store's library is: five libraries, each with a tree of its own."""
+
+import errno
+from collections.abc import Iterator, Set
+from typing import Final
+
+from service.errors import StartError
+
+# BSD's sysexits.h: a temporary failure.
+TRY_AGAIN_LATER: Final = 75
+# By name, since none of these libraries need be installed.
+_NO_CREDENTIALS: Final = {
+    "NoCredentialsError",  # botocore
+    "PartialCredentialsError",
+    "ProfileNotFound",
+    "DefaultCredentialsError",  # google.auth
+    "RefreshError",
+    "ClientAuthenticationError",  # azure.core
+    "CredentialUnavailableError",
+}
+_NOT_THERE: Final = {404, 410}
+_NOT_ALLOWED: Final = {401, 403, 407}
+_TRY_AGAIN: Final = {408, 425, 429}
+_NO_CONNECTION: Final = {"ClientConnectionError", "ConnectionError", "TimeoutError"}
+_HOPELESS: Final = {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
+
+
+class FetchFailed(StartError):
+    """Somebody must change something: to try again does not help."""
+
+    code = "fetch_failed"
+
+
+class FetchInterrupted(StartError):
+    """It may succeed the next time, and goes on where it was."""
+
+    code = "fetch_interrupted"
+
+
+def refusal(error: Exception, shown: str) -> FetchFailed | None:
+    """The sentence for an error that trying again does not help, or None."""
+    statuses = set(_statuses(error))
+    if _is(error, _NO_CREDENTIALS):
+        return FetchFailed(f"{shown}: no usable credentials were found (--anonymous needs none): {_first_line(error)}")
+    if statuses & _NOT_ALLOWED or isinstance(error, PermissionError):
+        return FetchFailed(f"{shown}: these credentials may not read it: {_first_line(error)}")
+    # fsspec says of whatever goes wrong on the web that the file was not found.
+    if statuses & _NOT_THERE or (isinstance(error, FileNotFoundError) and not _is(error, _NO_CONNECTION)):
+        return FetchFailed(f"there is nothing at {shown}")
+    if any(400 <= status < 500 for status in statuses - _TRY_AGAIN):
+        return FetchFailed(f"{shown}: {_first_line(error)}")
+    if isinstance(error, ValueError | TypeError) or (isinstance(error, OSError) and error.errno in _HOPELESS):
+        return FetchFailed(f"{shown}: {_first_line(error)}")
+    return None
+
+
+def reason(error: Exception) -> str:
+    """One line for the log. The message of a library may have a signed URL in it, so it is cut off there."""
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _is(error: Exception, names: Set[str]) -> bool:
+    return any(kind.__name__ in names for each in _chain(error) for kind in type(each).__mro__)
+
+
+def _statuses(error: Exception) -> Iterator[int]:
+    """aiohttp calls it `status`, azure `status_code`, gcsfs `code`; botocore keeps it in the answer."""
+    for each in _chain(error):
+        for name in ("status", "status_code", "code"):
+            value = getattr(each, name, None)
+            if isinstance(value, int) and 400 <= value < 600:
+                yield value
+                break  # aiohttp warns whoever asks for its `code`, too
+        answer = getattr(each, "response", None)
+        if isinstance(answer, dict):
+            status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            if isinstance(status, int):
+                yield status
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0].partition("?")[0]
+    return text[:300] or type(error).__name__

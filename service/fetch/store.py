@@ -1,0 +1,133 @@
+"""What lies at an address, and a piece of it. fsspec is the one library for all stores; credentials are its affair."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+import fsspec
+
+from service.engine.checksums import FILE, Checksums
+from service.fetch.address import Address
+from service.fetch.failures import FetchFailed, refusal
+
+# What tells two objects apart that have lain at the same key: Google's, S3's, Azure's, then a time.
+_VERSIONS: Final = ("generation", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime")
+_LONGEST_LIST: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Object:
+    """`path` is where it belongs, below the folder that is fetched to; `key` is where it lies.
+
+    `version` changes with the content; empty where the store has nothing that does. `is_kept` says that it is wanted
+    for itself and not only to verify another.
+    """
+
+    path: str
+    key: str
+    shown: str
+    version: str
+    size: int
+    is_kept: bool = True
+
+
+class Store:
+    """Safe to be used by many threads."""
+
+    def __init__(self, address: Address, options: Mapping[str, Any]) -> None:
+        """Raises FetchFailed where the store's library is not installed."""
+        self._address = address
+        try:
+            # No list may be older than the question.
+            self._files = fsspec.filesystem(
+                address.protocol, skip_instance_cache=True, use_listings_cache=False, **options
+            )
+        except ImportError as error:
+            raise FetchFailed(
+                f"{address.shown} needs the extra {address.extra!r}: pip install 'onnicorn[{address.extra}]' ({error})"
+            ) from None
+
+    def objects(self) -> tuple[Object, ...]:
+        """All there is, sorted by path. Raises whatever the library raises, and FetchFailed for unusable names."""
+        found = tuple(sorted(self._listed() if not self._address.is_web else self._named(), key=lambda each: each.path))
+        check_names(found)
+        return found
+
+    def read(self, each: Object, start: int, stop: int) -> bytes:
+        """Raises whatever the library raises."""
+        # A server that does not know ranges can at least send what fits into one piece.
+        limits = {} if (start, stop) == (0, each.size) else {"start": start, "end": stop}
+        data: bytes = self._files.cat_file(each.key, **limits)
+        return data
+
+    def _listed(self) -> Iterable[Object]:
+        top = self._files._strip_protocol(self._address.path)
+        infos: dict[str, Any] = self._files.find(self._address.path, detail=True)
+        for key, info in infos.items():
+            if key != top:
+                path = key.removeprefix(top).removeprefix("/")
+                if path and not path.endswith("/"):  # what consoles make for an empty folder
+                    yield self._object(path, key, f"{self._address.shown}/{path}", info)
+        if top in infos:
+            yield self._object(self._address.name, top, self._address.shown, infos[top])
+            yield from self._beside()
+
+    def _beside(self) -> Iterable[Object]:
+        """The SHA256SUMS of a single file: it says more than the file, so it is not kept."""
+        beside = self._address.beside(FILE)
+        if self._address.name != FILE and self._files.exists(beside.path):
+            yield self._object(FILE, beside.path, beside.shown, self._files.info(beside.path), is_kept=False)
+
+    def _named(self) -> Iterable[Object]:
+        """The web has no lists: one file, or those that a SHA256SUMS names."""
+        if not self._address.is_folder:
+            yield self._at(self._address, self._address.name)
+            yield from self._beside()
+            return
+        sums = self._address.beside(FILE)
+        try:
+            yield self._at(sums, FILE)
+        except FileNotFoundError as error:
+            if refusal(error, sums.shown):
+                raise FetchFailed(f"there is nothing at {sums.shown}: a folder of the web is what it lists") from error
+            raise
+        for path in _paths(self._files.cat_file(sums.path)):
+            yield self._at(self._address.beside(path), path)
+
+    def _at(self, address: Address, path: str) -> Object:
+        return self._object(path, address.path, address.shown, self._files.info(address.path))
+
+    def _object(self, path: str, key: str, shown: str, info: Mapping[str, Any], is_kept: bool = True) -> Object:
+        if info.get("size") is None:
+            raise FetchFailed(f"{shown} has no known size: the server must say Content-Length")
+        version = next((f"{name} {info[name]}" for name in _VERSIONS if info.get(name)), "")
+        if "ino" in info:
+            version += f" {info['ino']}"
+        return Object(path, key, shown, version, int(info["size"]), is_kept)
+
+
+def check_names(objects: Iterable[Object]) -> None:
+    """Raises FetchFailed where an object's path would lead out of the folder, or be two things at once."""
+    seen: set[str] = set()
+    for each in objects:
+        parts = each.path.split("/")
+        if any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
+            raise FetchFailed(f"{each.shown!r} has a name that no file may have: rename the object")
+        if parts[0].startswith(".fetch"):
+            raise FetchFailed(f"{each.shown} has a name that `onnicorn fetch` needs for itself: rename the object")
+        seen.add(each.path)
+    folders = {str(folder) for path in seen for folder in PurePosixPath(path).parents}
+    if both := sorted(folders & seen):
+        raise FetchFailed(f"{both[0]!r} is both an object and a folder of objects: rename one of them")
+
+
+def _paths(sums: bytes) -> list[str]:
+    """What a SHA256SUMS lists. Raises RepositoryError for one that is not as it should be."""
+    if len(sums) > _LONGEST_LIST:
+        raise FetchFailed(f"{FILE} is larger than {_LONGEST_LIST >> 20} MiB")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, FILE)
+        file.write_bytes(sums)
+        return [str(path.relative_to(folder)) for path in Checksums.read(file).digests]

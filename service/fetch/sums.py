@@ -1,0 +1,62 @@
+"""What the SHA256SUMS among the objects say of the others."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from service.engine.checksums import FILE, Checksums
+from service.fetch.failures import FetchFailed
+from service.fetch.store import Object
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """One of them: the digest that each path below its folder must have."""
+
+    of: Object
+    folder: PurePosixPath
+    digests: Mapping[str, str]
+
+    @classmethod
+    def read(cls, of: Object, file: Path) -> "Sums":
+        """Raises RepositoryError for a file that is none."""
+        folder = PurePosixPath(of.path).parent
+        listed = Checksums.read(file)
+        return cls(of, folder, {str(folder / path.relative_to(file.parent)): d for path, d in listed.digests.items()})
+
+    def covers(self, path: str) -> bool:
+        return PurePosixPath(path).is_relative_to(self.folder) and not is_sums(path)
+
+
+def is_sums(path: str) -> bool:
+    return path.rpartition("/")[2] == FILE
+
+
+def check_lists(all_sums: Iterable[Sums], objects: Iterable[Object]) -> None:
+    """Raises FetchFailed unless what is listed is there, and what is there is listed: known before anything is read."""
+    there = {each.path: each for each in objects if not is_sums(each.path)}
+    for sums in all_sums:
+        if sums.of.is_kept and (missing := sorted(path for path in sums.digests.keys() - there if not is_sums(path))):
+            raise FetchFailed(f"{sums.of.shown} lists {missing[0]!r}, which is not there: upload it")
+        for path, each in there.items():
+            if sums.covers(path) and path not in sums.digests:
+                raise FetchFailed(
+                    f"{each.shown} is not listed in {sums.of.shown}: add it there, as sha256sum writes it"
+                )
+
+
+def check_file(all_sums: Iterable[Sums], each: Object, file: Path) -> None:
+    """Raises FetchFailed where the file is not what they say."""
+    stating = [sums for sums in all_sums if each.path in sums.digests]
+    if not stating:
+        return
+    with file.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    for sums in stating:
+        wanted = sums.digests[each.path]
+        if digest != wanted:
+            raise FetchFailed(
+                f"{each.shown} has SHA-256 {digest[:12]}..., {sums.of.shown} says {wanted[:12]}...: nothing was "
+                "changed here; upload the two again"
+            )

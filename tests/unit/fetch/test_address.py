@@ -1,0 +1,52 @@
+"""What a URL means, and what may be shown of it."""
+
+import pytest
+
+from service.fetch.address import Address
+from service.fetch.failures import FetchFailed
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("s3://bucket/a/b", Address("s3", "s3", "s3://bucket/a/b", "s3://bucket/a/b")),
+        ("s3://bucket/a/b/", Address("s3", "s3", "s3://bucket/a/b", "s3://bucket/a/b")),
+        ("gs://bucket", Address("gs", "gs", "gs://bucket", "gs://bucket")),
+        ("az://container/a", Address("az", "az", "az://container/a", "az://container/a")),
+        ("https://host/a/", Address("https", "https", "https://host/a/", "https://host/a/")),
+        ("https://me:pw@host/a?sig=x", Address("https", "https", "https://me:pw@host/a?sig=x", "https://host/a")),
+        ("file:///a%20b/", Address("file", "", "/a b", "/a b")),
+        ("models/", Address("file", "", "models", "models")),
+        ("/", Address("file", "", "/", "/")),
+    ],
+)
+def test_a_url_is_understood(url: str, address: Address) -> None:
+    assert Address.parse(url) == address
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [("s3://b/a%20b", "a%20b"), ("https://h/x/a%20b?c/d", "a b"), ("https://h/x/", ""), ("a/b.onnx", "b.onnx")],
+)
+def test_a_file_has_the_name_that_its_url_ends_with(url: str, name: str) -> None:
+    assert Address.parse(url).name == name
+
+
+def test_what_signs_a_url_signs_the_one_beside_it() -> None:
+    beside = Address.parse("https://host/a/model.onnx?sig=x").beside("SHA256SUMS")
+    assert (beside.path, beside.shown) == ("https://host/a/SHA256SUMS?sig=x", "https://host/a/SHA256SUMS")
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("http://me:pw@host/a?sig=x", "http://host/a is not encrypted: use https://, or say --insecure-http"),
+        ("ftp://host/a", "ftp://host/a cannot be fetched: expected s3://BUCKET/PREFIX, "),
+        ("https://[/a", "the URL cannot be understood: "),
+    ],
+)
+def test_a_url_of_another_kind_is_refused_without_its_secrets(url: str, sentence: str) -> None:
+    with pytest.raises(FetchFailed) as caught:
+        Address.parse(url)
+    assert str(caught.value).startswith(sentence)
+    assert "pw" not in str(caught.value)
