@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check format lock bench readme train clean
+.PHONY: help run install install-dev test check format lock bench readme rules manifests train clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,6 +39,12 @@ bench: install-dev ## Measure what the service costs: four minutes on two cores 
 
 readme: install-dev ## Write the README's tables anew from the code
 	@$(BIN)/python -m tools.readme
+
+rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
+	@$(BIN)/python -m tools.rules
+
+manifests: install-dev ## Hold the numbers of an overlay against the service's settings: make manifests OVERLAY=k8s/overlays/prod
+	@kubectl kustomize $(or $(OVERLAY),$(error say which: OVERLAY=k8s/overlays/prod)) | $(BIN)/python -m tools.manifests
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py
