@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Final
 
-from tools.manifests.documents import dig, of_kind
+from tools.manifests.documents import Document, dig, of_kind
 from tools.manifests.workload import Workload
 
 _LOOPBACK: Final = ("127.", "localhost", "[::1]", "unix:")
 # A model must be there before it can be prepared.
 _ORDER: Final = ("fetch", "prepare")
+_WITHOUT_NAMESPACE: Final = ("Namespace", "ClusterServingRuntime")
 
 
 def ports(workload: Workload) -> Iterator[str]:
@@ -22,6 +23,22 @@ def ports(workload: Workload) -> Iterator[str]:
             yield f"ONNICORN_{group}__BIND is {bind}, which nobody outside the pod can reach: expected 0.0.0.0:{port}"
         elif str(declared.get(name)) != port:
             yield f"the container's port {name!r} is {declared.get(name)}, and ONNICORN_{group}__BIND is {bind}"
+
+
+def namespaces(workload: Workload) -> Iterator[str]:
+    """What a component adds is in the namespace of the kustomization that lists it, or in none."""
+    own = {document["metadata"].get("namespace") for document in workload.documents if _is_ours(document, workload)}
+    for document in workload.documents:
+        namespace = document["metadata"].get("namespace")
+        if document["kind"] not in _WITHOUT_NAMESPACE and namespace not in own:
+            yield (
+                f"{document['kind']}/{document['metadata']['name']} is in namespace {namespace!r}: say `namespace:` in "
+                "the kustomization that lists its component"
+            )
+
+
+def _is_ours(document: Document, workload: Workload) -> bool:
+    return f"{document['kind']}/{document['metadata']['name']}" == workload.title
 
 
 def config_maps(workload: Workload) -> Iterator[str]:
@@ -42,4 +59,4 @@ def order(workload: Workload) -> Iterator[str]:
             yield f"init container {then!r} runs before {first!r}: list their components the other way round"
 
 
-CHECKS: Final = (ports, config_maps, order)
+CHECKS: Final = (ports, namespaces, config_maps, order)
