@@ -1,6 +1,8 @@
 """What is shipped for Kubernetes, rendered by kubectl and judged by the programs that others judge it by."""
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from service.settings import Settings
 from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, program, rendered, run, the, with_components
 from tools import rules
 from tools.manifests.__main__ import faults
-from tools.manifests.documents import Document, dig
+from tools.manifests.documents import Document, dig, read
 from tools.manifests.workload import workloads
 
 KUBERNETES = "1.37.0"
@@ -150,8 +152,8 @@ def test_all_selectors_find_the_pods(name: str) -> None:
     documents = overlay(name)
     deployment = the(documents, "Deployment")["spec"]
     labels = deployment["template"]["metadata"]["labels"]
+    assert deployment["selector"]["matchLabels"] == labels
     selectors = [
-        deployment["selector"]["matchLabels"],
         the(documents, "Service")["spec"]["selector"],
         the(documents, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         the(documents, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
@@ -159,7 +161,7 @@ def test_all_selectors_find_the_pods(name: str) -> None:
             deployment, "template", "spec", "topologySpreadConstraints"
         )),
     ]  # fmt: skip
-    assert selectors == [labels] * 6
+    assert selectors == [{"app.kubernetes.io/name": labels["app.kubernetes.io/name"]}] * 5
 
 
 @pytest.mark.parametrize("name", ["overlays/dev", "overlays/prod", "overlays/gpu"])
@@ -186,15 +188,13 @@ def test_a_clean_cluster_knows_all_of_the_overlay_for_trying_out() -> None:
     assert kinds[0] == "Namespace", "what lies in a namespace comes after it"
 
 
-def test_a_changed_setting_is_rolled_out(tmp_path: Path) -> None:
-    before = the(with_components(tmp_path, ["prepare"]), "Deployment")
-    (other := tmp_path / "other").mkdir()
-    after = the(with_components(other, ["model-from-storage"]), "Deployment")
+def test_a_changed_setting_is_rolled_out() -> None:
+    def config_map(name: str) -> Any:
+        container = the(overlay(name), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+        return container["envFrom"][0]["configMapRef"]["name"]
 
-    def config_map(deployment: Document) -> Any:
-        return deployment["spec"]["template"]["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"]
-
-    assert config_map(before) != config_map(after)
+    # The second has settings of its own.
+    assert config_map("overlays/dev") != config_map("overlays/gpu")
 
 
 def test_models_are_fetched_before_they_are_prepared(tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_prometheus_scrapes_the_ops_port_under_the_name_that_the_rules_know(tmp_
     monitor = the(documents, "PodMonitor")
     assert monitor["apiVersion"] == "monitoring.coreos.com/v1"
     labels = the(documents, "Deployment")["spec"]["template"]["metadata"]["labels"]
-    assert monitor["spec"]["selector"]["matchLabels"] == labels
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert labels[monitor["spec"]["jobLabel"]] == "onnicorn"
     (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
     assert (endpoint["port"], endpoint["path"]) == ("ops", "/metrics")
@@ -265,3 +265,25 @@ def test_kserve_runs_what_the_base_runs() -> None:
     differing = {"repository", "runtime", "lifecycle"}  # another path, a GPU, KServe's patience
     assert ours.settings.model_dump(exclude=differing) == base.settings.model_dump(exclude=differing)
     assert ours.settings.lifecycle.graceful_seconds == base.settings.lifecycle.graceful_seconds
+
+
+def test_the_guides_canary_is_found_by_the_service_and_counted_by_nobody_else(tmp_path: Path) -> None:
+    guide = (K8S / "README.md").read_text()
+    (recipe,) = re.findall(r"```yaml\n(# k8s/overlays/canary/.*?)```", guide, re.DOTALL)
+    up = os.path.relpath(K8S, tmp_path.resolve())
+    (tmp_path / "kustomization.yaml").write_text(recipe.replace("../../base", f"{up}/base"))
+    canary = read(rendered(tmp_path))
+    assert sorted(document["kind"] for document in canary) == ["ConfigMap", "Deployment"]
+    deployment, stable = the(canary, "Deployment"), the(overlay("overlays/prod"), "Deployment")
+    assert deployment["metadata"] | {"labels": None} == {
+        "name": "onnicorn-canary",
+        "namespace": stable["metadata"]["namespace"],
+        "labels": None,
+    }
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert deployment["spec"]["selector"]["matchLabels"] == labels
+    assert the(overlay("overlays/prod"), "Service")["spec"]["selector"].items() <= labels.items()
+    assert not stable["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "onnicorn"
+    (found,) = workloads(canary)  # its settings are found, so its ConfigMap is
+    assert found.settings.http.keep_alive_seconds == 620
