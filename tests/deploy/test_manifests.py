@@ -35,10 +35,10 @@ def documents(request: pytest.FixtureRequest) -> list[Document]:
     return overlay(request.param)
 
 
-@pytest.fixture(params=COMPONENTS, ids="+".join)
-def composed(request: pytest.FixtureRequest, tmp_path: Path) -> list[Document]:
+@pytest.fixture(scope="module", params=COMPONENTS, ids="+".join)
+def composed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Document]:
     """An overlay with components in it, as a user writes it."""
-    return with_components(tmp_path, request.param)
+    return with_components(tmp_path_factory.mktemp("overlay"), request.param)
 
 
 def check_schema(documents: list[Document], folder: Path) -> None:
