@@ -7,11 +7,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 .DEFAULT_GOAL := help
-<<<<<<< HEAD
-.PHONY: help run install install-dev test check fuzz format lock bench load readme train clean
-=======
-.PHONY: help run install install-dev test check format lock bench rehearse readme train clean
->>>>>>> fetch
+.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -45,19 +41,21 @@ lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
 bench: install-dev ## Measure what the service costs: four minutes on two cores that are otherwise idle
 	@$(BIN)/python -m benchmarks
 
-<<<<<<< HEAD
 load: install-dev ## Measure overload and hostile traffic: 25 minutes on two cores that are otherwise idle
 	@$(BIN)/python -m benchmarks --rounds 3 overload hostile
 
-readme: install-dev ## Write the README's tables and the dashboard anew from the code
-=======
 rehearse: install ## Replace copies of the service behind HAProxy ten times under load: two minutes; needs haproxy, prometheus
 	@$(BIN)/python -m rehearsal
 
-readme: install-dev ## Write the README's tables anew from the code
->>>>>>> fetch
+readme: install-dev ## Write the README's tables and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
 	@$(BIN)/python -m tools.dashboard
+
+rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
+	@$(BIN)/python -m tools.rules
+
+manifests: install-dev ## Hold the numbers of an overlay against the service's settings: make manifests OVERLAY=k8s/overlays/prod
+	@kubectl kustomize $(or $(OVERLAY),$(error say which: OVERLAY=k8s/overlays/prod)) | $(BIN)/python -m tools.manifests
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py

@@ -4,6 +4,7 @@ Frozen, validated at the field, and passed on as arguments. `settings.py` reads 
 """
 
 import json
+import math
 import os
 import tempfile
 from pathlib import Path
@@ -238,6 +239,11 @@ class Lifecycle(Group):
         le=1,
         description="The share of the container's memory limit at which the largest worker is replaced; 0 for never.",
     )
+
+    @property
+    def graceful_seconds(self) -> int:
+        """From SIGTERM to SIGKILL, for all workers together; a worker's own steps end a little earlier."""
+        return math.ceil(self.drain_seconds + self.finish_seconds) + 5
 
 
 class Run(Group):

@@ -77,8 +77,7 @@ def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
     return {
         **promised,
         "worker_class": promised["worker_class_str"],
-        # All workers' time together, then SIGKILL; a worker's own steps end a little earlier.
-        "graceful_timeout": math.ceil(settings.lifecycle.drain_seconds + settings.lifecycle.finish_seconds) + 5,
+        "graceful_timeout": settings.lifecycle.graceful_seconds,
         "keepalive": settings.http.keep_alive_seconds,
         # Gunicorn touches a file per worker every second or so; that must never wait for a disk.
         "worker_tmp_dir": str(seat.directory),

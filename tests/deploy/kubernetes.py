@@ -1,0 +1,61 @@
+"""Manifests, rendered by the real program, and the programs that judge them."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tools.manifests.documents import Document, read
+
+ROOT = Path(__file__).resolve().parents[2]
+K8S = ROOT / "k8s"
+OVERLAYS = ("overlays/dev", "overlays/prod", "overlays/gpu", "kserve")
+SECONDS = 120
+"""How long a program may take before the test fails; none is expected to come near it."""
+
+
+def program(name: str) -> str:
+    """Its path. A contributor may lack it, CI may not."""
+    if found := shutil.which(name):
+        return found
+    if "CI" in os.environ:
+        pytest.fail(f"CI needs {name}")
+    pytest.skip(f"{name} is not installed")
+
+
+def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
+
+
+@cache
+def rendered(directory: Path) -> str:
+    """What `kubectl kustomize` makes of it."""
+    done = run(program("kubectl"), "kustomize", directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def overlay(name: str) -> list[Document]:
+    return read(rendered(K8S / name))
+
+
+def with_components(folder: Path, components: Iterable[str], namespace: str = "theirs") -> list[Document]:
+    """An overlay that somebody wrote: the base, components, in a namespace of their own."""
+    up = os.path.relpath(K8S, folder.resolve())
+    listed = "".join(f"  - {up}/components/{component}\n" for component in components)
+    (folder / "kustomization.yaml").write_text(
+        "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
+        f"{f'namespace: {namespace}' if namespace else ''}\n"
+        f"resources:\n  - {up}/base\ncomponents:\n{listed}"
+    )
+    return read(rendered(folder))
+
+
+def the(documents: Sequence[Document], kind: str) -> Document:
+    """The only one of its kind."""
+    (found,) = [document for document in documents if document["kind"] == kind]
+    return found

@@ -1,0 +1,67 @@
+"""The end of a pod: it must be seen, and leave everybody the time that the settings promise."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from tools.manifests.documents import dig, of_kind
+from tools.manifests.workload import Workload
+
+# Seconds. From a pod that is not ready until the last proxy and ingress controller knows.
+PROPAGATION: Final = 5
+# The master's own work round its workers' end, and a clock that does not run evenly.
+MARGIN: Final = 5
+# What Kubernetes takes where nothing is said.
+_GRACE: Final = 30
+# Ours, on an Ingress: Kubernetes has no word for it.
+BALANCER_IDLE: Final = "onnicorn/balancer-idle-seconds"
+
+
+def grace(workload: Workload) -> Iterator[str]:
+    """A pod is killed when its grace is over, whatever it still runs."""
+    lifecycle = workload.settings.lifecycle
+    seconds = workload.pod.get("terminationGracePeriodSeconds", _GRACE)
+    if seconds < (needed := lifecycle.graceful_seconds + MARGIN):
+        yield (
+            f"terminationGracePeriodSeconds is {seconds}, expected at least {needed}: drain_seconds "
+            f"({lifecycle.drain_seconds:g}) + finish_seconds ({lifecycle.finish_seconds:g}) + 5 in which Gunicorn ends "
+            f"what did not end by itself + {MARGIN} of margin"
+        )
+
+
+def drain(workload: Workload) -> Iterator[str]:
+    """Requests come until everybody knows that the pod is not ready; so long it must answer them."""
+    probe = dig(workload.container, "readinessProbe", default={})
+    period, failures, timeout = (probe.get(key, default) for key, default in _READINESS.items())
+    seen = period * failures + timeout
+    seconds = workload.settings.lifecycle.drain_seconds
+    if seconds < seen + PROPAGATION:
+        yield (
+            f"ONNICORN_LIFECYCLE__DRAIN_SECONDS is {seconds:g}, expected at least {seen + PROPAGATION}: the readiness "
+            f"probe sees the end within {period} x {failures} + {timeout} = {seen} s, and {PROPAGATION} s later "
+            "everybody knows"
+        )
+
+
+# With the defaults of Kubernetes.
+_READINESS: Final = {"periodSeconds": 10, "failureThreshold": 3, "timeoutSeconds": 1}
+
+
+def keep_alive(workload: Workload) -> Iterator[str]:
+    """Whoever sends the next request must be the one who closes an idle connection."""
+    seconds = workload.settings.http.keep_alive_seconds
+    for ingress in of_kind(workload.documents, "Ingress"):
+        title = f"Ingress/{ingress['metadata']['name']}"
+        idle = dig(ingress, "metadata", "annotations", BALANCER_IDLE)
+        if idle is None or not str(idle).isdecimal():
+            yield (
+                f"{title} has no annotation {BALANCER_IDLE}: say there how many seconds your balancer keeps an idle "
+                "connection to a pod"
+            )
+        elif seconds <= int(idle):
+            yield (
+                f"ONNICORN_HTTP__KEEP_ALIVE_SECONDS is {seconds}, expected more than the {idle} s for which {title} "
+                "keeps idle connections: else it sends a request into one that was just closed"
+            )
+
+
+CHECKS: Final = (grace, drain, keep_alive)

@@ -1,0 +1,87 @@
+"""How many there are, and how they are replaced: nobody may be left without a pod."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from tools.manifests.documents import Document, dig, of_kind
+from tools.manifests.workload import Workload
+
+# The least that can lose one and go on.
+_LEAST: Final = 2
+
+
+def strategy(workload: Workload) -> Iterator[str]:
+    """A rollout may add pods, never take one away before its successor is there."""
+    rolling = dig(workload.rollout, "strategy", "rollingUpdate", default={})
+    if dig(workload.rollout, "strategy", "type", default="RollingUpdate") != "RollingUpdate":
+        yield "the strategy is not RollingUpdate: a rollout would end every pod before there is another"
+    elif rolling.get("maxUnavailable", "25%") not in (0, "0%"):
+        yield "strategy.rollingUpdate.maxUnavailable is not 0: a rollout would take pods away before there are others"
+    elif rolling.get("maxSurge", "25%") in (0, "0%"):
+        yield "strategy.rollingUpdate.maxSurge is 0, and so is maxUnavailable: a rollout could never begin"
+
+
+def least(workload: Workload) -> Iterator[str]:
+    """A single one leaves nobody when its node is drained."""
+    for title, count in _least(workload):
+        if count < _LEAST:
+            yield f"{title} is {count}, expected at least {_LEAST}: a drained node would leave nobody to answer"
+
+
+def budget(workload: Workload) -> Iterator[str]:
+    """One may always leave, else a node can never be emptied; and never all at once."""
+    found = [
+        document for document in of_kind(workload.documents, "PodDisruptionBudget") if _selects(document, workload)
+    ]
+    if len(found) != 1:
+        yield f"{len(found)} PodDisruptionBudgets select its pods, expected 1"
+        return
+    spec, fewest = found[0]["spec"], min((count for _, count in _least(workload)), default=1)
+    if spec.get("maxUnavailable") in (0, "0%") or spec.get("minAvailable") == "100%":
+        yield "its PodDisruptionBudget lets no pod go: no node can be emptied"
+    elif isinstance(kept := spec.get("minAvailable"), int) and kept >= fewest:
+        yield f"its PodDisruptionBudget keeps {kept} of {fewest}: while there are no more, no node can be emptied"
+
+
+def autoscaler(workload: Workload) -> Iterator[str]:
+    """One alone sets the replicas."""
+    setters = [f"{document['kind']}/{document['metadata']['name']}" for document in _autoscalers(workload)]
+    if "replicas" in workload.rollout and workload.title.startswith("Deployment/") and setters:
+        setters.append("spec.replicas")
+    if len(setters) > 1:
+        yield f"{' and '.join(setters)} set the number of pods, expected one: they would undo each other's work"
+
+
+def query(workload: Workload) -> Iterator[str]:
+    """Kustomize fills the namespace in everywhere but in a query."""
+    for document in of_kind(workload.documents, "ScaledObject"):
+        namespace = document["metadata"].get("namespace", "default")
+        for trigger in document["spec"].get("triggers", ()):
+            asked = dig(trigger, "metadata", "query", default="")
+            if "namespace=" in asked and f'namespace="{namespace}"' not in asked:
+                yield f"ScaledObject/{document['metadata']['name']} is in {namespace!r} and asks for another: {asked}"
+
+
+def _least(workload: Workload) -> Iterator[tuple[str, int]]:
+    autoscalers = list(_autoscalers(workload))
+    for document in autoscalers:
+        key = "minReplicas" if document["kind"] == "HorizontalPodAutoscaler" else "minReplicaCount"
+        yield f"{document['kind']}.spec.{key}", document["spec"].get(key, 1 if key == "minReplicas" else 0)
+    if not autoscalers:
+        yield "replicas", workload.rollout.get("replicas", 1)
+
+
+def _autoscalers(workload: Workload) -> Iterator[Document]:
+    for document in of_kind(workload.documents, "HorizontalPodAutoscaler", "ScaledObject"):
+        target: Any = document["spec"]["scaleTargetRef"]
+        if workload.title == f"{target.get('kind', 'Deployment')}/{target['name']}":
+            yield document
+
+
+def _selects(document: Document, workload: Workload) -> bool:
+    wanted = dig(document, "spec", "selector", "matchLabels", default={})
+    has = dig(workload.rollout, "template", "metadata", "labels", default={})
+    return bool(wanted) and wanted.items() <= has.items()
+
+
+CHECKS: Final = (strategy, least, budget, autoscaler, query)

@@ -1,0 +1,113 @@
+"""CPU, memory and volumes: the plan that the service makes of them must fit."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from service.plan import DoesNotFit, Weights, fit, some
+from tools.manifests.documents import Document, dig, quantity
+from tools.manifests.workload import Workload
+
+_MEBIBYTE: Final = 1 << 20
+# Bytes of metric files for each process, generously: measured 0.1 MiB with five models.
+_RUN_BYTES: Final = _MEBIBYTE
+# Besides the workers: the master and ops.
+_OTHERS: Final = 2
+_DEVICE: Final = "nvidia.com/gpu"
+_DEVICE_PROVIDERS: Final = {"CUDAExecutionProvider", "TensorrtExecutionProvider"}
+
+
+def cpu(workload: Workload) -> Iterator[str]:
+    """The plan follows the limit; what is set by hand must not exceed it."""
+    cpus = workload.limit("cpu")
+    if cpus is None:
+        yield "there is no limit of CPU: the plan would make a worker for each CPU of whatever node it is"
+        return
+    plan = workload.plan()
+    assert plan
+    if (wanted := plan.workers * plan.intra_op_threads) > cpus:
+        yield (
+            f"{some(plan.workers, 'worker')} with {some(plan.intra_op_threads, 'thread')} each want {wanted} CPUs, and "
+            f"the limit is {cpus:g}: the kernel would hold them back"
+        )
+
+
+def memory(workload: Workload) -> Iterator[str]:
+    """Service, workers, the bodies that each of them may hold, and the volume in memory; models come on top."""
+    limit, plan = workload.limit("memory"), workload.plan()
+    if limit is None:
+        yield "there is no limit of memory: the service could not see it coming to an end"
+        return
+    if plan is None:
+        return
+    admission, lifecycle = workload.settings.admission, workload.settings.lifecycle
+    weights = Weights(shared=_in_memory(workload), private=admission.max_bytes)
+    usable = int(limit * (lifecycle.recycle_at_memory or 1))
+    try:
+        fitted = fit(plan, weights, usable)
+    except DoesNotFit as error:
+        yield f"with bodies of ONNICORN_ADMISSION__MAX_BYTES ({admission.max_bytes}) {error}"
+        return
+    if fitted.workers < plan.workers:
+        yield (
+            f"with bodies of ONNICORN_ADMISSION__MAX_BYTES ({admission.max_bytes}) {fitted.reasons[-1]}; the CPU limit "
+            f"makes {some(plan.workers, 'worker')}"
+        )
+
+
+def bodies(workload: Workload) -> Iterator[str]:
+    """A body that is larger than all together may be would always be refused."""
+    one, together = workload.settings.http.max_body_bytes, workload.settings.admission.max_bytes
+    if together < one:
+        yield f"ONNICORN_ADMISSION__MAX_BYTES is {together}, expected at least ONNICORN_HTTP__MAX_BODY_BYTES ({one})"
+
+
+def run_directory(workload: Workload) -> Iterator[str]:
+    """In memory, with a limit, and with room for the files of every process."""
+    directory = workload.settings.run.dir
+    volume = workload.volume_at(str(directory))
+    if volume is None or dig(volume, "emptyDir", "medium") != "Memory":
+        yield f"ONNICORN_RUN__DIR ({directory}) is on no emptyDir with medium Memory: metrics would wait for a disk"
+        return
+    size, plan = dig(volume, "emptyDir", "sizeLimit"), workload.plan()
+    if size is None:
+        yield f"volume {volume['name']!r} has no sizeLimit: it could take all of the container's memory"
+    elif plan and quantity(size) < (needed := (plan.workers + _OTHERS) * _RUN_BYTES):
+        yield (
+            f"volume {volume['name']!r} has sizeLimit {size}, expected at least {needed // _MEBIBYTE}Mi for the metric "
+            f"files of {plan.workers + _OTHERS} processes"
+        )
+
+
+def cache_directory(workload: Workload) -> Iterator[str]:
+    """On disk: workers map what lies there, and the kernel may drop it when memory is short."""
+    directory = workload.settings.cache.dir
+    volume = workload.volume_at(str(directory))
+    if dig(volume, "emptyDir", "medium") == "Memory":
+        yield f"ONNICORN_CACHE__DIR ({directory}) is in memory: prepared models would count as used, for ever"
+    elif volume is None and dig(workload.container, "securityContext", "readOnlyRootFilesystem"):
+        yield f"ONNICORN_CACHE__DIR ({directory}) is on no volume, and the root file system is read-only"
+
+
+def devices(workload: Workload) -> Iterator[str]:
+    """A device needs a provider that uses it, a provider a device, and one worker has it to itself."""
+    asked = workload.limit(_DEVICE) or 0
+    uses = not _DEVICE_PROVIDERS.isdisjoint(workload.settings.runtime.providers)
+    workers = workload.settings.runtime.workers
+    if asked and not uses:
+        yield f"there is a device ({_DEVICE}), and none of ONNICORN_RUNTIME__PROVIDERS uses it"
+    elif uses and not asked:
+        yield f"ONNICORN_RUNTIME__PROVIDERS wants a device, and the limits have no {_DEVICE}"
+    elif asked and workers != asked:
+        yield f"ONNICORN_RUNTIME__WORKERS is {workers}, expected {asked:g}: one for each device"
+
+
+def _in_memory(workload: Workload) -> int:
+    """Bytes that the volume of the run directory may take of the container's memory."""
+    volume: Document | None = workload.volume_at(str(Path(workload.settings.run.dir)))
+    if dig(volume, "emptyDir", "medium") != "Memory":
+        return 0
+    return int(quantity(dig(volume, "emptyDir", "sizeLimit", default=0)))
+
+
+CHECKS: Final = (cpu, memory, bodies, run_directory, cache_directory, devices)
