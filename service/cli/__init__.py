@@ -1,4 +1,4 @@
-"""The command line: `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
+"""The command line: `onnicorn serve`, `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
 
 import logging
 import os
@@ -11,6 +11,7 @@ import structlog
 from service.cli.key import key
 from service.cli.plan import plan
 from service.cli.prepare import prepare
+from service.cli.serve import serve
 from service.errors import StartError
 from service.settings import Settings
 
@@ -41,3 +42,4 @@ def main() -> None:
 main.add_command(key)
 main.add_command(plan)
 main.add_command(prepare)
+main.add_command(serve)
