@@ -6,8 +6,13 @@ SECONDS ?= 60
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
+# What builds images, and what else it shall be told.
+BUILDER ?= docker
+BUILD_FLAGS ?=
+IMAGE ?= onnicorn
+
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train clean
+.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train image clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -59,6 +64,12 @@ manifests: install-dev ## Hold the numbers of an overlay against the service's s
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py
+
+image: ## Build the image with BUILDER=docker (or buildah, podman); IMAGE= names it, BASE_IMAGE= is what it runs on
+	@$(BUILDER) build --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) \
+		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40) \
+		--build-arg CREATED=$$(date --utc +%Y-%m-%dT%H:%M:%SZ) $(BUILD_FLAGS) .
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage

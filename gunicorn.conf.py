@@ -1,5 +1,3 @@
 """`gunicorn -c gunicorn.conf.py service.asgi:app` is the whole service; the reasons are where this imports from."""
 
-from service.supervision.configuration import gunicorn_settings
-
-globals().update(gunicorn_settings())
+from service.supervision.gunicorn import *  # noqa: F403 - Gunicorn reads the names of this file

@@ -1,4 +1,4 @@
-"""The command line: `onnicorn fetch`, `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
+"""The command line: `onnicorn serve`, `onnicorn fetch`, `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
 
 import logging
 import os
@@ -12,6 +12,7 @@ from service.cli.fetch import fetch
 from service.cli.key import key
 from service.cli.plan import plan
 from service.cli.prepare import prepare
+from service.cli.serve import serve
 from service.errors import StartError
 from service.settings import Settings
 
@@ -43,3 +44,4 @@ main.add_command(fetch)
 main.add_command(key)
 main.add_command(plan)
 main.add_command(prepare)
+main.add_command(serve)

@@ -5,7 +5,6 @@ from dataclasses import asdict
 import click
 import orjson
 
-from service.loading import prepare_generation, weights
 from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some
 from service.settings import Settings
 
@@ -18,6 +17,9 @@ def plan(settings: Settings, as_json: bool) -> None:
 
     Checks and prepares the models, since what they weigh is part of it.
     """
+    # Only here: it imports ONNX Runtime, for which `onnicorn serve` would wait twice.
+    from service.loading import prepare_generation, weights
+
     manifest = prepare_generation(settings, number=1)
     made = fit(plan_for_this_machine(settings.runtime), weights(manifest.entries), memory_limit())
     click.echo(orjson.dumps(asdict(made)) if as_json else _text(made))

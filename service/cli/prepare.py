@@ -3,7 +3,6 @@
 import click
 
 from service.errors import RepositoryError
-from service.loading import prepare_generation
 from service.settings import Settings
 
 
@@ -15,6 +14,9 @@ def prepare(settings: Settings, model: str | None) -> None:
 
     Fails where a model cannot be served, and where it could only be served without a prepared form.
     """
+    # Only here: it imports ONNX Runtime, for which `onnicorn serve` would wait twice.
+    from service.loading import prepare_generation
+
     manifest = prepare_generation(settings, number=1, only=model)
     if not manifest.entries:
         raise RepositoryError(f"there is no model {model!r} in {settings.repository.path}" if model else "no models")

@@ -11,8 +11,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -159,9 +159,11 @@ def service(start_service: StartService, tmp_path_factory: pytest.TempPathFactor
 
 
 @contextmanager
-def running(repository: Path, folder: Path, **environment: str | None) -> Iterator[Service]:
+def running(
+    repository: Path, folder: Path, command: Sequence[str] = COMMAND, /, **environment: str | None
+) -> Iterator[Service]:
     """A service that is started, and that is ended with SIGTERM unless the block has done it; its exit code is 0."""
-    with launched(repository, folder, **environment) as service:
+    with launched_by(command, repository, folder, **environment) as service:
         service.wait_until(service.is_started, "started")
         yield service
         if service.process.poll() is None:
@@ -169,18 +171,24 @@ def running(repository: Path, folder: Path, **environment: str | None) -> Iterat
         assert exit_code(service) == 0, service.printed()
 
 
-@contextmanager
-def launched(repository: Path, folder: Path, *wrapper: str, **environment: str | None) -> Iterator[Service]:
-    """A service of which nothing is expected. What it prints and keeps lies in `folder`; None unsets a variable.
+def launched(
+    repository: Path, folder: Path, *wrapper: str, **environment: str | None
+) -> AbstractContextManager[Service]:
+    """The same as launched_by; `wrapper` is a command that runs the command behind it."""
+    return launched_by((*wrapper, *COMMAND), repository, folder, **environment)
 
-    `wrapper` is a command that runs the command behind it.
-    """
+
+@contextmanager
+def launched_by(
+    command: Sequence[str], repository: Path, folder: Path, /, **environment: str | None
+) -> Iterator[Service]:
+    """A service of which nothing is expected. What it prints and keeps lies in `folder`; None unsets a variable."""
     stdout, stderr, run = (folder / name for name in ("stdout", "stderr", "run"))
     run.mkdir(parents=True, exist_ok=True)
     variables = environment_of(repository, run, environment)
     with stdout.open("wb") as out, stderr.open("wb") as err:
         process = subprocess.Popen(
-            (*wrapper, *COMMAND),
+            command,
             cwd=ROOT,
             env=variables,
             stdin=subprocess.DEVNULL,

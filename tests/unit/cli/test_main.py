@@ -54,6 +54,7 @@ def test_the_commands_are_listed(onnicorn: Onnicorn) -> None:
         "key",
         "plan",
         "prepare",
+        "serve",
     ]
 
 

@@ -1,0 +1,60 @@
+"""`onnicorn serve`: check the environment and become Gunicorn."""
+
+import os
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+
+from service.errors import SettingsError
+from service.settings import Settings, variables
+
+_COMMAND: Final = ("-m", "gunicorn", "-c", "python:service.supervision.gunicorn", "service.asgi:app")
+_ARGUMENTS: Final = "GUNICORN_CMD_ARGS"
+_FILES: Final = frozenset({"--certfile", "--keyfile", "--ca-certs", "--pid", "-p"})
+
+
+@click.command()
+@click.pass_obj
+def serve(settings: Settings) -> None:
+    """Serve the models, until SIGTERM. Options of Gunicorn's own go into GUNICORN_CMD_ARGS."""
+    environment = from_anywhere(settings, os.environ, Path.cwd())
+    # Python and Gunicorn look for modules in the working directory first, where a project may have a `service/` too.
+    os.chdir("/")
+    os.execve(sys.executable, (sys.executable, *_COMMAND), environment)  # noqa: S606 - no shell: the master is us
+
+
+def from_anywhere(settings: Settings, environ: Mapping[str, str], here: Path) -> dict[str, str]:
+    """The environment in which every file that is named, defaults included, is found from any working directory.
+
+    Raises SettingsError if Gunicorn's options cannot be read.
+    """
+    absolute = {variable: str(here / path) for variable, path in _relative_paths(settings)}
+    if arguments := environ.get(_ARGUMENTS):
+        absolute[_ARGUMENTS] = _with_absolute_files(arguments, here)
+    # Settings may be spelled in any case, and of two spellings nobody knows which one counts.
+    return {name: value for name, value in environ.items() if name.upper() not in absolute} | absolute
+
+
+def _relative_paths(settings: Settings) -> Iterator[tuple[str, Path]]:
+    for variable, (group, name, _) in variables().items():
+        value = getattr(getattr(settings, group), name)
+        if isinstance(value, Path) and not value.is_absolute():
+            yield variable, value
+
+
+def _with_absolute_files(arguments: str, here: Path) -> str:
+    try:
+        words = shlex.split(arguments)
+    except ValueError as error:
+        raise SettingsError(f"{_ARGUMENTS}={arguments}: {str(error).lower()}") from None
+    for place, word in enumerate(words):
+        option, equals, file = word.partition("=")
+        if option in _FILES and equals:
+            words[place] = f"{option}={here / file}"
+        elif place and words[place - 1] in _FILES:
+            words[place] = str(here / word)
+    return shlex.join(words)
