@@ -133,9 +133,12 @@ class Service:
         self.server.handle_exit(number, None)
 
     async def refusing(self) -> None:
-        """Past the drain: the listeners are closed."""
+        """Past the drain: the listeners are closed, and who was in the backlog is a connection."""
         self.now += DRAIN
         await until(lambda: self.listener.fileno() < 0)
+        before = self.waits
+        is_settled = all(acceptor.is_settled for acceptor in self.server._acceptors)
+        await until(lambda: is_settled or self.waits > before)
         await turns()
 
     async def beats(self) -> None:
