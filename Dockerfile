@@ -6,6 +6,7 @@
 # BASE_IMAGE is what it runs on: glibc, libstdc++ and a `python3` of version 3.11 or newer, and nothing else.
 # BUILD_IMAGE is what it is built on, the same unless told otherwise. It needs a shell, the same `python3` in the same
 # place with its modules `venv` and `ensurepip` (Debian: python3-venv), and is better for `strip` (Debian: binutils).
+# REQUIREMENTS=requirements-fetch.txt brings what `onnicorn fetch` needs to read from object storage.
 ARG BASE_IMAGE=python:3.11-slim-bookworm
 ARG BUILD_IMAGE=${BASE_IMAGE}
 
@@ -19,9 +20,10 @@ WORKDIR /source
 
 # Before our own files: this layer changes only when a version does. Wheels only, so that no compiler is needed and no
 # package runs code of its own. `--secret id=pip.conf,src=...` gives pip another index, which leaves no trace here.
-COPY requirements.txt ./
+ARG REQUIREMENTS=requirements.txt
+COPY ${REQUIREMENTS} ./
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
-    /opt/onnicorn/bin/pip install --require-hashes --no-deps --only-binary :all: --no-compile --requirement requirements.txt
+    /opt/onnicorn/bin/pip install --require-hashes --no-deps --only-binary :all: --no-compile --requirement "${REQUIREMENTS}"
 
 # Our package, by the setuptools that are pinned too. Then what only installs things goes.
 COPY pyproject.toml README.md ./

@@ -48,9 +48,10 @@ class Watched:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Traffic flows for as long as anybody looks; there has been a reload, and one worker has been killed."""
     folder = tmp_path_factory.mktemp("live")
-    # The least that bodies may take together, so that one large body is too much.
+    # The least that bodies may take together, in one worker, so that a second large one is too much.
+    environment = {"ONNICORN_RUNTIME__WORKERS": "1", "ONNICORN_ADMISSION__MAX_BYTES": str(1 << 20)}
     with (
-        running(ROOT / "models", folder, ONNICORN_ADMISSION__MAX_BYTES=str(1 << 20)) as service,
+        running(ROOT / "models", folder, **environment) as service,
         watching(service.ops, folder) as prometheus,
         flowing(service),
     ):
@@ -87,7 +88,9 @@ def call(service: Service) -> None:
         for _ in range(5):
             api.post(INFER, json=GOOD)
         api.post(INFER, json={"inputs": []})
-        api.post(INFER, content=bytes(2 << 20))
+        with wire(service.api) as holding:
+            holding.send(request("POST", INFER, None, "Content-Length: 1000000") + bytes(900_000))
+            api.post(INFER, content=bytes(500_000))
         api.post("/v2/models/fantasy/infer", json=GOOD)
         api.get("/v2/models")
     with wire(service.api) as leaving:
