@@ -6,6 +6,7 @@ it. A moment only: if the sibling is busy after all, the connection is taken.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -21,6 +22,8 @@ log = structlog.get_logger()
 
 # How often, and how long each time in seconds, a connection is left to others.
 _PATIENCE: Final = 3
+# How many are taken in one turn of the loop.
+_AT_ONCE: Final = 64
 _PAUSE: Final = 0.002
 # How long to accept nothing when the process has run out of something.
 _SHORTAGE: Final = 1.0
@@ -28,12 +31,16 @@ _SHORTAGE: Final = 1.0
 _FRESH_SECONDS: Final = 5.0
 
 
-def others_hold_fewer(board: Board, own: WorkerRow) -> bool:
-    """Is there a ready worker, with a loop that beats, that holds fewer connections than we do?"""
-    if not own.connections:
+def others_hold_fewer(board: Board, own: WorkerRow, accepted: int = 0) -> bool:
+    """Is there a ready worker, with a loop that beats, that holds fewer connections than we do?
+
+    `accepted` of ours are not counted yet.
+    """
+    held = own.connections + accepted
+    if not held:
         return False
     return any(
-        row.state is State.READY and row.connections < own.connections and row.silent_seconds < _FRESH_SECONDS
+        row.state is State.READY and row.connections < held and row.silent_seconds < _FRESH_SECONDS
         for row in board.occupied()
     )
 
@@ -53,7 +60,7 @@ class Acceptor:
         self,
         listener: socket.socket,
         make_protocol: Callable[[], asyncio.Protocol],
-        leave_to_others: Callable[[], bool],
+        leave_to_others: Callable[[int], bool],
         tls: ssl.SSLContext | None,
         handshake_seconds: float = 60,
     ) -> None:
@@ -66,6 +73,8 @@ class Acceptor:
         self._patience = _PATIENCE
         self._pause: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._backlog = select.poll()
+        self._backlog.register(listener, select.POLLIN)
         listener.setblocking(False)
         self._loop.add_reader(listener, self._on_readable)
 
@@ -92,16 +101,21 @@ class Acceptor:
                 pass
 
     def _on_readable(self) -> None:
-        if self._patience and self._leave_to_others():
-            self._patience -= 1
-            self._leave_for(_PAUSE)
-            return
-        self._patience = _PATIENCE
-        try:
-            self._accept()
-        except OSError as error:
-            log.error("accept_failed", reason=str(error))  # most likely too many open files
-            self._leave_for(_SHORTAGE)
+        """Several at once: a loop that has much to do comes by so seldom that new clients would wait for seconds."""
+        for _ in range(_AT_ONCE):
+            if self._patience and self._leave_to_others(len(self._tasks)):
+                self._patience -= 1
+                self._leave_for(_PAUSE)
+                return
+            self._patience = _PATIENCE
+            try:
+                self._accept()
+            except OSError as error:
+                log.error("accept_failed", reason=str(error))  # most likely too many open files
+                self._leave_for(_SHORTAGE)
+                return
+            if not self._backlog.poll(0):
+                return
 
     def _accept(self) -> bool:
         """Take one; False where there is none."""

@@ -174,11 +174,11 @@ class WorkerServer(Server):
             self._leave()
             asyncio.get_running_loop().call_later(_ORPHAN, self._leave_at_once)
 
-    def _leaves_to_others(self) -> bool:
+    def _leaves_to_others(self, accepted: int) -> bool:
         """Once the whole service ends we take whatever comes; if only we do, what nobody else is there for."""
         board, row = self._seat.board, self._seat.row
         if self._asked is None:
-            return others_hold_fewer(board, row)
+            return others_hold_fewer(board, row, accepted)
         return not board.service.terminating and others_are_ready(board, row)
 
     def _leave_in_turn(self) -> None:

@@ -18,10 +18,15 @@ from service.supervision.accept import Acceptor, others_hold_fewer
 from service.supervision.listener import open_listener
 from tests.unit.loop import SECONDS, let_pass, turns, until
 
-NEVER: Callable[[], bool] = lambda: False  # noqa: E731
-ALWAYS: Callable[[], bool] = lambda: True  # noqa: E731
+NEVER: Callable[[int], bool] = lambda accepted: False  # noqa: E731
+ALWAYS: Callable[[int], bool] = lambda accepted: True  # noqa: E731
 
 Connections = asyncio.Queue[asyncio.Transport]
+
+
+def answering(*answers: bool) -> Callable[[int], bool]:
+    left = iter(answers)
+    return lambda accepted: next(left)
 
 
 class Taken(asyncio.Protocol):
@@ -38,7 +43,7 @@ class Taken(asyncio.Protocol):
 class House:
     """A listening socket, its acceptor, and the clients that knock."""
 
-    def __init__(self, listener: socket.socket, leave_to_others: Callable[[], bool]) -> None:
+    def __init__(self, listener: socket.socket, leave_to_others: Callable[[int], bool]) -> None:
         self.listener = listener
         self.connections: Connections = asyncio.Queue()
         self.acceptor = Acceptor(listener, lambda: Taken(self.connections), leave_to_others, None)
@@ -70,7 +75,9 @@ def name_of(address: tuple[str, int]) -> str:
     return f"{address[0]}:{address[1]}"
 
 
-def play(scenario: Callable[[House], Coroutine[Any, Any, None]], leave_to_others: Callable[[], bool] = NEVER) -> None:
+def play(
+    scenario: Callable[[House], Coroutine[Any, Any, None]], leave_to_others: Callable[[int], bool] = NEVER
+) -> None:
     async def run() -> None:
         with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
             house = House(listener, leave_to_others)
@@ -174,7 +181,7 @@ def test_the_protocol_can_talk_over_the_connection() -> None:
 def test_a_connection_is_left_to_others_a_few_times_and_then_taken() -> None:
     asked: list[int] = []
 
-    def leave() -> bool:
+    def leave(accepted: int) -> bool:
         asked.append(len(asked))
         return True
 
@@ -199,7 +206,25 @@ def test_a_connection_that_is_left_to_others_is_theirs() -> None:
         names = house.knock()
         assert await house.taken() == names
 
-    play(scenario, iter([True, False, False]).__next__)
+    play(scenario, answering(True, False, False))
+
+
+def test_those_who_wait_are_taken_together() -> None:
+    """A busy loop comes by seldom. It is said how many have been taken that nobody has counted yet."""
+    asked: list[int] = []
+
+    def leave(accepted: int) -> bool:
+        asked.append(accepted)
+        return accepted > 2
+
+    async def scenario(house: House) -> None:
+        names = house.knock(5)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert asked[:4] == [0, 1, 2, 3]
+        assert sorted(await house.taken(5)) == sorted(names)
+
+    play(scenario, leave)
 
 
 def test_nobody_is_taken_after_the_end() -> None:
@@ -221,7 +246,7 @@ def test_nobody_is_taken_after_an_end_that_comes_while_others_are_waited_for() -
         await turns()
         assert house.connections.empty()
 
-    play(scenario, iter([True, False]).__next__)
+    play(scenario, answering(True, False))
 
 
 def test_the_backlog_can_be_taken_at_once_whatever_others_hold() -> None:
