@@ -124,6 +124,7 @@ class _Client(asyncio.Protocol):
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     writable: asyncio.Event = field(default_factory=asyncio.Event)
     line: bytes = b""
+    is_lost: bool = False
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -140,6 +141,7 @@ class _Client(asyncio.Protocol):
         self.answered.set()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
         self.answered.set()
         self.writable.set()
 
@@ -172,14 +174,15 @@ async def _attempt(port: int, attack: Attack, end: float) -> str:
     try:
         async with asyncio.timeout(max(0.0, end - monotonic())):
             await _send(client, attack)
-            if attack.resets:
+            if attack.resets and not client.is_lost:
                 client.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER)
                 return "reset"
             await client.answered.wait()
     except TimeoutError:
         pass
     finally:
-        client.transport.abort()
+        if not client.is_lost:
+            client.transport.abort()
     return client.outcome
 
 
@@ -187,7 +190,7 @@ async def _send(client: _Client, attack: Attack) -> None:
     """All of it, whatever is answered, as fast as it is taken, unless the service closes the connection."""
     for chunk in attack.chunks():
         await client.writable.wait()
-        if client.transport.is_closing():
+        if client.is_lost or client.transport.is_closing():
             return
         client.transport.write(chunk)
         await asyncio.sleep(attack.pause * random.uniform(0.5, 1.5))

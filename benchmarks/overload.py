@@ -24,6 +24,8 @@ _CALM: Final = 0.8
 # has no answer until their deadline, and half as many again.
 _CONNECTIONS: Final = 1000
 _SPARE: Final = 1.5
+# A worker holds no more than 10,000, unless it is told to.
+_MOST: Final = 9000
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def _peak(bench: Bench, server: Server, model: str) -> Served:
 
 
 def _flood(bench: Bench, server: Server, model: str, rate: float, seconds: float, deadline: float = _DEADLINE) -> Flood:
-    connections = max(_CONNECTIONS, ceil(_SPARE * rate * deadline))
+    connections = min(max(_CONNECTIONS, ceil(_SPARE * rate * deadline)), _MOST)
     return bench.flood(server, _requests(model, deadline), rate, seconds, connections, deadline)
 
 

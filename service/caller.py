@@ -21,18 +21,23 @@ class ClientLeft(Exception):
 
 
 class Caller:
-    """`arrived` is when the request's head was there, on the monotonic clock; `begin` is called when its turn has come.
+    """`heard` says when the last came of what was read; `begin` is called when the request's turn has come.
 
     It must not know the connection, which knows it: such a cycle would be left to the garbage collector.
     """
 
-    __slots__ = ("__weakref__", "_on_leave", "arrived", "begin", "has_left")
+    __slots__ = ("__weakref__", "_heard", "_on_leave", "_read", "begin", "has_left")
 
-    def __init__(self, arrived: float | None = None, begin: Callable[[], object] = lambda: None) -> None:
-        self.arrived = monotonic() if arrived is None else arrived
+    def __init__(self, heard: Callable[[], float] = monotonic, begin: Callable[[], object] = lambda: None) -> None:
+        self._read = monotonic()
+        self._heard = heard
         self.begin = begin
         self.has_left = False
         self._on_leave: Callable[[], object] | None = None
+
+    def arrived(self) -> float:
+        """The moment, on the monotonic clock, at which the request's head had come: read or still unread."""
+        return min(self._read, self._heard())
 
     def leave(self) -> None:
         """The connection is lost; a client that has only closed its own side still waits."""
@@ -60,7 +65,7 @@ class _Nobody(Caller):
         yield
 
 
-NOBODY: Final = _Nobody(0.0)
+NOBODY: Final = _Nobody()
 
 
 def caller_of(scope: Any) -> Caller:

@@ -14,6 +14,8 @@ from service.knobs import Admission
 
 # How much of what was believed a new observation replaces.
 _LEARN: Final = 0.2
+# The share of a timeout that is kept for what nobody foresees, such as the way of the answer.
+_MARGIN: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,10 @@ def check_wait(bounds: Admission, model: str, wait: float, deadline: Deadline, r
     if wait > bounds.max_wait_ms / 1000:
         most = f"{bounds.max_wait_ms:.10g} ms is the most that any may"
         raise _refusal(model, f"the request would wait about {_ms(wait)} for its run, and {most}", "wait", wait)
-    left = deadline.remaining
-    if wait + run > left:
-        what = f"the request would take about {_ms(wait + run)}, and has {_ms(max(left, 0))} left of its timeout"
+    margin = _MARGIN * deadline.timeout
+    if wait + run + margin > deadline.remaining:
+        left = max(deadline.remaining - margin, 0)
+        what = f"the request would take about {_ms(wait + run)}, and has {_ms(left)} left of its timeout"
         raise _refusal(model, what, "deadline", wait)
 
 

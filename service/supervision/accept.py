@@ -40,7 +40,7 @@ def others_hold_fewer(board: Board, own: WorkerRow, accepted: int = 0) -> bool:
     if not held:
         return False
     return any(
-        row.state is State.READY and row.connections < held and row.silent_seconds < _FRESH_SECONDS
+        row is not own and row.state is State.READY and row.connections < held and row.silent_seconds < _FRESH_SECONDS
         for row in board.occupied()
     )
 

@@ -23,6 +23,7 @@ from service.supervision.manners import Mannerly
 from service.supervision.patience import Pace, Reading
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
 from service.supervision.response import Cycle
+from service.supervision.unread import Heard
 
 log = structlog.get_logger()
 
@@ -63,6 +64,7 @@ class Connection(Mannerly):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._heard = Heard(transport.get_extra_info("socket"))
         self._since = self._crowd.now
         if not self._crowd.admits():
             most = self._limits.connections
@@ -119,7 +121,8 @@ class Connection(Mannerly):
         if before and len(self.pipeline) >= _MOST_WAITING:
             raise Overloaded(f"{_MOST_WAITING} requests of this connection wait for their answers", "waiting", 1)
         super().on_headers_complete()  # the request's task begins in a later turn of the loop
-        caller = Caller(self._gate.arrivals.arrive(), self._gate.arrivals.begin)
+        self._gate.arrivals.arrive()
+        caller = Caller(self._heard, self._gate.arrivals.begin)
         self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
         Cycle.adopt(self.cycle, caller)
         self._answering = before or self.cycle
@@ -131,7 +134,7 @@ class Connection(Mannerly):
         is_unusual = parser.should_upgrade() or not parser.should_keep_alive() or b"connection" in dict(default)
         if is_unusual or not self.is_idle or self._farewell:
             return False
-        answer = self._gate.refuse(parser.get_method(), self.url, self.headers)
+        answer = self._gate.refuse(parser.get_method(), self.url, self.headers, self._heard)
         if answer is None:
             return False
         self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past

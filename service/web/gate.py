@@ -57,7 +57,7 @@ class Open:
         """Is there anything to wait for?"""
         return False
 
-    def refuse(self, method: bytes, target: bytes, headers: Headers) -> Answer | None:
+    def refuse(self, method: bytes, target: bytes, headers: Headers, arrived: Callable[[], float]) -> Answer | None:
         return None
 
 
@@ -85,9 +85,11 @@ class Gate(Open):
     def is_pressed(self) -> bool:
         return self.arrivals.waiting > _FEW or self._dataplane.waiting > 0
 
-    def refuse(self, method: bytes, target: bytes, headers: Headers) -> Answer | None:
+    def refuse(self, method: bytes, target: bytes, headers: Headers, arrived: Callable[[], float]) -> Answer | None:
         """The answer to a request that is not let in, already accounted for; None where it is, or others must say no.
 
+        `arrived` says, on the monotonic clock, when it came. What is said to one that has waited unread is said to
+        those that are read with it: they have waited as long.
         Probes, metrics and metadata are always let in.
         """
         if method != b"POST" or (asked := _asked(target, self._root_path)) is None:
@@ -107,15 +109,17 @@ class Gate(Open):
             self._said.clear()
             self._until = now + _SAME
         key = tuple(timeouts)
-        said = self._said.get(key) or self._ask(key, asked, headers, now)
+        said = self._said.get(key) or self._ask(key, asked, headers, arrived)
         if said is None or not self._may_infer(headers):
             return None
         return said.to(request_id(given), trace, self._refusals)
 
-    def _ask(self, key: tuple[bytes, ...], asked: Asked, headers: Headers, now: float) -> "_Said | None":
+    def _ask(
+        self, key: tuple[bytes, ...], asked: Asked, headers: Headers, arrived: Callable[[], float]
+    ) -> "_Said | None":
         try:
             lane = self._dataplane.enter(asked.model, asked.version)
-            deadline = deadline_of(dict(headers), self._default_timeout, self.arrivals.since(now))
+            deadline = deadline_of(dict(headers), self._default_timeout, arrived)
             lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
             kind = Kind(asked.route, lane.model.name, lane.model.version, self._overload_status, refusal)

@@ -6,7 +6,7 @@ grpc-timeout                       up to eight digits and a unit (gRPC over HTTP
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Final
 
@@ -19,16 +19,21 @@ _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"
 HEADERS: Final = {b"x-request-timeout-ms", b"grpc-timeout", b"x-envoy-expected-rq-timeout-ms"}
 
 
-def deadline_of(headers: Mapping[bytes, bytes], default: float, begun: float) -> Deadline:
-    """The earliest of those stated, else `default` seconds, 0 for none, after `begun`. Raises MalformedRequest."""
-    if not HEADERS.isdisjoint(headers):
-        return sooner(_stated(headers), Deadline.after(default, begun) if default else NEVER, begun)
-    return Deadline.after(default, begun) if default else NEVER
+def deadline_of(headers: Mapping[bytes, bytes], default: float, arrived: Callable[[], float]) -> Deadline:
+    """The shortest of the timeouts stated and `default` seconds, 0 for none. Raises MalformedRequest.
+
+    Only where there is one it is asked when the request has `arrived`, on the monotonic clock.
+    """
+    stated = inf if HEADERS.isdisjoint(headers) else _stated(headers)
+    return sooner(min(stated, default or inf), NEVER, arrived)
 
 
-def sooner(timeout: float, deadline: Deadline, begun: float) -> Deadline:
-    """The deadline, or `timeout` seconds after `begun`, whichever comes first."""
-    return Deadline.after(timeout, begun) if begun + timeout < deadline.at else deadline
+def sooner(timeout: float, deadline: Deadline, arrived: Callable[[], float]) -> Deadline:
+    """The deadline, or `timeout` seconds after the request has `arrived`, whichever comes first."""
+    if timeout == inf:
+        return deadline
+    other = Deadline.after(timeout, arrived())
+    return other if other.at < deadline.at else deadline
 
 
 def _stated(headers: Mapping[bytes, bytes]) -> float:

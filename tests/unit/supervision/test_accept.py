@@ -122,6 +122,15 @@ def test_others_hold_fewer_when_one_of_them_does(own: int, others: list[int], fe
     assert others_hold_fewer(board, row) is fewer
 
 
+def test_what_a_worker_has_just_accepted_counts_against_it_but_it_is_not_its_own_rival() -> None:
+    board = Board(slots=4)
+    row = worker(board, 1)
+    assert not others_hold_fewer(board, row, accepted=3)
+    worker(board, 3)
+    assert not others_hold_fewer(board, row, accepted=2)
+    assert others_hold_fewer(board, row, accepted=3)
+
+
 @pytest.mark.parametrize(
     ("state", "fewer"),
     [(State.STARTING, False), (State.READY, True), (State.DRAINING, False), (State.STOPPED, False)],

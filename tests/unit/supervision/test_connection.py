@@ -426,7 +426,7 @@ def test_a_caller_arrives_when_the_head_is_there() -> None:
         await line.receive(REQUEST[:30])
         before = monotonic()
         await line.receive(REQUEST[30:-4], REQUEST[-4:])
-        assert before <= line.callers[0].arrived <= monotonic()
+        assert before <= line.callers[0].arrived() <= monotonic()
         line.lose()
 
     play(scenario)

@@ -34,7 +34,7 @@ class Closed(Open):
     def is_pressed(self) -> bool:
         return self._is_pressed
 
-    def refuse(self, method: bytes, target: bytes, headers: Headers) -> Answer | None:
+    def refuse(self, method: bytes, target: bytes, headers: Headers, arrived: Callable[[], float]) -> Answer | None:
         self.asked.append((method, target, list(headers)))
         return REFUSED
 

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -34,9 +35,6 @@ class Behind(Arrivals):
     def wait(self) -> float:
         return self.waiting * 0.01
 
-    def since(self, now: float) -> float:
-        return now
-
 
 class Gates:
     """Gates of a service that serves the tiny models, behind which five requests wait."""
@@ -61,9 +59,15 @@ def gate(catalogue: Catalogue) -> Iterator[Gates]:
         dataplane.close()
 
 
-def refuse(gate: Open, *headers: tuple[bytes, bytes], target: bytes = INFER, method: bytes = b"POST") -> Answer | None:
+def refuse(
+    gate: Open,
+    *headers: tuple[bytes, bytes],
+    target: bytes = INFER,
+    method: bytes = b"POST",
+    arrived: Callable[[], float] = monotonic,
+) -> Answer | None:
     async def run() -> Answer | None:
-        return gate.refuse(method, target, headers)
+        return gate.refuse(method, target, headers, arrived)
 
     return asyncio.run(run())
 
@@ -93,6 +97,14 @@ def test_a_wait_beyond_the_callers_timeout_is_too_long(gate: Gates, timeout: byt
     sentence = rf"{TOO_MUCH}take about 50 ms, and has \d+ ms left of its timeout{AGAIN}"
     assert re.fullmatch(sentence, json.loads(answers[0].body)["error"])
     assert (answers[1] is not None) is is_refused
+
+
+def test_time_that_a_request_has_lain_unread_is_gone(gate: Gates) -> None:
+    asked, timeout = gate(max_wait_ms=1000), (b"x-request-timeout-ms", b"90")
+    assert refuse(asked, timeout, arrived=lambda: monotonic() - 0.01) is None
+    answer = refuse(asked, timeout, arrived=lambda: monotonic() - 0.08)
+    assert answer
+    assert b"left of its timeout" in answer.body
 
 
 def test_the_default_timeout_counts_too(gate: Gates) -> None:
@@ -176,7 +188,7 @@ def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict], monke
     async def run() -> None:
         asked = gate()
         for name in (b"a", b"b"):
-            asked.refuse(b"POST", INFER, [(b"x-request-id", name)])
+            asked.refuse(b"POST", INFER, [(b"x-request-id", name)], monotonic)
         await asyncio.sleep(0)
 
     asyncio.run(run())

@@ -15,7 +15,7 @@ SAID = {OURS: "X-Request-Timeout-Ms"}
 
 def stated(default: float = 0, /, **headers: str) -> Deadline:
     """By a request that arrived at 0."""
-    return deadline_of(raw_headers(**headers), default, 0.0)
+    return deadline_of(raw_headers(**headers), default, lambda: 0.0)
 
 
 def seconds(timeout: float) -> Deadline:
@@ -41,13 +41,13 @@ def test_a_request_that_states_nothing_has_the_default(headers: dict[str, str]) 
     ],
 )
 def test_milliseconds_are_read(name: str, value: str, timeout: float) -> None:
-    assert deadline_of({name.encode(): value.encode()}, 0, 0.0) == seconds(timeout)
+    assert deadline_of({name.encode(): value.encode()}, 0, lambda: 0.0) == seconds(timeout)
 
 
 @pytest.mark.parametrize("name", [OURS, ENVOY])
 @pytest.mark.parametrize("value", ["0", "0.0", "000"])
 def test_no_milliseconds_are_no_timeout(name: str, value: str) -> None:
-    assert deadline_of({name.encode(): value.encode()}, 0, 0.0) is NEVER
+    assert deadline_of({name.encode(): value.encode()}, 0, lambda: 0.0) is NEVER
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_grpc_has_a_unit_for_everyone(value: str, timeout: float) -> None:
 def test_milliseconds_that_cannot_be_read_are_refused(name: str, value: str) -> None:
     expected = f"{SAID.get(name, name)}: expected a number of milliseconds, or 0 for no timeout, got {value!r}"
     with pytest.raises(MalformedRequest, match=f"^{re.escape(expected)}$"):
-        deadline_of({name.encode(): value.encode("latin-1")}, 0, 0.0)
+        deadline_of({name.encode(): value.encode("latin-1")}, 0, lambda: 0.0)
 
 
 @pytest.mark.parametrize("value", ["", "1", "S", "0S", "00m", "-1S", "1s", "1 S", "1.5S", "123456789S", "1SS", "1ms"])
@@ -136,8 +136,15 @@ def test_a_request_cannot_free_itself_of_the_default() -> None:
 
 
 def test_time_runs_from_the_moment_when_the_request_arrived() -> None:
-    assert deadline_of(raw_headers(x_request_timeout_ms="500"), 0, 7.0) == Deadline(7.5, 0.5)
-    assert deadline_of({}, 0.25, 7.0) == Deadline(7.25, 0.25)
+    assert deadline_of(raw_headers(x_request_timeout_ms="500"), 0, lambda: 7.0) == Deadline(7.5, 0.5)
+    assert deadline_of({}, 0.25, lambda: 7.0) == Deadline(7.25, 0.25)
+
+
+def test_a_request_without_a_timeout_is_not_asked_when_it_arrived() -> None:
+    def arrived() -> float:
+        raise AssertionError("to ask costs a system call")
+
+    assert (deadline_of({}, 0, arrived), sooner(float("inf"), NEVER, arrived)) == (NEVER, NEVER)
 
 
 @pytest.mark.parametrize(
@@ -152,4 +159,4 @@ def test_time_runs_from_the_moment_when_the_request_arrived() -> None:
     ],
 )
 def test_of_two_the_one_that_comes_sooner_counts(timeout: float, deadline: Deadline, earlier: Deadline) -> None:
-    assert sooner(timeout, deadline, 7.0) == earlier
+    assert sooner(timeout, deadline, lambda: 7.0) == earlier
