@@ -201,6 +201,13 @@ class Limits(Group):
     elements: int = Field(64 << 20, ge=1, le=2**40, description="Elements of one input.")
     string_bytes: int = Field(16 * _MEBIBYTE, ge=1, le=2**32, description="One element of a BYTES input, in UTF-8.")
     answer_bytes: int = Field(256 * _MEBIBYTE, ge=1024, le=2**40, description="An answer, before compression.")
+    unsent_bytes: int = Field(
+        512 * _MEBIBYTE,
+        ge=1 << 20,
+        le=2**40,
+        description="Answers that clients have not taken yet, all together in a worker; beyond it, who has the most to "
+        "take is cut off.",
+    )
     connections: int = Field(10_000, ge=1, le=1_000_000, description="Connections that one worker holds.")
 
 

@@ -6,6 +6,7 @@ it. A moment only: if the sibling is busy after all, the connection is taken.
 """
 
 import asyncio
+import errno
 import select
 import socket
 import ssl
@@ -25,8 +26,12 @@ _PATIENCE: Final = 3
 # How many are taken in one turn of the loop.
 _AT_ONCE: Final = 64
 _PAUSE: Final = 0.002
-# How long to accept nothing when the process has run out of something.
+# How long to accept nothing when the process, or the machine, has run out of something; any other error is that of one
+# client (accept(2)).
 _SHORTAGE: Final = 1.0
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+# How many may shake hands at the same time; the one that has taken the longest makes room for a newcomer.
+_MOST_HANDSHAKES: Final = 128
 # A sibling whose loop has been silent for longer would not come to take it.
 _FRESH_SECONDS: Final = 5.0
 
@@ -72,7 +77,7 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._patience = _PATIENCE
         self._pause: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}  # in the order in which they came
         self._backlog = select.poll()
         self._backlog.register(listener, select.POLLIN)
         listener.setblocking(False)
@@ -111,32 +116,36 @@ class Acceptor:
             try:
                 self._accept()
             except OSError as error:
-                log.error("accept_failed", reason=str(error))  # most likely too many open files
+                log.error("accept_failed", reason=str(error))
                 self._leave_for(_SHORTAGE)
                 return
             if not self._backlog.poll(0):
                 return
 
     def _accept(self) -> bool:
-        """Take one; False where there is none."""
+        """Take one; False where there is none. Raises OSError where there is not enough of something."""
         try:
             connection, _ = self._listener.accept()
         except BlockingIOError:
             return False  # a sibling has taken it
-        except ConnectionAbortedError:
-            return True  # the client has given up
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise
+            return True  # this client has given up, or cannot be reached any more
         connection.setblocking(False)
         task = self._loop.create_task(
             self._loop.connect_accepted_socket(
                 self._make_protocol, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake_seconds
             )
         )
-        self._tasks.add(task)
+        if self._tls and len(self._tasks) >= _MOST_HANDSHAKES:
+            next(iter(self._tasks)).cancel()
+        self._tasks[task] = None
         task.add_done_callback(self._settle)
         return True
 
     def _settle(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()):
             log.debug("handshake_failed", reason=str(error))  # such as a client that speaks no TLS
 

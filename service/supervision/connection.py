@@ -19,17 +19,16 @@ from service.supervision import head, presence
 from service.supervision.crowd import Crowd
 from service.supervision.declined import parser_behind
 from service.supervision.farewell import Farewell
+from service.supervision.intake import Intake
 from service.supervision.manners import Mannerly
-from service.supervision.patience import Pace, Reading
+from service.supervision.patience import Reading
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
 from service.supervision.response import Cycle
 from service.supervision.unread import Heard
 
 log = structlog.get_logger()
 
-# How many bytes of chunk sizes, extensions and line ends may come with each byte of a body, so that the smallest of
-# chunks are no attack.
-_AROUND: Final = 8
+_SPACE: Final = frozenset((b" ", b"\t"))
 # How many requests of one connection may wait behind the one that is answered: a packet has room for thousands.
 _MOST_WAITING: Final = 256
 
@@ -53,11 +52,9 @@ class Connection(Mannerly):
         self._answering: Cycle | None = None
         self._since = 0.0  # when the phase began that this connection is in, by the crowd's clock
         self.rests_until = 0.0  # there is nothing to look for until then, unless something comes
-        self._received = self._packet = 0  # bytes, in all and in the packet that is being read
-        self._head_first = self._head_more = 0  # of a head that comes in pieces: its first packet; those behind it
-        self._around = 0
-        self._body_pace: Pace | None = None
+        self._intake = Intake(self._limits)
         self._reading = Reading()
+        self._sent = 0  # bytes of answers that have ended
         self._refusal: OnnicornError | None = None
         self._farewell: Farewell | None = None  # from then on what comes is dropped
         self._has_ended = False  # the client has closed its side
@@ -83,11 +80,11 @@ class Connection(Mannerly):
 
     def receive(self, data: bytes) -> None:
         self.rests_until = 0.0
-        self._packet = len(data)
-        self._received += self._packet
         if self._farewell:
-            self._drop(self._farewell)
+            if not self._farewell.drop(len(data)):
+                self.transport.abort()
             return
+        self._intake.take(len(data))
         scope, body = self.scope, self.cycle.body if self.cycle else b""
         held = len(body)
         try:
@@ -109,12 +106,16 @@ class Connection(Mannerly):
             return data[offer.args[0] :]
         return b""
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """White space behind a value is no part of it (RFC 9110, 5.5), and the parser leaves it there."""
+        super().on_header(name, value.rstrip(b" \t") if value[-1:] in _SPACE else value)
+
     def on_headers_complete(self) -> None:
-        head.check_parts(self.url, self.headers, self._limits)
-        if self._head_first + self._head_more + self._packet > self._limits.header_bytes:
-            head.check_bytes(head.size_of(self.url, self.headers), self._limits)
-            self._head_first = self._head_more = 0
-        head.check_form(self.parser.get_http_version(), self.url, self.headers)
+        self._intake.check_head(self.url, self.headers)
+        version = self.parser.get_http_version()
+        head.check_form(version, self.url, self.headers)
+        self.url = head.with_path(self.url)
+        self.expect_100_continue = self.expect_100_continue and version != "1.0"  # RFC 9110, 10.1.1
         if self._gate.is_pressed and self._is_refused():
             return
         before = self._answering
@@ -132,14 +133,16 @@ class Connection(Mannerly):
         """Answer at once and go on, if the gate says so; what is unusual in any way may cost a little more."""
         parser, default = self.parser, self.server_state.default_headers
         is_unusual = parser.should_upgrade() or not parser.should_keep_alive() or b"connection" in dict(default)
-        if is_unusual or not self.is_idle or self._farewell:
+        if is_unusual or not self.is_idle or self._farewell or self.flow.write_paused:
             return False
         answer = self._gate.refuse(parser.get_method(), self.url, self.headers, self._heard)
         if answer is None:
             return False
         self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past
         self.headers = head.NOWHERE
-        self.transport.write(in_one_piece(answer, default))
+        written = in_one_piece(answer, default)
+        self._sent += len(written)
+        self.transport.write(written)
         self.on_response_complete()
         return True
 
@@ -148,6 +151,9 @@ class Connection(Mannerly):
         self.server_state.total_requests += 1
         self._since = self._crowd.now
         ended, self._answering = self._answering, None
+        if ended:
+            self._sent += ended.bytes_sent
+            ended.body = bytearray()  # what nobody has read of it
         if self.transport.is_closing():
             return
         if ended and ended.lingers:
@@ -164,8 +170,8 @@ class Connection(Mannerly):
 
     @property
     def is_idle(self) -> bool:
-        """No request is being answered."""
-        return self.cycle is None or self.cycle.response_complete
+        """No request is being answered, and none is read later."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.postponed
 
     @property
     def idle_since(self) -> float | None:
@@ -187,29 +193,30 @@ class Connection(Mannerly):
     def _weigh(self, scope: Any, body: bytes | bytearray, held: int) -> None:
         """Something is not whole behind this packet; what it was before says what the packet was part of.
 
-        Raises UriTooLong, HeadersTooLarge. The parser keeps a header until it ends, and says nothing of it.
+        Raises UriTooLong, HeadersTooLarge.
         """
         if self._is_in_head:
-            if self.scope is scope:
-                self._head_more += self._packet
-            else:
-                self._head_first, self._head_more, self._since = self._packet, 0, self._crowd.now
-            head.check_parts(self.url, self.headers, self._limits)
-            head.check_bytes(self._head_more, self._limits)
+            is_new = self.scope is not scope
+            if is_new:
+                self._since = self._crowd.now
+            self._intake.weigh_head(is_new, self.url, self.headers)
         elif self.cycle is None:
             return  # empty lines
         elif self.cycle.body is body:
-            grown = len(body) - held
-            self._around = max(0, self._around + self._packet - grown * (1 + _AROUND))
-            head.check_around(self._around, self._limits)
+            self._intake.weigh_body(len(body) - held)
         else:
-            self._around = 0
-            self._body_pace = Pace(self._received)
+            self._intake.begin_body()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes of answers that the client has not taken yet."""
+        return self.transport.get_write_buffer_size()
 
     def look(self, elapsed: float) -> None:
         """End what has lasted too long. `elapsed` is how long ago the last look was, in seconds."""
-        unsent = self.transport.get_write_buffer_size()
-        if not self._reading.is_kept(self._answering or self.cycle, unsent, elapsed, self._limits):
+        unsent = self.unsent
+        sent = self._sent + (self._answering.bytes_sent if self._answering else 0)
+        if not self._reading.is_kept(sent, unsent, elapsed, self._limits):
             log.info("reader_too_slow", unsent=unsent)
             self.transport.abort()
         elif self.transport.is_closing():
@@ -222,24 +229,21 @@ class Connection(Mannerly):
             if self._farewell.has_ended:
                 self.transport.close()
         elif self._is_in_head:
-            if self._has_lasted(self._limits.header_seconds):
+            if self._crowd.has_lasted(self._since, self._limits.header_seconds):
                 seconds = self._limits.header_seconds
                 self._fail(RequestTimeout(f"the request's line and headers took longer than {seconds:g} s"))
         else:
             seconds = self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds
             self.rests_until = 0.0 if unsent else self._since + seconds
-            if self._has_lasted(seconds):
+            if self._crowd.has_lasted(self._since, seconds):
                 self.transport.close()
-
-    def _has_lasted(self, seconds: float) -> bool:
-        return self._crowd.has_lasted(self._since, seconds)
 
     def _look_at_body(self, elapsed: float) -> None:
         """A body that we do not let come is not the client's fault."""
-        cycle, pace = self.cycle, self._body_pace
-        if self._farewell or not cycle.more_body or cycle.waiting_for_100_continue or self.flow.read_paused or not pace:
+        cycle = self.cycle
+        if self._farewell or not cycle.more_body or cycle.waiting_for_100_continue or self.flow.read_paused:
             return
-        if not pace.is_kept(self._received, elapsed, self._limits):
+        if not self._intake.is_body_fast(elapsed):
             rate = self._limits.body_bytes_per_second
             self._fail(RequestTimeout(f"the body comes too slowly: expected {rate} bytes a second or more"))
 
@@ -257,7 +261,7 @@ class Connection(Mannerly):
 
     def refuse(self, error: OnnicornError) -> None:
         """An answer without an app, and the end."""
-        answer, record = refusal(error, self.server_state.default_headers)
+        answer, record = refusal(error, self.server_state.default_headers, self._gate.overload_status)
         self.transport.write(answer)
         record.close()
         self._linger()
@@ -265,7 +269,7 @@ class Connection(Mannerly):
     def eof_received(self) -> bool:  # type: ignore[override]
         """A client that closes its side behind its request still wants the answer; only a lost connection cancels."""
         self._has_ended = True
-        if self.is_idle or (self.cycle.more_body and not self._farewell):
+        if self.is_idle or (self.cycle.more_body and not self._farewell) or not self.transport.can_write_eof():
             return False
         self.cycle.keep_alive = False
         return True
@@ -293,7 +297,3 @@ class Connection(Mannerly):
         else:
             self.transport.write_eof()
             self.flow.resume_reading()
-
-    def _drop(self, farewell: Farewell) -> None:
-        if not farewell.drop(self._packet):
-            self.transport.abort()

@@ -4,17 +4,25 @@ A timer for each connection would be set and cancelled with every request. One l
 cheaper than that even for thousands, and a request pays nothing for it.
 """
 
+import asyncio
 from collections.abc import Callable
 from heapq import nsmallest
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+
+import structlog
 
 from service.knobs import Limits
 
 if TYPE_CHECKING:
     from service.supervision.connection import Connection
 
+log = structlog.get_logger()
+
 # How often they are looked at, in seconds.
 INTERVAL: Final = 0.5
+# How long, in seconds, a turn of the loop may be spent on it.
+_MOMENT: Final = 1e-3
 # How many that are on their way out may be held besides those that the limit counts.
 _MOST_LEAVING: Final = 64
 # How many are found at once that could make room: looking for them goes through all.
@@ -39,6 +47,10 @@ class Crowd:
         self._connections = connections
         self._on_count = on_count
         self._looked: float | None = None
+        self._elapsed = 0.0
+        # Of the look that goes on: at whom it has still to come, and who has not taken all their answers.
+        self._ahead: list[Connection] = []
+        self._owed: list[Connection] = []
         self._candidates: list[tuple[float, int, Connection]] = []
         self._has_searched = False
 
@@ -48,15 +60,41 @@ class Crowd:
         `now` goes on by an interval or two at most: while the loop is held up nobody is heard, and so nobody is slow.
         """
         elapsed = INTERVAL if self._looked is None else clock - self._looked
-        if elapsed < INTERVAL:
+        if elapsed < INTERVAL or self._ahead:
             return
         self._looked = clock
-        elapsed = min(elapsed, 2 * INTERVAL)
-        self.now += elapsed
+        self._elapsed = min(elapsed, 2 * INTERVAL)
+        self.now += self._elapsed
         self._candidates, self._has_searched = [], False
-        for connection in list(self._connections):
-            if connection.rests_until <= self.now:
-                connection.look(elapsed)
+        self._ahead, self._owed = list(self._connections), []
+        self._look_on()
+
+    def _look_on(self) -> None:
+        """Ending a thousand connections takes a while; those who wait for answers have their turns between."""
+        until = monotonic() + _MOMENT
+        while self._ahead:
+            connection = self._ahead.pop()
+            if connection.rests_until > self.now or connection not in self._connections:
+                continue
+            connection.look(self._elapsed)
+            if connection.unsent:
+                self._owed.append(connection)
+            if monotonic() > until:
+                asyncio.get_running_loop().call_soon(self._look_on)
+                return
+        self._bound_unsent()
+
+    def _bound_unsent(self) -> None:
+        """Answers that nobody takes may not fill the memory: whoever has the most to take loses the connection."""
+        unsent = sum(connection.unsent for connection in self._owed)
+        if unsent <= self.limits.unsent_bytes:
+            return
+        for connection in sorted(self._owed, key=lambda each: each.unsent, reverse=True):
+            unsent -= connection.unsent
+            log.warning("answer_not_taken", unsent=connection.unsent, most=self.limits.unsent_bytes)
+            connection.transport.abort()
+            if unsent <= self.limits.unsent_bytes:
+                return
 
     def has_lasted(self, since: float, seconds: float) -> bool:
         """Never too early: what is said to have begun at a look may have begun just before the next."""
@@ -66,13 +104,11 @@ class Crowd:
         """Whether one more that has just come can stay; the longest idle one may have to go."""
         count = len(self._connections)
         self._on_count(count)
-        if count - len(self.leaving) <= self.limits.connections:
-            return True
-        if len(self.leaving) >= _MOST_LEAVING:
+        if self.leaving and count > self.limits.connections + _MOST_LEAVING:
             longest_gone = next(iter(self.leaving))
             del self.leaving[longest_gone]
             longest_gone.transport.abort()
-        return self._makes_room()
+        return count - len(self.leaving) <= self.limits.connections or self._makes_room()
 
     def leave(self, connection: "Connection") -> None:
         """Its connection is lost."""

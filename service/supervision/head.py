@@ -51,8 +51,8 @@ def check_around(size: int, limits: Limits) -> None:
     """What comes with a body and is none of it. Raises HeadersTooLarge."""
     if size > limits.header_bytes:
         raise HeadersTooLarge(
-            f"the body's trailers, or its chunk extensions, are larger than {limits.header_bytes} bytes, the most that "
-            "is read"
+            f"what surrounds the body's chunks (sizes, extensions, trailers) is {limits.header_bytes} bytes larger than "
+            "the body itself, the most that is read; send larger chunks"
         )
 
 
@@ -75,6 +75,17 @@ def check_form(version: str, target: bytes, headers: Headers) -> None:
         raise MalformedRequest("the request's Host header is not a host with or without a port")
     if b"transfer-encoding" in names:
         _check_coding(version, headers)
+
+
+def with_path(target: bytes) -> bytes:
+    """A target in absolute form may leave the path out (RFC 9112, 3.2.2; RFC 3986, 6.2.3)."""
+    if target.startswith(b"/"):
+        return target
+    scheme, separator, rest = target.partition(b"://")
+    end = re.search(rb"[/?]|$", rest)
+    if not separator or end is None or rest[end.start() : end.end()] == b"/":
+        return target
+    return b"%s://%s/%s" % (scheme, rest[: end.start()], rest[end.start() :])
 
 
 def _check_coding(version: str, headers: Headers) -> None:

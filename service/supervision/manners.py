@@ -22,15 +22,20 @@ class Mannerly(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._gate: Open = app_state.get(STATE) or Open()
+        self.postponed = b""  # what has come, and is read later
 
     def data_received(self, data: bytes) -> None:
-        if self._gate.is_pressed and self._gate.turn.is_long():
+        if self.postponed:
+            self.postponed += data
+        elif self._gate.is_pressed and self._gate.turn.is_long():
+            self.postponed = data
             self.flow.pause_reading()
-            self.loop.call_soon(self._go_on, data)
+            self.loop.call_soon(self._go_on)
         else:
             self.receive(data)
 
-    def _go_on(self, data: bytes) -> None:
+    def _go_on(self) -> None:
+        data, self.postponed = self.postponed, b""
         if self.transport.is_closing():
             return
         self.flow.resume_reading()

@@ -1,7 +1,5 @@
 """How slow a client may be: bytes that must come, or be taken, at a certain rate."""
 
-from typing import Any
-
 from service.knobs import Limits
 
 
@@ -31,19 +29,17 @@ class Pace:
 class Reading:
     """Whether a client takes its answers at that rate. As long as everything has left us there is nothing to take."""
 
-    __slots__ = ("_answer", "_pace")
+    __slots__ = ("_pace",)
 
     def __init__(self) -> None:
-        self._answer: Any = None
         self._pace: Pace | None = None
 
-    def is_kept(self, answer: Any, unsent: int, elapsed: float, limits: Limits) -> bool:
-        """`answer.bytes_sent` have been given to the connection, `unsent` bytes are still with us."""
+    def is_kept(self, sent: int, unsent: int, elapsed: float, limits: Limits) -> bool:
+        """`sent` bytes have been given to the connection in all, `unsent` of them are still with us."""
         if not unsent:
-            self._answer = self._pace = None
+            self._pace = None
             return True
-        taken = (answer.bytes_sent if answer else 0) - unsent
-        if self._pace is None or self._answer is not answer:
-            self._answer, self._pace = answer, Pace(taken)
+        if self._pace is None:
+            self._pace = Pace(sent - unsent)
             return True
-        return self._pace.is_kept(taken, elapsed, limits)
+        return self._pace.is_kept(sent - unsent, elapsed, limits)

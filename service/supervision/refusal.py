@@ -7,16 +7,19 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from service.errors import MalformedRequest, OnnicornError
+from service.errors import InternalError, MalformedRequest, OnnicornError
 from service.telemetry.record import Record
 from service.telemetry.trace import request_id
 from service.web import problems
 from service.web.gate import Answer, Headers
 
 
-def refusal(error: OnnicornError, default: Iterable[tuple[bytes, bytes]]) -> tuple[bytes, Record]:
+def refusal(
+    error: OnnicornError, default: Iterable[tuple[bytes, bytes]], overload_status: int = 503
+) -> tuple[bytes, Record]:
     """The answer, which is its connection's last, and the record of it, to be closed once it is sent."""
-    record = Record(request_id(None), None, "", status=problems.status_of(error), code=error.code, error=error)
+    status = problems.status_of(error, overload_status)
+    record = Record(request_id(None), None, "", status=status, code=error.code, error=error)
     body = problems.body_of(error, record.request_id)
     headers = [
         *((name, value) for name, value in default if name != b"connection"),
@@ -56,8 +59,15 @@ def in_one_piece(answer: Answer, default: Headers) -> bytes:
 
 
 def error_behind(error: httptools.HttpParserError) -> OnnicornError:
-    """What our own code raised while the parser called it; or else the parser's complaint in our words."""
+    """What our own code raised while the parser called it; or else the parser's complaint in our words.
+
+    What should not have been raised there is our mistake and not the client's.
+    """
     cause = error.__context__
     if isinstance(cause, OnnicornError):
         return cause
-    return MalformedRequest("these bytes are not an HTTP/1.1 request; the connection is closed")
+    if cause is None or isinstance(cause, httptools.HttpParserError | UnicodeError):
+        return MalformedRequest("these bytes are not an HTTP/1.1 request; the connection is closed")
+    failure = InternalError()
+    failure.__cause__ = cause
+    return failure

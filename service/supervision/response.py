@@ -18,9 +18,9 @@ class Cycle(RequestResponseCycle):
     """One request and its response. By ASGI nothing need be sent before the first event of the body."""
 
     caller: Caller
-    # The client still sends when the answer has ended: the connection must end so that it can be read.
+    # The client may still send when the last answer has ended: the connection must end so that it can be read.
     lingers = False
-    # Of a response in several pieces, so that it can be told how much of it was read.
+    # So that it can be told how much of it was read.
     bytes_sent = 0
     _start: Any = None
     _failure: OnnicornError | None = None
@@ -55,6 +55,7 @@ class Cycle(RequestResponseCycle):
 
     async def send(self, message: Any) -> None:
         if self.transport.is_closing():  # reset, though nobody has told us yet: to write would fail
+            self.lose()
             self.response_started = self.response_complete = True
             return
         if message["type"] == "http.response.start" and not self.response_started:
@@ -71,7 +72,7 @@ class Cycle(RequestResponseCycle):
 
     async def _send_piece(self, message: Any) -> None:
         self.bytes_sent += len(message.get("body", b""))
-        if self.more_body and not self.keep_alive and not message.get("more_body"):
+        if not self.keep_alive and not message.get("more_body"):
             # Uvicorn would close at once, and what is still unread would reset the connection, answer and all.
             self.keep_alive = self.lingers = True
         await super().send(message)
@@ -85,6 +86,7 @@ class Cycle(RequestResponseCycle):
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
+        self.bytes_sent = len(head) + len(body)
         self.transport.write(head + body)
         self.message_event.set()
         self.on_response()

@@ -138,7 +138,7 @@ class WorkerServer(Server):
         await self._wait(lambda: not self.server_state.connections, linger)
         for connection in self._connections():
             connection.say_goodbye()
-        await self._wait(lambda: not self.server_state.tasks, _QUICK if self._quick else self._finish_seconds)
+        await self._wait(self._has_finished, _QUICK if self._quick else self._finish_seconds)
         await self._wait(lambda: not self.server_state.connections, linger)
         await self._abandon()
         await self.lifespan.shutdown()
@@ -225,6 +225,10 @@ class WorkerServer(Server):
             await self._notify()
             self._crowd.look(monotonic())
             await asyncio.sleep(_POLL)
+
+    def _has_finished(self) -> bool:
+        """All requests are answered, and all answers have left us."""
+        return not self.server_state.tasks and not any(connection.unsent for connection in self._connections())
 
     async def _abandon(self) -> None:
         """Whoever is still here has had their time."""

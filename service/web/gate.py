@@ -45,12 +45,14 @@ class Answer(NamedTuple):
 class Open:
     """Lets everybody in: for an app that brings no gate.
 
-    `arrivals` is told by the server of every request, and `turn` is asked for everything that is read.
+    `arrivals` is told by the server of every request, and `turn` is asked for everything that is read;
+    `overload_status` is what is said where there is too much to do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overload_status: int = 503) -> None:
         self.arrivals = Arrivals()
         self.turn = Turn()
+        self.overload_status = overload_status
 
     @property
     def is_pressed(self) -> bool:
@@ -71,10 +73,9 @@ class Gate(Open):
         root_path: str = "",
         may_infer: Callable[[Headers], bool] = lambda headers: True,
     ) -> None:
-        super().__init__()
+        super().__init__(bounds.overload_status)
         self._dataplane = dataplane
         self._default_timeout = bounds.default_timeout_ms / 1000
-        self._overload_status = bounds.overload_status
         self._root_path = root_path
         self._may_infer = may_infer
         self._refusals = Refusals()
@@ -122,7 +123,7 @@ class Gate(Open):
             deadline = deadline_of(dict(headers), self._default_timeout, arrived)
             lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
-            kind = Kind(asked.route, lane.model.name, lane.model.version, self._overload_status, refusal)
+            kind = Kind(asked.route, lane.model.name, lane.model.version, self.overload_status, refusal)
             said = self._said[key] = _Said(kind)
             return said
         except OnnicornError:

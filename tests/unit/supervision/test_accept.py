@@ -5,7 +5,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -382,6 +382,39 @@ def test_a_client_that_has_given_up_does_not_matter_to_the_next(records: list[Ev
 
     asyncio.run(scenario())
     assert records == []
+
+
+def test_an_error_of_one_client_is_none_of_the_others(records: list[EventDict]) -> None:
+    async def scenario() -> None:
+        with broken(OSError(errno.EHOSTUNREACH, "No route to host")) as listener:
+            house = House(listener, NEVER)
+            names = house.knock()
+            assert await house.taken() == names
+            house.close()
+            await turns()
+
+    asyncio.run(scenario())
+    assert records == []
+
+
+def test_of_too_many_handshakes_the_longest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accept, "_MOST_HANDSHAKES", 2)
+
+    async def scenario() -> None:
+        with closing(open_listener("127.0.0.1:0", "ONNICORN_HTTP__BIND")) as listener:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            acceptor = Acceptor(listener, asyncio.Protocol, NEVER, tls, handshake_seconds=5)
+            clients = [await asyncio.open_connection(*listener.getsockname()) for _ in range(3)]
+            async with asyncio.timeout(SECONDS):
+                with suppress(ConnectionResetError):
+                    assert await clients[0][0].read() == b""
+            assert len(acceptor._tasks) == 2
+            for _, writer in clients:
+                writer.close()
+            acceptor.close()
+            await until(lambda: acceptor.is_settled)
+
+    asyncio.run(scenario())
 
 
 def test_a_client_that_has_given_up_does_not_end_the_backlog() -> None:

@@ -172,6 +172,83 @@ def test_the_server_hears_how_many_connections_it_holds() -> None:
     play(scenario)
 
 
+def test_white_space_behind_a_value_is_no_part_of_it() -> None:
+    async def scenario() -> None:
+        line = Line()
+        await line.receive(b"POST / HTTP/1.1\r\nHost: here\r\nA: b \t \r\nB:\t \r\nContent-Length: 4 \r\n\r\nbody")
+        assert line.seen == [({b"host": b"here", b"a": b"b", b"b": b"", b"content-length": b"4"}, b"body")]
+        line.lose()
+
+    play(scenario)
+
+
+def test_a_client_of_http_1_0_is_not_told_to_go_on() -> None:
+    """It would take that for the answer (RFC 9110, 10.1.1)."""
+
+    async def scenario() -> None:
+        line = Line()
+        head = b"POST / HTTP/1.%d\r\nHost: here\r\nExpect: 100-continue \r\nContent-Length: 4\r\n\r\n"
+        assert await line.receive(head % 1) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        await line.receive(b"body")
+        assert await line.receive(head % 0) == b""
+        line.lose()
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"http://there", "/", b""),
+        (b"http://there?a=b", "/", b"a=b"),
+        (b"http://there:80/cat?a", "/cat", b"a"),
+        (b"/http://there", "/http://there", b""),
+        (b"*", "*", b""),
+    ],
+)
+def test_a_target_may_name_the_host_and_leave_out_the_path(target: bytes, path: str, query: bytes) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["path"], scope["query_string"]))
+
+    async def scenario() -> None:
+        line = Line()
+        line.connection.app = app
+        await line.receive(b"OPTIONS %s HTTP/1.1\r\nHost: here\r\n\r\n" % target)
+        line.lose()
+
+    seen: list[tuple[str, bytes]] = []
+    play(scenario)
+    assert seen == [(path, query)]
+
+
+def test_what_an_app_has_not_read_of_a_body_is_not_kept_behind_its_answer() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async def scenario() -> None:
+        line = Line()
+        line.connection.app = app
+        assert await line.receive(REQUEST) == ANSWER
+        assert line.connection.cycle.body == b""
+        line.lose()
+
+    play(scenario)
+
+
+def test_a_client_behind_tls_that_closes_its_side_has_left() -> None:
+    """There is no half-closed state."""
+
+    async def scenario() -> None:
+        line = Line(Transport(can_write_eof=False))
+        line.may_answer.clear()
+        await line.receive(REQUEST)
+        assert line.connection.eof_received() is False
+        line.lose()
+
+    play(scenario)
+
+
 def test_nobody_has_to_listen_to_the_count() -> None:
     async def scenario() -> None:
         line = Line()
@@ -301,7 +378,7 @@ def test_the_answer_that_is_under_way_can_be_made_the_last() -> None:
         assert not line.connection.is_idle
         line.connection.answer_last()
         assert await line.answer() == LAST_ANSWER
-        assert line.transport.is_closed
+        assert line.end == "said goodbye"
         line.lose()
 
     play(scenario)
@@ -314,7 +391,7 @@ def test_the_last_of_several_answers_that_are_under_way_is_the_last() -> None:
         assert await line.receive(REQUEST + REQUEST) == b""
         line.connection.answer_last()
         assert await line.answer() == ANSWER + LAST_ANSWER
-        assert line.transport.is_closed
+        assert line.end == "said goodbye"
         line.lose()
 
     play(scenario)

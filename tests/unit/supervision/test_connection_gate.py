@@ -5,10 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from structlog.typing import EventDict
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.caller import caller_of
+from service.errors import Overloaded
 from service.supervision.connection import Connection
 from service.web.gate import STATE, Answer, Headers, Open
 from tests.unit.loop import turns
@@ -111,6 +113,51 @@ def test_what_is_unusual_is_let_in(unusual: bytes) -> None:
 def test_nobody_is_turned_away_where_each_answer_is_the_last() -> None:
     async def run() -> None:
         assert b"200 OK" in await Door(Closed(), (b"connection", b"close")).receive(REQUEST)
+
+    asyncio.run(run())
+
+
+def test_who_does_not_read_what_they_are_told_is_told_no_more() -> None:
+    """Refusals wait like any other answer, and what is behind them is not read."""
+
+    async def run() -> None:
+        door = Door(Closed())
+        door.connection.pause_writing()
+        assert await door.receive(REQUEST + REQUEST) == b""
+        assert door.connection.flow.read_paused
+        door.connection.resume_writing()
+        await turns()
+        assert door.transport.written == ANSWER + ANSWER
+
+    asyncio.run(run())
+
+
+def test_a_gate_that_fails_is_our_mistake(records: list[EventDict]) -> None:
+    class Broken(Closed):
+        def refuse(self, *asked: object) -> Answer | None:
+            raise KeyError("model")
+
+    async def run() -> None:
+        answer = await Door(Broken()).receive(REQUEST)
+        assert answer.startswith(b"HTTP/1.1 500 ")
+        assert b"internal_error" in answer
+
+    asyncio.run(run())
+    [record] = records
+    assert (record["event"], record["code"], repr(record["exc_info"].__cause__)) == (
+        "request",
+        "internal_error",
+        "KeyError('model')",
+    )
+
+
+def test_a_connection_beyond_the_limit_is_told_the_status_that_is_set() -> None:
+    async def run() -> None:
+        gate = Closed()
+        gate.overload_status = 429
+        door = Door(gate)
+        door.connection.refuse(Overloaded("full", "connections", 1))
+        assert door.transport.written.startswith(b"HTTP/1.1 429 ")
 
     asyncio.run(run())
 

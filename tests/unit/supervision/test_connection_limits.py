@@ -120,8 +120,17 @@ def test_what_surrounds_a_body_is_limited(endless: list[bytes], records: list[Ev
 
 def test_small_chunks_are_no_attack() -> None:
     async def scenario(line: Line) -> None:
-        assert (await line.receive(CHUNKED, *[b"1\r\nx\r\n"] * 2000, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
-        assert line.seen[0][1] == b"x" * 2000
+        assert (await line.receive(CHUNKED, *[b"6\r\npieces\r\n"] * 2000, b"0\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        assert line.seen[0][1] == b"pieces" * 2000
+
+    play(scenario)
+
+
+def test_only_a_few_chunks_may_be_tiny() -> None:
+    """Each costs as much to read as a large one."""
+
+    async def scenario(line: Line) -> None:
+        assert status_and_code(await line.receive(CHUNKED, *[b"1\r\nx\r\n"] * 2000)) == TOO_LARGE
 
     play(scenario)
 

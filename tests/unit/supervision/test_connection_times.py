@@ -202,6 +202,19 @@ def test_a_client_that_does_not_take_its_answer_is_cut_off(records: list[EventDi
     ]
 
 
+def test_a_client_that_asks_on_and_on_and_takes_nothing_is_cut_off() -> None:
+    """Whatever answers there are meanwhile."""
+
+    async def scenario(line: Line) -> None:
+        for _ in range(int(BODY / INTERVAL) + 2):
+            line.transport.unsent += len(await line.receive(GET))
+            assert line.end == ""
+            await line.let_pass(INTERVAL)
+        assert line.end == "aborted"
+
+    play(scenario)
+
+
 def test_a_client_that_takes_what_a_stream_sends_may_always_be_behind() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})

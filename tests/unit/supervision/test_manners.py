@@ -38,6 +38,20 @@ def test_what_comes_in_a_long_turn_is_read_in_the_next_one() -> None:
     asyncio.run(run())
 
 
+def test_what_comes_behind_it_stays_behind_it() -> None:
+    """Reading may go on for another reason, such as the end of an answer."""
+
+    async def run() -> None:
+        made = door()
+        made.connection.data_received(REQUEST[:20])
+        assert not made.connection.is_idle
+        made.connection.data_received(REQUEST[20:])
+        await turns()
+        assert (made.transport.written, made.connection.is_idle) == (ANSWER, True)
+
+    asyncio.run(run())
+
+
 def test_who_has_left_meanwhile_is_not_read() -> None:
     async def run() -> None:
         made = door()

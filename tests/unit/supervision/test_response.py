@@ -74,6 +74,7 @@ def test_nothing_is_written_to_a_connection_that_was_reset() -> None:
         connection.data_received(GET)
         await turns()
         assert connection.cycle.response_complete
+        assert connection.cycle.caller.has_left
         return transport
 
     assert asyncio.run(run()).writes == []
@@ -108,13 +109,14 @@ def test_an_answer_to_head_has_no_body() -> None:
 def test_the_last_answer_says_so_and_closes() -> None:
     close = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
     found = asyncio.run(writes_of(START, BODY, request=close))
-    assert (found.writes, found.is_closed) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
+    assert (found.writes, found.has_eof) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
+    assert not found.is_closed  # with something unread that would reset it, and the answer be lost
 
 
 def test_a_header_that_closes_the_connection_does() -> None:
     start = {**START, "headers": [*START["headers"], (b"connection", b"close")]}  # type: ignore[misc]
     found = asyncio.run(writes_of(start, BODY))
-    assert (found.writes, found.is_closed) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
+    assert (found.writes, found.has_eof) == ([HEAD[:-2] + b"connection: close\r\n\r\n", b"ok"], True)
 
 
 @pytest.mark.parametrize("length", [b"1", b"3"])

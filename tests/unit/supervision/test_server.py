@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
@@ -42,6 +42,10 @@ class Answer:
         return self.headers.get("connection") == "close"
 
 
+# More than the sockets' buffers take.
+LARGE = bytes(32 << 20)
+
+
 class Client:
     """One connection, as its client has it."""
 
@@ -68,6 +72,12 @@ class Client:
         """All until the server's FIN; a RST would raise ConnectionResetError."""
         async with asyncio.timeout(SECONDS):
             return await self._reader.read()
+
+    async def follow(self) -> None:
+        """Whatever else the server says, it gets a FIN for its own."""
+        with suppress(ConnectionError):
+            await self._reader.read()
+        self._writer.close()
 
     async def leave(self) -> None:
         self._writer.close()
@@ -149,7 +159,7 @@ class Service:
     async def ended(self) -> None:
         assert self.running
         async with asyncio.timeout(SECONDS):
-            await self.running
+            await asyncio.gather(self.running, *(client.follow() for client in self._clients))
         for client in self._clients:
             await client.leave()
 
@@ -174,8 +184,10 @@ class Service:
         if scope["path"] == "/body":
             while (await receive())["more_body"]:
                 pass
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-        await send({"type": "http.response.body", "body": b"ok"})
+        body = LARGE if scope["path"] == "/large" else b"ok"
+        length = b"%d" % len(body)
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        await send({"type": "http.response.body", "body": body})
 
 
 Scenario = Callable[[Service], Coroutine[Any, Any, None]]
@@ -342,6 +354,23 @@ def test_who_waits_in_the_backlog_at_the_end_is_told_that_nothing_was_run(play: 
         waiting = [await service.client() for _ in range(3)]
         await service.refusing()
         assert [(await client.ask()).status for client in waiting] == [503] * 3
+
+    play(scenario)
+
+
+def test_an_answer_that_its_client_still_reads_is_admitted_work(play: Play) -> None:
+    async def scenario(service: Service) -> None:
+        client = await service.client()
+        await client.send(GET.replace(b"/here", b"/large"))
+        await until(lambda: any(connection.unsent for connection in service.server._connections()))
+        service.leave()
+        await turns()
+        await service.refusing()
+        service.now += module._LINGER
+        await service.beats()
+        service.now += FINISH - 1
+        await service.beats()
+        assert (await client.answer()).body == LARGE
 
     play(scenario)
 
