@@ -203,6 +203,11 @@ def test_a_clean_cluster_knows_all_of_the_overlay_for_trying_out() -> None:
     assert kinds[0] == "Namespace", "what lies in a namespace comes after it"
 
 
+def test_make_builds_the_image_that_the_overlay_for_trying_out_wants() -> None:
+    (tags,) = re.findall(r"^IMAGE \?= (.+)$", (K8S.parent / "Makefile").read_text(), re.MULTILINE)
+    assert {container["image"] for container in containers(overlay("overlays/dev"))} <= set(tags.split())
+
+
 def test_a_changed_setting_is_rolled_out() -> None:
     def config_map(name: str) -> Any:
         container = the(overlay(name), "Deployment")["spec"]["template"]["spec"]["containers"][0]
