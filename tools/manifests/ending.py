@@ -29,7 +29,10 @@ def grace(workload: Workload) -> Iterator[str]:
 
 
 def finish(workload: Workload) -> Iterator[str]:
-    """Whoever is admitted at the drain's last moment may wait, and then run for as long as any run may."""
+    """Whoever is admitted at the drain's last moment may wait, and then run for as long as any run may.
+
+    A default timeout changes nothing: callers may state longer ones.
+    """
     lifecycle, wait = workload.settings.lifecycle, workload.settings.admission.max_wait_ms
     if lifecycle.finish_seconds < (needed := wait / 1000 + lifecycle.run_seconds):
         yield (
