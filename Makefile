@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --requir
 # What builds images, and what else it shall be told.
 BUILDER ?= docker
 BUILD_FLAGS ?=
-IMAGE ?= onnicorn
+# One tag for `docker run`, and the one that k8s/overlays/dev wants.
+IMAGE ?= onnicorn onnicorn:dev
 
 .DEFAULT_GOAL := help
 .PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train image clean
@@ -65,8 +66,8 @@ manifests: install-dev ## Hold the numbers of an overlay against the service's s
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py
 
-image: ## Build the image with BUILDER=docker (or buildah, podman); IMAGE= names it, BASE_IMAGE= is what it runs on
-	@$(BUILDER) build --tag $(IMAGE) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+image: ## Build the image with BUILDER=docker (or buildah, podman); IMAGE= names it, once or more; BASE_IMAGE= is below it
+	@$(BUILDER) build $(addprefix --tag ,$(IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
 		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) \
 		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40) \
 		--build-arg CREATED=$$(date --utc +%Y-%m-%dT%H:%M:%SZ) $(BUILD_FLAGS) .

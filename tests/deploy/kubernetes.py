@@ -1,5 +1,6 @@
 """Manifests, rendered by the real program, and the programs that judge them."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -43,14 +44,16 @@ def overlay(name: str) -> list[Document]:
     return read(rendered(K8S / name))
 
 
-def with_components(folder: Path, components: Iterable[str], namespace: str = "theirs") -> list[Document]:
+def with_components(
+    folder: Path, components: Iterable[str], namespace: str = "theirs", resources: Iterable[str] = ()
+) -> list[Document]:
     """An overlay that somebody wrote: the base, components, in a namespace of their own."""
     up = os.path.relpath(K8S, folder.resolve())
-    listed = "".join(f"  - {up}/components/{component}\n" for component in components)
+    listed = [f"{up}/components/{component}" for component in components]
     (folder / "kustomization.yaml").write_text(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
         f"{f'namespace: {namespace}' if namespace else ''}\n"
-        f"resources:\n  - {up}/base\ncomponents:\n{listed}"
+        f"resources: {json.dumps([f'{up}/base', *resources])}\ncomponents: {json.dumps(listed)}\n"
     )
     return read(rendered(folder))
 

@@ -1,105 +1,17 @@
 """Each number that could be changed in an overlay so that it agrees with the others no longer: the tool tells."""
 
-import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
 from tests.deploy.kubernetes import ROOT
-from tools.manifests.__main__ import faults
-from tools.manifests.documents import Document, Unreadable, quantity, read
-
-SETTINGS = {
-    "ONNICORN_HTTP__BIND": "0.0.0.0:8000",
-    "ONNICORN_OPS__BIND": "0.0.0.0:8002",
-    "ONNICORN_CACHE__DIR": "/cache",
-    "ONNICORN_RUN__DIR": "/run/service",
-    "ONNICORN_ADMISSION__MAX_BYTES": str(64 << 20),
-    "ONNICORN_LIFECYCLE__DRAIN_SECONDS": "10",
-    "ONNICORN_LIFECYCLE__FINISH_SECONDS": "20",
-    "ONNICORN_LIFECYCLE__LOAD_SECONDS": "60",
-}
-GOOD = """
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: settings, namespace: ns}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: service, namespace: ns}
-spec:
-  replicas: 2
-  strategy: {rollingUpdate: {maxUnavailable: 0, maxSurge: 1}}
-  template:
-    metadata: {labels: {app: service}}
-    spec:
-      terminationGracePeriodSeconds: 40
-      containers:
-        - name: service
-          envFrom: [{configMapRef: {name: settings}}]
-          ports: [{name: http, containerPort: 8000}, {name: ops, containerPort: 8002}]
-          startupProbe: {httpGet: {path: /startupz, port: ops}, periodSeconds: 2, failureThreshold: 60}
-          readinessProbe: {httpGet: {path: /readyz, port: ops}, periodSeconds: 2, failureThreshold: 2}
-          livenessProbe: {httpGet: {path: /livez, port: 8002}, periodSeconds: 5, timeoutSeconds: 2}
-          resources: {limits: {cpu: 2, memory: 512Mi}}
-          securityContext: {readOnlyRootFilesystem: true}
-          volumeMounts: [{name: run, mountPath: /run}, {name: cache, mountPath: /cache}]
-      volumes:
-        - {name: run, emptyDir: {medium: Memory, sizeLimit: 16Mi}}
-        - {name: cache, emptyDir: {}}
----
-apiVersion: policy/v1
-kind: PodDisruptionBudget
-metadata: {name: service, namespace: ns}
-spec: {maxUnavailable: 1, selector: {matchLabels: {app: service}}}
-"""
-INGRESS = "kind: Ingress\nmetadata: {name: outside, namespace: ns, annotations: %s}\n"
-HPA = (
-    "kind: HorizontalPodAutoscaler\nmetadata: {name: service, namespace: ns}\n"
-    "spec: {minReplicas: %s, scaleTargetRef: {kind: Deployment, name: service}}\n"
-)
+from tests.deploy.sample import GONE, change, of, told, with_settings
+from tools.manifests.documents import Unreadable, quantity, read
 
 WANTING = {"name": "a", "envFrom": [{"configMapRef": {"name": "b"}}]}
-GONE = object()
-"""In place of a value: the key is taken out."""
-
-
-def with_settings(values: Mapping[str, str]) -> list[Document]:
-    documents = read(GOOD)
-    documents[0]["data"] = {**SETTINGS, **values}
-    return documents
-
-
-def of(documents: list[Document]) -> dict[str, Any]:
-    """The parts that tests change, by short names."""
-    deployment = documents[1]["spec"]
-    pod = deployment["template"]["spec"]
-    return {
-        "deployment": deployment,
-        "pod": pod,
-        "container": pod["containers"][0],
-        "run": pod["volumes"][0]["emptyDir"],
-        "cache": pod["volumes"][1]["emptyDir"],
-        "budget": documents[2]["spec"],
-    }
-
-
-def change(parts: dict[str, Any], path: str, value: Any) -> None:
-    *outer, key = re.split(r"\.(?!com/)", path)
-    for name in outer:
-        parts = parts[name]
-    if value is GONE:
-        del parts[key]
-    else:
-        parts[key] = value
-
-
-def told(documents: list[Document]) -> list[str]:
-    return [fault.removeprefix("Deployment/service: ") for fault in faults(documents)]
 
 
 def test_numbers_that_agree_are_no_fault() -> None:
@@ -110,6 +22,8 @@ def test_numbers_that_agree_are_no_fault() -> None:
     ("variable", "value", "begins"),
     [
         ("LIFECYCLE__FINISH_SECONDS", "21", "terminationGracePeriodSeconds is 40, expected at least 41: drain"),
+        ("LIFECYCLE__RUN_SECONDS", "19", "ONNICORN_LIFECYCLE__FINISH_SECONDS is 20, expected at least 21: what is"),
+        ("ADMISSION__MAX_WAIT_MS", "3000", "ONNICORN_LIFECYCLE__FINISH_SECONDS is 20, expected at least 21: what is"),
         ("LIFECYCLE__DRAIN_SECONDS", "9", "ONNICORN_LIFECYCLE__DRAIN_SECONDS is 9, expected at least 10"),
         ("LIFECYCLE__LOAD_SECONDS", "61", "startupProbe gives up after 2 x 60 = 120 s, expected at least 122"),
         ("ADMISSION__MAX_BYTES", "1048576", "ONNICORN_ADMISSION__MAX_BYTES is 1048576, expected at least"),
@@ -143,6 +57,8 @@ LIMITS = "container.resources.limits"
         ("container.livenessProbe.failureThreshold", 2, "livenessProbe gives up after 5 x 2 s, expected at least 15"),
         ("container.livenessProbe.timeoutSeconds", 1, "livenessProbe.timeoutSeconds is 1, expected at least 2"),
         ("container.livenessProbe.timeoutSeconds", 6, "livenessProbe.timeoutSeconds is 6, expected at most period"),
+        ("container.livenessProbe.terminationGracePeriodSeconds", GONE, "livenessProbe leaves the container that it"),
+        ("container.startupProbe.terminationGracePeriodSeconds", 16, "startupProbe leaves the container that it"),
         ("container.livenessProbe.httpGet.port", "http", "livenessProbe asks /livez on port 8000, expected /livez"),
         ("container.livenessProbe.httpGet.path", "/readyz", "livenessProbe asks /readyz on port 8002, expected"),
         (f"{LIMITS}.memory", "300Mi", "with bodies of ONNICORN_ADMISSION__MAX_BYTES (67108864) only 1 worker"),
@@ -153,6 +69,9 @@ LIMITS = "container.resources.limits"
         ("run.sizeLimit", GONE, "volume 'run' has no sizeLimit"),
         ("run.sizeLimit", "1Mi", "volume 'run' has sizeLimit 1Mi, expected at least 4Mi for the metric files of 4"),
         ("run.medium", GONE, "ONNICORN_RUN__DIR (/run/service) is on no emptyDir with medium Memory"),
+        ("cache.sizeLimit", "5119Mi", "volume 'cache' has sizeLimit 5119Mi, expected at least 5120Mi: prepared models"),
+        ("container.resources.requests", GONE, "the request of ephemeral-storage is 0Mi, expected at least 7168Mi"),
+        ("models.sizeLimit", "2050Mi", "volume 'cache' has sizeLimit 5120Mi, expected at least 5125Mi: prepared"),
         ("cache.medium", "Memory", "ONNICORN_CACHE__DIR (/cache) is in memory"),
         ("deployment.replicas", 1, "replicas is 1, expected at least 2"),
         ("deployment.strategy", GONE, "strategy.rollingUpdate.maxUnavailable is not 0"),
@@ -179,66 +98,6 @@ def test_a_single_worker_may_have_a_device_to_itself() -> None:
     assert told(documents) == []
     del documents[0]["data"]["ONNICORN_RUNTIME__WORKERS"]
     assert told(documents) == ["ONNICORN_RUNTIME__WORKERS is None, expected 1: one for each device"]
-
-
-@pytest.mark.parametrize(
-    ("document", "expected"),
-    [
-        (INGRESS % '{onnicorn/balancer-idle-seconds: "74"}', []),
-        (
-            INGRESS % '{onnicorn/balancer-idle-seconds: "75"}',
-            [
-                "ONNICORN_HTTP__KEEP_ALIVE_SECONDS is 75, expected more than the 75 s for which Ingress/outside keeps "
-                "idle connections: else it sends a request into one that was just closed"
-            ],
-        ),
-        (
-            INGRESS % "{}",
-            [
-                "Ingress/outside has no annotation onnicorn/balancer-idle-seconds: say there how many seconds your "
-                "balancer keeps an idle connection to a pod"
-            ],
-        ),
-        (
-            "kind: Secret\nmetadata: {name: keys}\n",
-            [
-                "Secret/keys is in namespace None: say `namespace:` in the kustomization that lists its component",
-            ],
-        ),
-    ],
-)
-def test_what_stands_beside_the_pods_must_fit_too(document: str, expected: list[str]) -> None:
-    assert told(with_settings({}) + read(document)) == expected
-
-
-@pytest.mark.parametrize(
-    ("least", "keeps_replicas", "expected"),
-    [
-        (2, False, []),
-        (1, False, ["HorizontalPodAutoscaler.spec.minReplicas is 1, expected at least 2: a drained node would leave "
-                    "nobody to answer"]),
-        (2, True, ["HorizontalPodAutoscaler/service and spec.replicas set the number of pods, expected one: they would "
-                   "undo each other's work"]),
-    ],
-)  # fmt: skip
-def test_one_alone_sets_the_number_of_pods(least: int, keeps_replicas: bool, expected: list[str]) -> None:
-    documents = with_settings({}) + read(HPA % least)
-    if not keeps_replicas:
-        del of(documents)["deployment"]["replicas"]
-    assert told(documents) == expected
-
-
-def test_a_query_about_another_namespace_is_told() -> None:
-    scaled = (
-        "kind: ScaledObject\nmetadata: {name: service, namespace: ns}\n"
-        "spec: {minReplicaCount: 2, scaleTargetRef: {name: service}, triggers: [{metadata: {query: '%s'}}]}\n"
-    )
-    documents = with_settings({})
-    del of(documents)["deployment"]["replicas"]
-    assert told(documents + read(scaled % 'x{namespace="ns"}')) == []
-    assert told(documents + read(scaled % 'x{namespace="other"}')) == [
-        "ScaledObject/service is in 'ns' and asks for another: x{namespace=\"other\"}"
-    ]
 
 
 def test_the_environment_of_whoever_asks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:

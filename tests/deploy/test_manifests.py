@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 
 from service.settings import Settings
+from tests.deploy import foreign
 from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, program, rendered, run, the, with_components
 from tools import rules
 from tools.manifests.__main__ import faults
 from tools.manifests.documents import Document, dig, read
 from tools.manifests.workload import workloads
 
-KUBERNETES = "1.37.0"
-# What the cluster itself does not know; their schemas are with those who make them.
-FOREIGN = ("PodMonitor", "PrometheusRule", "ScaledObject", "ServingRuntime", "InferenceService")
+# The newest that there is, and the oldest that knows all that is used.
+KUBERNETES = ("1.37.0", "1.27.0")
 COMPONENTS = (
     ("monitoring",),
     ("keda",),
     ("ingress",),
+    ("ingress", "ingress-gke"),
+    ("spot",),
     ("prepare",),
     ("model-from-volume",),
     ("model-from-storage",),
@@ -42,13 +44,13 @@ def composed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def check_schema(documents: list[Document], folder: Path) -> None:
-    ours = [document for document in documents if document["kind"] not in FOREIGN]
+    ours = [document for document in documents if document["kind"] not in foreign.KINDS]
     assert ours
-    for number, document in enumerate(ours):
+    for number, document in enumerate([*ours, *foreign.pods(documents)]):
         (folder / f"{number}.json").write_text(json.dumps(document))
-    files = [str(folder / f"{number}.json") for number in range(len(ours))]
-    done = run(program("kubernetes-validate"), "--strict", "--quiet", "-k", KUBERNETES, *files)
-    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for version in KUBERNETES:
+        done = run(program("kubernetes-validate"), "--strict", "--quiet", "-k", version, *folder.glob("*.json"))
+        assert (done.returncode, done.stdout + done.stderr) == (0, ""), version
 
 
 def test_every_overlay_is_what_kubernetes_knows(documents: list[Document], tmp_path: Path) -> None:
@@ -58,6 +60,19 @@ def test_every_overlay_is_what_kubernetes_knows(documents: list[Document], tmp_p
 def test_components_can_be_put_together(composed: list[Document], tmp_path: Path) -> None:
     (schemas := tmp_path / "schemas").mkdir()
     check_schema(composed, schemas)
+
+
+def check_foreign(documents: list[Document]) -> None:
+    theirs = [document for document in documents if document["kind"] in foreign.KINDS]
+    assert [fault for document in theirs for fault in foreign.faults(document)] == []
+
+
+def test_every_overlay_is_what_operators_know(documents: list[Document]) -> None:
+    check_foreign(documents)
+
+
+def test_components_are_what_operators_know(composed: list[Document]) -> None:
+    check_foreign(composed)
 
 
 def test_settings_and_manifests_agree(documents: list[Document]) -> None:
@@ -184,8 +199,13 @@ def test_nothing_can_be_called_from_a_pod() -> None:
 
 def test_a_clean_cluster_knows_all_of_the_overlay_for_trying_out() -> None:
     kinds = [document["kind"] for document in overlay("overlays/dev")]
-    assert [kind for kind in kinds if kind in FOREIGN] == []
+    assert [kind for kind in kinds if kind in foreign.KINDS] == []
     assert kinds[0] == "Namespace", "what lies in a namespace comes after it"
+
+
+def test_make_builds_the_image_that_the_overlay_for_trying_out_wants() -> None:
+    (tags,) = re.findall(r"^IMAGE \?= (.+)$", (K8S.parent / "Makefile").read_text(), re.MULTILINE)
+    assert {container["image"] for container in containers(overlay("overlays/dev"))} <= set(tags.split())
 
 
 def test_a_changed_setting_is_rolled_out() -> None:
@@ -195,20 +215,6 @@ def test_a_changed_setting_is_rolled_out() -> None:
 
     # The second has settings of its own.
     assert config_map("overlays/dev") != config_map("overlays/gpu")
-
-
-def test_models_are_fetched_before_they_are_prepared(tmp_path: Path) -> None:
-    documents = with_components(tmp_path, ["prepare", "model-from-storage"])
-    pod = the(documents, "Deployment")["spec"]["template"]["spec"]
-    assert [container["name"] for container in pod["initContainers"]] == ["fetch", "prepare"]
-
-
-def test_where_models_are_fetched_to_is_where_the_service_looks(tmp_path: Path) -> None:
-    documents = with_components(tmp_path, ["model-from-storage"])
-    (found,) = workloads(documents)
-    (fetch,) = found.pod["initContainers"]
-    assert fetch["command"] == ["onnicorn", "fetch", "$(MODEL_URL)", str(found.settings.repository.path)]
-    assert found.volume_at(str(found.settings.repository.path)) == {"name": "models", "emptyDir": {"sizeLimit": "2Gi"}}
 
 
 def test_prometheus_scrapes_the_ops_port_under_the_name_that_the_rules_know(tmp_path: Path) -> None:
@@ -236,17 +242,6 @@ def test_grafana_finds_the_dashboard(tmp_path: Path) -> None:
     (found,) = [document for document in documents if document["metadata"]["name"] == "onnicorn-dashboard"]
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(found["data"]["onnicorn.json"])["panels"]
-
-
-def test_keda_scales_the_deployment_by_what_waits() -> None:
-    documents = overlay("overlays/prod")
-    scaled = the(documents, "ScaledObject")
-    assert scaled["apiVersion"] == "keda.sh/v1alpha1"
-    assert scaled["spec"]["scaleTargetRef"]["name"] == the(documents, "Deployment")["metadata"]["name"]
-    assert [trigger["type"] for trigger in scaled["spec"]["triggers"]] == ["prometheus", "cpu"]
-    # KEDA reads every value of a trigger as text.
-    values = [value for trigger in scaled["spec"]["triggers"] for value in trigger["metadata"].values()]
-    assert [value for value in values if not isinstance(value, str)] == []
 
 
 def test_kserve_runs_what_the_base_runs() -> None:

@@ -5,11 +5,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service.errors import SettingsError
-from tools.manifests import ending, probes, replicas, resources, wiring
+from tools.manifests import autoscalers, ending, probes, replicas, resources, wiring
 from tools.manifests.documents import Document, Unreadable, read
 from tools.manifests.workload import workloads
 
-CHECKS = (*ending.CHECKS, *probes.CHECKS, *resources.CHECKS, *replicas.CHECKS, *wiring.CHECKS)
+CHECKS = (
+    *ending.CHECKS,
+    *probes.CHECKS,
+    *resources.CHECKS,
+    *replicas.CHECKS,
+    *autoscalers.CHECKS,
+    *wiring.CHECKS,
+)
 
 
 def faults(documents: Sequence[Document]) -> Iterator[str]:

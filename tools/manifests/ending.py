@@ -28,6 +28,20 @@ def grace(workload: Workload) -> Iterator[str]:
         )
 
 
+def finish(workload: Workload) -> Iterator[str]:
+    """Whoever is admitted at the drain's last moment may wait, and then run for as long as any run may.
+
+    A default timeout changes nothing: callers may state longer ones.
+    """
+    lifecycle, wait = workload.settings.lifecycle, workload.settings.admission.max_wait_ms
+    if lifecycle.finish_seconds < (needed := wait / 1000 + lifecycle.run_seconds):
+        yield (
+            f"ONNICORN_LIFECYCLE__FINISH_SECONDS is {lifecycle.finish_seconds:g}, expected at least {needed:g}: what "
+            f"is admitted when the drain ends may wait for ONNICORN_ADMISSION__MAX_WAIT_MS ({wait:g}) and run for "
+            f"ONNICORN_LIFECYCLE__RUN_SECONDS ({lifecycle.run_seconds:g})"
+        )
+
+
 def drain(workload: Workload) -> Iterator[str]:
     """Requests come until everybody knows that the pod is not ready; so long it must answer them."""
     probe = dig(workload.container, "readinessProbe", default={})
@@ -64,4 +78,4 @@ def keep_alive(workload: Workload) -> Iterator[str]:
             )
 
 
-CHECKS: Final = (grace, drain, keep_alive)
+CHECKS: Final = (grace, finish, drain, keep_alive)

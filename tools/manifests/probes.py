@@ -11,7 +11,10 @@ _PATHS: Final = {"startupProbe": "/startupz", "readinessProbe": "/readyz", "live
 _OPS_ANEW: Final = 2
 # The master replaces a worker that is silent; only when that has not helped for so long is it time for a new container.
 _OWN_REMEDY: Final = 15
+# So long may a container that is given up take to end. It has no drain to wait for.
+_HUNG: Final = 15
 # What Kubernetes takes where nothing is said.
+_GRACE: Final = 30
 _PROGRESS_DEADLINE: Final = 600
 
 
@@ -49,6 +52,18 @@ def patience(workload: Workload) -> Iterator[str]:
         )
 
 
+def hung(workload: Workload) -> Iterator[str]:
+    """The pod's grace is for requests that run. Where nobody answers any more it only puts off the new container."""
+    grace = workload.pod.get("terminationGracePeriodSeconds", _GRACE)
+    for name in ("startupProbe", "livenessProbe"):
+        seconds = dig(workload.container, name, "terminationGracePeriodSeconds", default=grace)
+        if seconds > _HUNG:
+            yield (
+                f"{name} leaves the container that it gives up {seconds} s more, expected at most {_HUNG}: say "
+                f"{name}.terminationGracePeriodSeconds, else the pod's counts"
+            )
+
+
 def start(workload: Workload) -> Iterator[str]:
     """Preparing and loading may take load_seconds each, and whoever waits for the rollout must wait as long."""
     seconds = workload.settings.lifecycle.load_seconds
@@ -80,4 +95,4 @@ def _number(container: Document, port: str | int | None) -> int | None:
     return next((each["containerPort"] for each in container.get("ports", ()) if each.get("name") == port), None)
 
 
-CHECKS: Final = (places, timeouts, patience, start)
+CHECKS: Final = (places, timeouts, patience, hung, start)

@@ -1,8 +1,9 @@
 """How many there are, and how they are replaced: nobody may be left without a pod."""
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
+from tools.manifests.autoscalers import autoscalers
 from tools.manifests.documents import Document, dig, of_kind
 from tools.manifests.workload import Workload
 
@@ -43,39 +44,13 @@ def budget(workload: Workload) -> Iterator[str]:
         yield f"its PodDisruptionBudget keeps {kept} of {fewest}: while there are no more, no node can be emptied"
 
 
-def autoscaler(workload: Workload) -> Iterator[str]:
-    """One alone sets the replicas."""
-    setters = [f"{document['kind']}/{document['metadata']['name']}" for document in _autoscalers(workload)]
-    if "replicas" in workload.rollout and workload.title.startswith("Deployment/") and setters:
-        setters.append("spec.replicas")
-    if len(setters) > 1:
-        yield f"{' and '.join(setters)} set the number of pods, expected one: they would undo each other's work"
-
-
-def query(workload: Workload) -> Iterator[str]:
-    """Kustomize fills the namespace in everywhere but in a query."""
-    for document in of_kind(workload.documents, "ScaledObject"):
-        namespace = document["metadata"].get("namespace", "default")
-        for trigger in document["spec"].get("triggers", ()):
-            asked = dig(trigger, "metadata", "query", default="")
-            if "namespace=" in asked and f'namespace="{namespace}"' not in asked:
-                yield f"ScaledObject/{document['metadata']['name']} is in {namespace!r} and asks for another: {asked}"
-
-
 def _least(workload: Workload) -> Iterator[tuple[str, int]]:
-    autoscalers = list(_autoscalers(workload))
-    for document in autoscalers:
+    found = list(autoscalers(workload))
+    for document in found:
         key = "minReplicas" if document["kind"] == "HorizontalPodAutoscaler" else "minReplicaCount"
         yield f"{document['kind']}.spec.{key}", document["spec"].get(key, 1 if key == "minReplicas" else 0)
-    if not autoscalers:
+    if not found:
         yield "replicas", workload.rollout.get("replicas", 1)
-
-
-def _autoscalers(workload: Workload) -> Iterator[Document]:
-    for document in of_kind(workload.documents, "HorizontalPodAutoscaler", "ScaledObject"):
-        target: Any = document["spec"]["scaleTargetRef"]
-        if workload.title == f"{target.get('kind', 'Deployment')}/{target['name']}":
-            yield document
 
 
 def _selects(document: Document, workload: Workload) -> bool:
@@ -84,4 +59,4 @@ def _selects(document: Document, workload: Workload) -> bool:
     return bool(wanted) and wanted.items() <= has.items()
 
 
-CHECKS: Final = (strategy, least, budget, autoscaler, query)
+CHECKS: Final = (strategy, least, budget)

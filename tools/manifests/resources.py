@@ -9,6 +9,8 @@ from tools.manifests.documents import Document, dig, quantity
 from tools.manifests.workload import Workload
 
 _MEBIBYTE: Final = 1 << 20
+# The room on disk that prepared models need, for one of the models themselves.
+_PREPARED: Final = 2.5
 # Bytes of metric files for each process, generously: measured 0.1 MiB with five models.
 _RUN_BYTES: Final = _MEBIBYTE
 # Besides the workers: the master and ops.
@@ -89,6 +91,29 @@ def cache_directory(workload: Workload) -> Iterator[str]:
         yield f"ONNICORN_CACHE__DIR ({directory}) is on no volume, and the root file system is read-only"
 
 
+def cache_room(workload: Workload) -> Iterator[str]:
+    """A volume that outgrows its limit costs the pod its life, and the next pod's prepared models are as large."""
+    settings = workload.settings
+    models, cache = (workload.volume_at(str(path)) for path in (settings.repository.path, settings.cache.dir))
+    room, most = _on_disk(cache), _on_disk(models)
+    if models and cache and room and most and room < _PREPARED * most:
+        yield (
+            f"volume {cache['name']!r} has sizeLimit {_mebibytes(room)}, expected at least "
+            f"{_mebibytes(_PREPARED * most)}: prepared models take up to {_PREPARED} times what volume "
+            f"{models['name']!r} may hold ({_mebibytes(most)}), and the pod would be evicted"
+        )
+
+
+def disk(workload: Workload) -> Iterator[str]:
+    """When a node's disk is full, the first pods to go are those that took more than they had asked for."""
+    asked = quantity(dig(workload.container, "resources", "requests", "ephemeral-storage", default=0))
+    if asked < (needed := sum(_on_disk(volume) for volume in workload.pod.get("volumes", ()))):
+        yield (
+            f"the request of ephemeral-storage is {_mebibytes(asked)}, expected at least {_mebibytes(needed)}, which "
+            "the volumes on disk may hold together (sizeLimit)"
+        )
+
+
 def devices(workload: Workload) -> Iterator[str]:
     """A device needs a provider that uses it, a provider a device, and one worker has it to itself."""
     asked = workload.limit(_DEVICE) or 0
@@ -102,6 +127,17 @@ def devices(workload: Workload) -> Iterator[str]:
         yield f"ONNICORN_RUNTIME__WORKERS is {workers}, expected {asked:g}: one for each device"
 
 
+def _on_disk(volume: Document | None) -> float:
+    """Bytes that it may take of the node's disk; 0 where nothing limits it."""
+    if dig(volume, "emptyDir", "medium") == "Memory":
+        return 0
+    return quantity(dig(volume, "emptyDir", "sizeLimit", default=0))
+
+
+def _mebibytes(size: float) -> str:
+    return f"{size / _MEBIBYTE:g}Mi"
+
+
 def _in_memory(workload: Workload) -> int:
     """Bytes that the volume of the run directory may take of the container's memory."""
     volume: Document | None = workload.volume_at(str(Path(workload.settings.run.dir)))
@@ -110,4 +146,4 @@ def _in_memory(workload: Workload) -> int:
     return int(quantity(dig(volume, "emptyDir", "sizeLimit", default=0)))
 
 
-CHECKS: Final = (cpu, memory, bodies, run_directory, cache_directory, devices)
+CHECKS: Final = (cpu, memory, bodies, run_directory, cache_directory, cache_room, disk, devices)

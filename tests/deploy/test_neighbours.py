@@ -1,0 +1,109 @@
+"""What stands beside the pods, an Ingress or an autoscaler, must fit too: the tool tells."""
+
+import pytest
+
+from tests.deploy.sample import of, told, with_settings
+from tools.manifests.documents import read
+
+INGRESS = "kind: Ingress\nmetadata: {name: outside, namespace: ns, annotations: %s}\n"
+HPA = (
+    "kind: HorizontalPodAutoscaler\nmetadata: {name: service, namespace: ns}\n"
+    "spec: {minReplicas: %s, scaleTargetRef: {kind: Deployment, name: service}, metrics: [%s]}\n"
+)
+SCALED = """
+kind: ScaledObject
+metadata: {name: service, namespace: ns}
+spec: {minReplicaCount: 2, scaleTargetRef: {name: service}, triggers: [{metadata: %s}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (INGRESS % '{onnicorn/balancer-idle-seconds: "74"}', []),
+        (
+            INGRESS % '{onnicorn/balancer-idle-seconds: "75"}',
+            [
+                "ONNICORN_HTTP__KEEP_ALIVE_SECONDS is 75, expected more than the 75 s for which Ingress/outside keeps "
+                "idle connections: else it sends a request into one that was just closed"
+            ],
+        ),
+        (
+            INGRESS % "{}",
+            [
+                "Ingress/outside has no annotation onnicorn/balancer-idle-seconds: say there how many seconds your "
+                "balancer keeps an idle connection to a pod"
+            ],
+        ),
+        (
+            "kind: Secret\nmetadata: {name: keys}\n",
+            [
+                "Secret/keys is in namespace None: say `namespace:` in the kustomization that lists its component",
+            ],
+        ),
+    ],
+)
+def test_what_stands_beside_the_pods_must_fit_too(document: str, expected: list[str]) -> None:
+    assert told(with_settings({}) + read(document)) == expected
+
+
+@pytest.mark.parametrize(
+    ("least", "keeps_replicas", "expected"),
+    [
+        (2, False, []),
+        (1, False, ["HorizontalPodAutoscaler.spec.minReplicas is 1, expected at least 2: a drained node would leave "
+                    "nobody to answer"]),
+        (2, True, ["HorizontalPodAutoscaler/service and spec.replicas set the number of pods, expected one: they would "
+                   "undo each other's work"]),
+    ],
+)  # fmt: skip
+def test_one_alone_sets_the_number_of_pods(least: int, keeps_replicas: bool, expected: list[str]) -> None:
+    documents = with_settings({}) + read(HPA % (least, ""))
+    if not keeps_replicas:
+        del of(documents)["deployment"]["replicas"]
+    assert told(documents) == expected
+
+
+@pytest.mark.parametrize(
+    ("trigger", "expected"),
+    [
+        ("{query: 'x{namespace=\"ns\"}', ignoreNullValues: 'false'}", []),
+        (
+            "{query: 'x{namespace=\"other\"}', ignoreNullValues: 'false'}",
+            ["ScaledObject/service is in 'ns' and asks for another: x{namespace=\"other\"}"],
+        ),
+        (
+            "{query: x}",
+            [
+                "ScaledObject/service takes an empty answer for 0 and would remove pods: expected "
+                'ignoreNullValues: "false" beside the query'
+            ],
+        ),
+        ("{containerName: service}", []),
+        (
+            "{containerName: sidecar}",
+            ["ScaledObject/service watches container 'sidecar', expected one of the pod's: service"],
+        ),
+    ],
+)
+def test_a_trigger_that_would_mislead_is_told(trigger: str, expected: list[str]) -> None:
+    documents = with_settings({})
+    del of(documents)["deployment"]["replicas"]
+    assert told(documents + read(SCALED % trigger)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("service", []),
+        (
+            "sidecar",
+            ["HorizontalPodAutoscaler/service watches container 'sidecar', expected one of the pod's: service"],
+        ),
+    ],
+)
+def test_an_autoscaler_watches_a_container_that_is_there(name: str, expected: list[str]) -> None:
+    documents = with_settings({})
+    del of(documents)["deployment"]["replicas"]
+    metric = f"{{containerResource: {{container: {name}}}}}"
+    assert told(documents + read(HPA % (2, metric))) == expected
