@@ -53,8 +53,8 @@ def _dashboard() -> dict[str, Any]:
 def _variables() -> Iterator[dict[str, Any]]:
     """What one chooses on top of the page."""
     yield {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
-    # One, not several: jobs of two namespaces have one name. Where nobody gives a namespace there is none to choose, and the
-    # empty text that is asked for then is what Prometheus takes for a label that is not there.
+    # One, not several: jobs of two namespaces have one name. Where nobody gives a namespace there is none to choose,
+    # and the empty text that is asked for then is what Prometheus takes for a missing label.
     yield _variable("namespace", "Namespace", "label_values(onnicorn_build_info, namespace)", several=False)
     of_namespace = 'onnicorn_build_info{namespace=~"$namespace"}'
     yield _variable("job", "Service", f"label_values({of_namespace}, job)", several=False)
