@@ -6,6 +6,7 @@ One memory page range, mapped by every process of the service: a row for the ser
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import time
 from typing import Final
 
 from service.rows import ROW, ServiceRow, State, WorkerRow
@@ -38,6 +39,7 @@ class Board:
     """The shared rows. Made before the first fork; its memory belongs to all processes after it."""
 
     def __init__(self, slots: int = SLOTS) -> None:
+        self.since = time()  # when the service began: a number, so each process has it from the fork
         self._memory = memoryview(mmap.mmap(-1, (slots + 1) * ROW))
         self.service = ServiceRow(self._memory, 0)
         self.rows = [WorkerRow(self._memory, index + 1) for index in range(slots)]

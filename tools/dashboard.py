@@ -10,7 +10,7 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Final
 
-from tools.panels import ALL, ROWS, Panel
+from tools.panels import ALL, ROWS, SERVICE, Panel
 
 DASHBOARD: Final = Path(__file__).parent.parent / "deploy" / "grafana" / "dashboard.json"
 
@@ -53,8 +53,12 @@ def _dashboard() -> dict[str, Any]:
 def _variables() -> Iterator[dict[str, Any]]:
     """What one chooses on top of the page."""
     yield {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
-    yield _variable("job", "Service", "label_values(onnicorn_build_info, job)", several=False)
-    yield _variable("instance", "Instance", 'label_values(onnicorn_build_info{job=~"$job"}, instance)')
+    # One, not several: jobs of two namespaces have one name. Where nobody gives a namespace there is none to choose,
+    # and the empty text that is asked for then is what Prometheus takes for a missing label.
+    yield _variable("namespace", "Namespace", "label_values(onnicorn_build_info, namespace)", several=False)
+    of_namespace = 'onnicorn_build_info{namespace=~"$namespace"}'
+    yield _variable("job", "Service", f"label_values({of_namespace}, job)", several=False)
+    yield _variable("instance", "Instance", f"label_values(onnicorn_build_info{{{SERVICE}}}, instance)")
     yield _variable("model", "Model", f"label_values(onnicorn_model_info{{{ALL}}}, model)")
 
 

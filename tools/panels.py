@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-# What every query is narrowed to, and what those that know models are as well.
-ALL: Final = 'job=~"$job", instance=~"$instance"'
+# What every query is narrowed to: an installation, its instances, and what those that know models are as well.
+SERVICE: Final = 'namespace=~"$namespace", job=~"$job"'
+ALL: Final = f'{SERVICE}, instance=~"$instance"'
 ONE: Final = f'{ALL}, model=~"$model"'
 INFER: Final = f'{ALL}, route=~".+/infer"'
+ANSWERED: Final = f'{INFER}, outcome="ok"'
 RATE: Final = "[$__rate_interval]"
 _NAME: Final = "{{model}} {{version}}"
 STAGES: Final = ("decode", "queue", "run", "encode")
@@ -39,19 +41,18 @@ def mean(metric: str, labels: str, by: str = "model, version") -> str:
     return f"{rate(by, f'{metric}_sum', labels)} / {rate(by, f'{metric}_count', labels)}"
 
 
-_INFERENCES: Final = rate("model, version", "inference_requests_total", ONE)
-_FAILED: Final = rate(
-    "model, version",
-    "inference_requests_total",
-    f'{ONE}, outcome=~"inference_failed|internal_error|interrupted|deadline_exceeded|overloaded"',
-)
+def _inferences(outcomes: str) -> str:
+    return rate("model, version", "inference_requests_total", f'{ONE}, outcome=~"{outcomes}"')
+
+
+_FAULTS: Final = "inference_failed|internal_error|interrupted|deadline_exceeded|overloaded"
 
 ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
     "Objectives": (
         Panel(
             "Without an error",
             "percentunit",
-            {"1 h": 'min(1 - job:onnicorn_infer_errors:ratio1h{job=~"$job"})'},
+            {"1 h": f"min(1 - job:onnicorn_infer_errors:ratio1h{{{SERVICE}}})"},
             "The share of requests to models; the objective is 99.9 %.",
             kind="stat",
             width=4,
@@ -59,7 +60,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
         Panel(
             "Within half a second",
             "percentunit",
-            {"1 h": 'min(1 - job:onnicorn_infer_slow:ratio1h{job=~"$job"})'},
+            {"1 h": f"min(1 - job:onnicorn_infer_slow:ratio1h{{{SERVICE}}})"},
             "The share of answers; the objective is 99 %.",
             kind="stat",
             width=4,
@@ -72,7 +73,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "How fast the errors allowed are spent",
             "short",
             {
-                window: f'job:onnicorn_infer_errors:ratio{window}{{job=~"$job"}} / 0.001'
+                window: f"job:onnicorn_infer_errors:ratio{window}{{{SERVICE}}} / 0.001"
                 for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
             },
             "At 1 they last for 30 days. Alerts: 14.4 over 1 h, 6 over 6 h, 3 over 1 d, 1 over 3 d.",
@@ -80,7 +81,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
     ),
     "Traffic": (
         Panel("Requests to models, by status", "reqps", {"{{status}}": rate("status", "http_requests_total", INFER)}),
-        Panel("Inferences, by model", "reqps", {_NAME: _INFERENCES}),
+        Panel("Inferences, by model", "reqps", {_NAME: rate("model, version", "inference_requests_total", ONE)}),
         Panel(
             "All requests, by route",
             "reqps",
@@ -97,8 +98,8 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
         Panel(
             "Share of inferences that fail, by model",
             "percentunit",
-            {_NAME: f"({_FAILED} or 0 * {_INFERENCES}) / {_INFERENCES}"},
-            "Callers' mistakes are left out.",
+            {_NAME: f"{_inferences(_FAULTS)} / {_inferences(f'ok|{_FAULTS}')}"},
+            "Of those that are no mistake of their callers.",
         ),
         Panel(
             "Other answers than 2xx, by route",
@@ -114,14 +115,13 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
         Panel(
             "Requests to models",
             "s",
-            {f"p{100 * q:g}": quantile(q, "http_request_duration_seconds", INFER) for q in (0.5, 0.9, 0.99)},
-            "From the head to the end of the answer, refusals included.",
+            {f"p{100 * q:g}": quantile(q, "http_request_duration_seconds", ANSWERED) for q in (0.5, 0.9, 0.99)},
+            "From the head to the end of the answer. Refusals, errors and clients that left are left out.",
         ),
         Panel(
             "Mean time of each stage",
             "s",
             {f"{stage} {_NAME}": mean(f"inference_{stage}_seconds", ONE) for stage in STAGES},
-            stacked=True,
         ),
         Panel(
             "99th percentile of each stage",
@@ -201,13 +201,17 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "CPUs in use, by worker",
             "short",
             {"{{instance}} {{worker}}": f"rate(onnicorn_worker_cpu_seconds{{{ALL}}}{RATE})"},
-            width=12,
         ),
         Panel(
             "Open files and connections",
             "short",
             {"{{instance}} {{worker}}": f"onnicorn_worker_open_files{{{ALL}}}"},
-            width=12,
+        ),
+        Panel(
+            "Time since the start",
+            "s",
+            {"{{instance}}": f"time() - onnicorn_start_time_seconds{{{ALL}}}"},
+            "What falls to nothing has restarted, with all its workers and its counters.",
         ),
     ),
     "Memory and CPU limit": (

@@ -10,7 +10,7 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCES: Final = ROOT / "deploy/prometheus/rules"
-TARGET: Final = ROOT / "k8s/components/monitoring/prometheusrule.yaml"
+TARGET: Final = ROOT / "k8s/monitoring/prometheusrule.yaml"
 _HEAD: Final = "# Made by `make rules` from deploy/prometheus/rules: change those.\n"
 
 

@@ -37,7 +37,10 @@ HTTP_REQUESTS: Final = _counter(
     "http_requests", "Requests answered on the API port; route is the template.", ("route", "method", "status")
 )
 HTTP_DURATION: Final = _histogram(
-    "http_request_duration_seconds", "From a request's headers to the end of its answer.", ("route",), _DURATIONS
+    "http_request_duration_seconds",
+    "From a request's headers to the end of its answer; outcome is ok (a status below 400) or other.",
+    ("route", "outcome"),
+    _DURATIONS,
 )
 INFERENCE_REQUESTS: Final = _counter(
     "inference_requests", "Inference requests of known models; outcome is ok or the error's code.", (*_MODEL, "outcome")
@@ -76,6 +79,11 @@ WORKER_EXITS: Final = _counter(
 
 # What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest, /proc and the cgroup.
 READ_AT_SCRAPE: Final = {
+    f"{PREFIX}_start_time_seconds": (
+        "gauge",
+        "When the service began, in seconds since 1970; a reload is no beginning.",
+        (),
+    ),
     f"{PREFIX}_workers": ("gauge", "Workers by state.", ("state",)),
     f"{PREFIX}_worker_cpu_seconds": (
         "gauge",
@@ -125,8 +133,13 @@ cancelled = cache(CANCELLED.labels)
 
 
 @cache
-def http_duration(route: str) -> Observed:
-    return Observed(HTTP_DURATION, route)
+def ok_duration(route: str) -> Observed:
+    return Observed(HTTP_DURATION, route, "ok")
+
+
+@cache
+def other_duration(route: str) -> Observed:
+    return Observed(HTTP_DURATION, route, "other")
 
 
 @cache

@@ -60,17 +60,23 @@ class Record:
         duration = perf_counter() - self.started
         method = self.method if self.method in _METHODS else "OTHER"
         metrics.http_requests(self.route, method, self.status).inc()
-        metrics.http_duration(self.route).observe(duration)
+        if self.status < 400:
+            metrics.ok_duration(self.route).observe(duration)
+        else:
+            self._count_failure(duration)
         if self.model:
             self._count_inference()
-        if self.left:
-            metrics.cancelled(self.left).inc()
-        if isinstance(self.error, Overloaded):
-            metrics.refused(self.error.reason).inc()
         self._log(duration)
         # Its traceback holds the frames of the request, and those hold this record and all that came: a cycle, which
         # would keep bodies until the collector comes by.
         self.error = None
+
+    def _count_failure(self, duration: float) -> None:
+        metrics.other_duration(self.route).observe(duration)
+        if self.left:
+            metrics.cancelled(self.left).inc()
+        if isinstance(self.error, Overloaded):
+            metrics.refused(self.error.reason).inc()
 
     def _count_inference(self) -> None:
         outcome = self.code or ("ok" if self.status < 400 else "client_left")

@@ -48,7 +48,7 @@ class Refusals:
 def _account(kind: Kind, ids: list[str]) -> None:
     count = len(ids)
     metrics.http_requests(kind.route, "POST", kind.status).inc(count)
-    metrics.http_duration(kind.route).observe(0.0, count)
+    metrics.other_duration(kind.route).observe(0.0, count)
     metrics.inference_requests(kind.model, kind.version, kind.error.code).inc(count)
     metrics.refused(kind.error.reason).inc(count)
     log.warning(

@@ -54,6 +54,7 @@ class _Moment(Collector):
         self._build = (__version__, version("onnxruntime"), platform.python_version())
 
     def collect(self) -> Iterator[Metric]:
+        yield _family("start_time_seconds", ((), self._board.since))
         states = [worker.state for worker in self._board.workers()]
         yield _family("workers", *(((state.name,), states.count(state.name)) for state in _SHOWN_STATES))
         yield from self._processes()

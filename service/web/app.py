@@ -21,7 +21,7 @@ from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
 from service.staging import Staging
-from service.telemetry import metrics
+from service.telemetry import metrics, zeros
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
@@ -34,6 +34,7 @@ from service.web.answers import answer
 from service.web.gate import STATE, Gate
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
+from service.web.routes import ROUTE, VERSION_ROUTE
 
 log = structlog.get_logger()
 
@@ -126,6 +127,7 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
+    zeros.of_requests((ROUTE, VERSION_ROUTE), problems.statuses_of_inference(settings.admission.overload_status))
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)
@@ -166,6 +168,8 @@ def _load(settings: Settings, manifest: Manifest, known: Catalogue, guests: Gues
 
 def _on_switch(seat: Seat, guests: Guests, catalogue: Catalogue) -> None:
     guests.forget_before(catalogue.generation)
+    for model in catalogue.models:
+        zeros.of_model(model.name, model.version)
     for name in catalogue.names:
         if seat.row.state is State.STARTING:
             metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind

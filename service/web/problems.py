@@ -57,6 +57,11 @@ def status_of(error: errors.OnnicornError, overload_status: int = 503) -> int:
     return STATUSES.get(type(error), 500)
 
 
+def statuses_of_inference(overload_status: int) -> frozenset[int]:
+    """Those of answers to requests with which nothing was wrong."""
+    return frozenset({200, overload_status, *(status for status in STATUSES.values() if status >= 500)})
+
+
 def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
     return orjson.dumps({"error": str(error), "code": error.code, "request_id": request_id})
 

@@ -228,18 +228,40 @@ def test_prometheus_scrapes_the_ops_port_under_the_name_that_the_rules_know(tmp_
     assert (endpoint["port"], endpoint["path"]) == ("ops", "/metrics")
 
 
+def test_rules_and_dashboard_are_there_once_whoever_is_scraped(tmp_path: Path) -> None:
+    """Rules ask about all namespaces, and dashboards have one name: a second copy would say everything twice."""
+    kinds = [document["kind"] for document in with_components(tmp_path, ["monitoring"])]
+    assert ("PodMonitor" in kinds, "PrometheusRule" in kinds) == (True, False)
+    shared = overlay("monitoring")
+    assert sorted(document["kind"] for document in shared) == ["ConfigMap", "PrometheusRule"]
+    assert {document["metadata"]["namespace"] for document in shared} == {"monitoring"}
+
+
+def test_the_guides_label_reaches_what_prometheus_looks_for(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```yaml\n(labels: .*?)```", (K8S / "README.md").read_text(), re.DOTALL)
+    up = os.path.relpath(K8S, tmp_path.resolve())
+    for name, resource, component in (("shared", "monitoring", ""), ("ours", "base", "monitoring")):
+        (folder := tmp_path / name).mkdir()
+        components = f"components: [../{up}/components/{component}]\n" if component else ""
+        text = f"kind: Kustomization\nresources: [../{up}/{resource}]\n{components}{recipe}"
+        (folder / "kustomization.yaml").write_text(f"apiVersion: kustomize.config.k8s.io/v1beta1\n{text}")
+        for document in read(rendered(folder)):
+            assert document["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+            assert "release" not in document.get("spec", {}).get("selector", {}).get("matchLabels", {})
+
+
 def test_the_operators_rules_are_those_of_the_rule_files(tmp_path: Path) -> None:
     assert rules.TARGET.read_text() == rules.prometheus_rule(), "run: make rules"
-    rule = the(with_components(tmp_path, ["monitoring"]), "PrometheusRule")
+    rule = the(overlay("monitoring"), "PrometheusRule")
     assert (rule["apiVersion"], list(rule["spec"])) == ("monitoring.coreos.com/v1", ["groups"])
     (tmp_path / "rules.json").write_text(json.dumps(rule["spec"]))
     done = run(program("promtool"), "check", "rules", tmp_path / "rules.json")
     assert done.returncode == 0, done.stderr
 
 
-def test_grafana_finds_the_dashboard(tmp_path: Path) -> None:
-    documents = with_components(tmp_path, ["monitoring"])
-    (found,) = [document for document in documents if document["metadata"]["name"] == "onnicorn-dashboard"]
+def test_grafana_finds_the_dashboard() -> None:
+    found = the(overlay("monitoring"), "ConfigMap")
+    assert found["metadata"]["name"] == "onnicorn-dashboard"
     assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
     assert json.loads(found["data"]["onnicorn.json"])["panels"]
 

@@ -32,7 +32,7 @@ ANSWERED = series("http_requests_total", route=ROUTE, method="POST", status="200
 INFERRED = series("inference_requests_total", **MODEL, outcome="ok")
 STAGES = ("decode_seconds", "queue_seconds", "run_seconds", "encode_seconds", "batch_rows")
 OBSERVED = [
-    series("http_request_duration_seconds_count", route=ROUTE),
+    series("http_request_duration_seconds_count", route=ROUTE, outcome="ok"),
     *(series(f"inference_{stage}_count", **MODEL) for stage in STAGES),
 ]
 

@@ -9,7 +9,7 @@ from service.telemetry import metrics
 MODEL = ("model", "version")
 DECLARED = {
     "onnicorn_http_requests": (Counter, ("route", "method", "status")),
-    "onnicorn_http_request_duration_seconds": (Histogram, ("route",)),
+    "onnicorn_http_request_duration_seconds": (Histogram, ("route", "outcome")),
     "onnicorn_inference_requests": (Counter, (*MODEL, "outcome")),
     "onnicorn_inference_decode_seconds": (Histogram, MODEL),
     "onnicorn_inference_queue_seconds": (Histogram, MODEL),
@@ -24,6 +24,7 @@ DECLARED = {
     "onnicorn_worker_exits": (Counter, ("reason",)),
 }
 READ = {
+    "onnicorn_start_time_seconds": ("gauge", ()),
     "onnicorn_workers": ("gauge", ("state",)),
     "onnicorn_worker_cpu_seconds": ("gauge", ("worker",)),
     "onnicorn_worker_resident_bytes": ("gauge", ("worker",)),

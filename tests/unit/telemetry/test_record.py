@@ -10,6 +10,8 @@ from service.errors import DeadlineExceeded, Draining, MalformedRequest, ModelNo
 from service.telemetry.metrics import REGISTRY
 from service.telemetry.record import Record
 from service.telemetry.trace import Trace
+from service.telemetry.zeros import REASONS
+from service.telemetry.zeros import STAGES as LEFT
 
 INFER = "/v2/models/{model_name}/infer"
 
@@ -125,10 +127,10 @@ def test_the_duration_is_that_since_the_start(records: list[EventDict]) -> None:
 def test_a_request_is_counted_by_route_method_and_status(method: str, label: str) -> None:
     labels = {"route": INFER, "method": label, "status": "418"}
     counted = metric("http_requests_total", **labels)
-    observed = metric("http_request_duration_seconds_count", route=INFER)
+    observed = metric("http_request_duration_seconds_count", route=INFER, outcome="other")
     record(method=method, status=418).close()
     assert metric("http_requests_total", **labels) == counted + 1
-    assert metric("http_request_duration_seconds_count", route=INFER) == observed + 1
+    assert metric("http_request_duration_seconds_count", route=INFER, outcome="other") == observed + 1
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,21 @@ def test_the_stages_that_were_reached_are_observed() -> None:
     assert counts() == [(2, 1), (1, 0), (1, 0.25), (1, 2)]
 
 
+@pytest.mark.parametrize(
+    ("status", "outcome"), [(200, "ok"), (304, "ok"), (400, "other"), (408, "other"), (499, "other"), (504, "other")]
+)
+def test_how_long_answers_take_is_kept_apart_from_how_long_others_do(status: int, outcome: str) -> None:
+    """A client that leaves after a second, or a timeout that passes, is no slow answer."""
+
+    def counts() -> dict[str, float]:
+        name = "http_request_duration_seconds_count"
+        return {each: metric(name, route=INFER, outcome=each) for each in ("ok", "other")}
+
+    before = counts()
+    record(status=status).close()
+    assert counts() == before | {outcome: before[outcome] + 1}
+
+
 def test_a_request_of_no_known_model_is_no_inference() -> None:
     def series() -> set[str]:
         return {str(sample) for family in REGISTRY.collect() if "inference" in family.name for sample in family.samples}
@@ -170,7 +187,7 @@ def test_a_request_of_no_known_model_is_no_inference() -> None:
     assert series() == before
 
 
-@pytest.mark.parametrize("reason", ["wait", "deadline", "waiting", "rows", "bytes"])
+@pytest.mark.parametrize("reason", REASONS)
 def test_a_refusal_is_counted_by_its_reason(reason: str) -> None:
     before = metric("refused_total", reason=reason)
     failed(Overloaded("no", reason, 1), 503, "cat").close()
@@ -178,7 +195,7 @@ def test_a_refusal_is_counted_by_its_reason(reason: str) -> None:
     assert metric("refused_total", reason=reason) == before + 1
 
 
-@pytest.mark.parametrize("stage", ["body", "queue", "run"])
+@pytest.mark.parametrize("stage", LEFT)
 def test_a_client_that_left_is_counted_and_logged_by_its_stage(stage: str, records: list[EventDict]) -> None:
     before = metric("cancelled_total", stage=stage)
     record("cat", left=stage).close()

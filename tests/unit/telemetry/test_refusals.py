@@ -12,8 +12,8 @@ from tests.unit.loop import turns
 ROUTE = "/v2/models/{model_name}/infer"
 NAMES = {
     "http_requests_total": {"route": ROUTE, "method": "POST", "status": "503"},
-    "http_request_duration_seconds_count": {"route": ROUTE},
-    "http_request_duration_seconds_sum": {"route": ROUTE},
+    "http_request_duration_seconds_count": {"route": ROUTE, "outcome": "other"},
+    "http_request_duration_seconds_sum": {"route": ROUTE, "outcome": "other"},
     "inference_requests_total": {"model": "cat", "version": "3", "outcome": "overloaded"},
     "refused_total": {"reason": "wait"},
 }

@@ -4,6 +4,7 @@ import platform
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
+from time import time
 
 import pytest
 from prometheus_client import Metric
@@ -58,6 +59,8 @@ def test_the_moment_is_read() -> None:
     [throttled] = found.pop("onnicorn_cpu_throttled_seconds").values()
     assert throttled >= 0
     used = {name: found.pop(f"onnicorn_worker_{name}") for name in USED}
+    [since] = found.pop("onnicorn_start_time_seconds").values()
+    assert 0 <= time() - since < 60
     assert {name: list(by_worker) for name, by_worker in used.items()} == {name: [("1",)] for name in USED}
     assert min(value for by_worker in used.values() for value in by_worker.values()) > 0
     assert found == {
@@ -70,6 +73,12 @@ def test_the_moment_is_read() -> None:
 def test_what_is_counted_is_there_too() -> None:
     counted = {family.name for family in REGISTRY.collect()}
     assert counted | READ_AT_SCRAPE.keys() == {family.name for family in text_string_to_metric_families(render()[0])}
+
+
+def test_the_service_has_one_start_whoever_is_asked_and_whenever() -> None:
+    scrapes = [Scrape(board, list) for board in [a_board()] * 2]
+    first, second = (read(text_string_to_metric_families(scrape.render("")[0].decode())) for scrape in scrapes)
+    assert first["onnicorn_start_time_seconds"] == second["onnicorn_start_time_seconds"]
 
 
 def test_a_moment_without_models_has_none() -> None:

@@ -18,6 +18,7 @@ from service.seat import Seat
 from service.settings import Settings
 from service.telemetry.logs import AlreadyLogged
 from service.web.app import create_app
+from service.web.routes import ROUTE, VERSION_ROUTE
 from tests import tiny
 from tests.oip import Json, assert_problem, outputs, tensor
 
@@ -68,6 +69,19 @@ def test_a_process_alone_checks_loads_and_announces(tmp_path: Path, records: lis
     assert seat.row.state is State.STOPPED
     told = [record["event"] for record in records if record["log_level"] != "debug"]
     assert told == ["model_checked", "ready", "request", "request"]
+
+
+def test_alerts_know_the_errors_of_a_model_before_its_first(tmp_path: Path) -> None:
+    """A hundred failures within one scrape would else be a series that has always been a hundred."""
+    path = tiny.repository(tmp_path / "models", newcomer=tiny.double())
+    with client_of(path, admission={"overload_status": 429}) as client:
+        told = client.get("/metrics").text.splitlines()
+    for route in (ROUTE, VERSION_ROUTE):
+        for status in (200, 429, 500, 503, 504):
+            series = f'onnicorn_http_requests_total{{method="POST",route="{route}",status="{status}"}}'
+            assert [line for line in told if line.startswith(series)] != [], series
+    failed = 'onnicorn_inference_requests_total{model="newcomer",outcome="inference_failed",version="1"} 0.0'
+    assert failed in told
 
 
 def reason(client: TestClient, records: list[EventDict]) -> str:

@@ -7,10 +7,23 @@ import pytest
 from starlette.exceptions import HTTPException
 
 from service import errors
-from service.web.problems import STATUSES, body_of, headers_of, on_error, on_http_exception, status_of
+from service.web.problems import (
+    STATUSES,
+    body_of,
+    headers_of,
+    on_error,
+    on_http_exception,
+    status_of,
+    statuses_of_inference,
+)
 from tests.unit.web.asgi import request
 
 CALLER = [leaf for leaf in STATUSES if issubclass(leaf, errors.CallerError)]
+
+
+@pytest.mark.parametrize("overloaded", [503, 429])
+def test_the_statuses_of_requests_with_which_nothing_was_wrong_are_known_beforehand(overloaded: int) -> None:
+    assert statuses_of_inference(overloaded) == {200, 500, 503, 504, overloaded}
 
 
 def test_every_error_of_a_request_has_a_status() -> None:
