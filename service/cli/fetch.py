@@ -34,7 +34,7 @@ def fetch(
     _log_to_stderr()
     address = Address.parse(url, allow_http=insecure_http)
     try:
-        done = run(address, folder, _options(address, endpoint_url, anonymous), parallel)
+        done = run(address, folder, _options(address, endpoint_url, anonymous, insecure_http), parallel)
     except FetchInterrupted as error:
         click.echo(f"onnicorn: {error}", err=True)
         raise SystemExit(TRY_AGAIN_LATER) from None
@@ -43,15 +43,14 @@ def fetch(
     )
 
 
-def _options(address: Address, endpoint_url: str | None, anonymous: bool) -> dict[str, Any]:
+def _options(address: Address, endpoint_url: str | None, anonymous: bool, allow_http: bool) -> dict[str, Any]:
     if endpoint_url and address.protocol != "s3":
         raise FetchFailed(f"--endpoint-url is for s3:// only, not for {address.shown}")
     options: dict[str, Any] = dict(_ANONYMOUS.get(address.protocol, {})) if anonymous else {}
     if endpoint_url:
         options["endpoint_url"] = endpoint_url
     if address.is_web:
-        # A compressed answer has another length, and a piece of it would be a piece of something else.
-        options["headers"] = {"Accept-Encoding": "identity"}
+        options["allow_http"] = allow_http
     return options
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from service.engine.checksums import FILE, Checksums
+from service.engine.checksums import FILE, parse
 from service.fetch.failures import FetchFailed
 from service.fetch.store import Object
 
@@ -22,8 +22,8 @@ class Sums:
     def read(cls, of: Object, file: Path) -> "Sums":
         """Raises RepositoryError for a file that is none."""
         folder = PurePosixPath(of.path).parent
-        listed = Checksums.read(file)
-        return cls(of, folder, {str(folder / path.relative_to(file.parent)): d for path, d in listed.digests.items()})
+        listed = parse(file.read_bytes(), of.shown)
+        return cls(of, folder, {str(folder / path): digest for path, digest in listed.items()})
 
     def covers(self, path: str) -> bool:
         return PurePosixPath(path).is_relative_to(self.folder) and not is_sums(path)

@@ -104,8 +104,6 @@ def _pieces(wanted: Sequence[tuple[Object, Path]], size: int) -> Iterator[Piece]
 
 
 def _read_piece(read: Read, piece: Piece, patience: Patience) -> bytes:
-    if piece.start == piece.stop:
-        return b""
     return patience(lambda: _read_whole(read, piece), piece.of.shown)
 
 
@@ -114,8 +112,8 @@ def _read_whole(read: Read, piece: Piece) -> bytes:
     expected = piece.stop - piece.start
     if len(data) > expected:
         raise FetchFailed(
-            f"{piece.of.shown}: asked for {expected} bytes, got {len(data)}: the server does not know range requests, "
-            "or the object has changed"
+            f"{piece.of.shown}: asked for {expected} bytes, and more came: the server does not know range requests, or "
+            "the object has changed"
         )
     if len(data) < expected:
         raise ConnectionError(f"{len(data)} of {expected} bytes came")

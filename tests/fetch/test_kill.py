@@ -54,7 +54,7 @@ def test_it_goes_on_where_it_was(bucket: Bucket, half_fetched: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert bucket.server.read() == [
         f"GET /bucket/{KEY} bytes={2 * PIECE}-{len(LARGE) - 1}",
-        "GET /bucket/models/cat/1/model.onnx",
+        "GET /bucket/models/cat/1/model.onnx bytes=0-4",
     ]
     assert files(half_fetched) == {"cat/1/model.data": LARGE, "cat/1/model.onnx": b"graph"}
 

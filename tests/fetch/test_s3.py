@@ -85,7 +85,9 @@ def test_only_what_has_changed_there_is_read_again(bucket: Bucket, fetch: Fetch,
     upload(bucket, changed)
     result = fetch("s3://bucket/models", tmp_path)
     assert "2 of them new or changed" in result.stdout, result.output
-    assert sorted(bucket.server.read()) == [f"GET /bucket/models/{path}" for path in changed]
+    assert sorted(bucket.server.read()) == [
+        f"GET /bucket/models/{path} bytes=0-{len(content) - 1}" for path, content in changed.items()
+    ]
     assert files(tmp_path) == SMALL | changed
 
 
@@ -149,11 +151,12 @@ def test_a_wrong_checksum_changes_nothing_here(bucket: Bucket, fetch: Fetch, tmp
 
 
 def test_a_list_that_is_not_whole_stops_before_anything_is_read(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
-    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": sums({"model.onnx": b"w", "model.data": b"d"})}, "models/cat/1/")
+    listed = sums({"model.onnx": b"w", "model.data": b"d"})
+    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": listed}, "models/cat/1/")
     result = fetch("s3://bucket/models", tmp_path)
     assert (result.exit_code, files(tmp_path)) == (1, {})
     assert "SHA256SUMS lists 'cat/1/model.data', which is not there: upload it" in result.stderr
-    assert bucket.server.read() == ["GET /bucket/models/cat/1/SHA256SUMS"]
+    assert bucket.server.read() == [f"GET /bucket/models/cat/1/SHA256SUMS bytes=0-{len(listed) - 1}"]
 
 
 def test_what_is_not_listed_is_not_taken(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
@@ -161,6 +164,13 @@ def test_what_is_not_listed_is_not_taken(bucket: Bucket, fetch: Fetch, tmp_path:
     result = fetch("s3://bucket/models", tmp_path)
     assert (result.exit_code, files(tmp_path)) == (1, {})
     assert "models/cat/1/model.data is not listed in s3://bucket/models/cat/1/SHA256SUMS" in result.stderr
+
+
+def test_checksums_that_are_none_are_named_by_their_url(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": b"?\n"}, "models/cat/1/")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (1, {})
+    assert "onnicorn: s3://bucket/models/cat/1/SHA256SUMS: line 1 is '?': " in result.stderr
 
 
 def test_one_object_is_held_against_the_checksums_beside_it(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
@@ -177,7 +187,7 @@ def test_an_object_that_changes_while_it_is_read_is_not_taken(bucket: Bucket, fe
     upload(bucket, SMALL)
 
     def change(asked: str) -> None:
-        if asked == "GET /bucket/models/dog/3/model.onnx":
+        if asked.startswith("GET /bucket/models/dog/3/model.onnx"):
             bucket.server.before = lambda asked: None
             upload(bucket, {"cat/1/model.onnx": b"replace"})
 

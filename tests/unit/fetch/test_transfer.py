@@ -63,7 +63,7 @@ def test_no_more_than_so_many_pieces_are_in_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_more_than_was_asked_for_is_not_taken(tmp_path: Path) -> None:
-    with pytest.raises(FetchFailed, match="asked for 3 bytes, got 10: the server does not know range requests"):
+    with pytest.raises(FetchFailed, match="asked for 3 bytes, and more came: the server does not know range requests"):
         transfer([(TEN, tmp_path / "part")], lambda *_: CONTENT, 1, piece=3)
     assert not (tmp_path / "part").exists()
 
