@@ -3,6 +3,8 @@
 import errno
 import re
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from service.errors import StartError
@@ -66,6 +68,15 @@ def is_missing(error: Exception) -> bool:
 def is_forbidden(error: Exception) -> bool:
     """The store has answered that whoever asks may not know."""
     return bool(_NOT_ALLOWED & set(_statuses(error))) or isinstance(error, PermissionError)
+
+
+@contextmanager
+def must_be(done: str, path: Path) -> Iterator[None]:
+    """An OSError in the block means that `path`, or the file that it names, cannot be "read" or "written"."""
+    try:
+        yield
+    except OSError as error:
+        raise FetchFailed(f"{error.filename or path} cannot be {done}: {error.strerror}") from None
 
 
 def reason(error: Exception) -> str:

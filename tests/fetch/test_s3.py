@@ -133,6 +133,38 @@ def test_checksums_that_hold_are_no_trouble(bucket: Bucket, fetch: Fetch, tmp_pa
     assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": sums(version)}
 
 
+def test_a_version_that_is_uploaded_again_with_one_file_less_has_one_less_here(
+    bucket: Bucket, fetch: Fetch, tmp_path: Path
+) -> None:
+    version = {"model.onnx": b"weights", "golden/one.json": b"{}", "golden/five.json": b"{5}"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    (tmp_path / "cat" / "1" / "notes").write_bytes(b"mine")
+    bucket.client.delete_object(Bucket="bucket", Key="models/cat/1/golden/five.json")
+    del version["golden/five.json"]
+    upload(bucket, {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    assert fetch("s3://bucket/models", tmp_path).exit_code == 0
+    assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": sums(version), "notes": b"mine"}
+
+
+def test_what_was_fetched_is_counted_whole(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    listed = sums({"model.onnx": b"weights"})
+    upload(bucket, {"model.onnx": b"weights", "SHA256SUMS": listed}, "models/cat/1/")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.stdout == f"{tmp_path}: 2 files, 2 of them new or changed, {len(listed) + 7} bytes fetched\n"
+
+
+def test_a_file_here_that_cannot_be_read_is_one_line(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    version = {"model.onnx": b"weights"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    (tmp_path / ".fetch" / "record.json").unlink()
+    (tmp_path / ".fetch" / "record.json").mkdir()
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path}/.fetch/record.json cannot be read: Is a directory" in result.stderr
+
+
 def test_a_wrong_checksum_changes_nothing_here(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     upload(bucket, SMALL)
     fetch("s3://bucket/models", tmp_path)
