@@ -16,6 +16,8 @@ from service.fetch.failures import FetchFailed, is_forbidden, is_missing, reason
 _VERSIONS: Final = ("generation", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime")
 # Where a URL has not the whole address in it.
 _ACCOUNTS: Final = {"az": "; name the account by AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING"}
+# botocore's tries times those of s3fs times ours would be a hundred, and the first two say nothing meanwhile.
+_ALWAYS: Final[dict[str, dict[str, Any]]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 
 log = structlog.get_logger()
 
@@ -154,4 +156,8 @@ def _files(address: Address, options: Mapping[str, Any]) -> Any:
 
         return Web(**options)
     # No list may be older than the question.
-    return fsspec.filesystem(address.protocol, skip_instance_cache=True, use_listings_cache=False, **options)
+    always = {"skip_instance_cache": True, "use_listings_cache": False} | _ALWAYS.get(address.protocol, {})
+    files = fsspec.filesystem(address.protocol, **always, **options)
+    if address.protocol == "s3":
+        files.retries = 1
+    return files

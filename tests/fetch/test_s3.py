@@ -43,7 +43,12 @@ def test_a_whole_bucket_comes(bucket: Bucket, fetch: Fetch, tmp_path: Path, url:
 
 def test_the_endpoint_can_be_an_option(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     upload(bucket, SMALL)
-    assert fetch("s3://bucket/models", tmp_path, "--endpoint-url", bucket.url, AWS_ENDPOINT_URL=None).exit_code == 0
+    assert (
+        fetch(
+            "s3://bucket/models", tmp_path, "--insecure-http", "--endpoint-url", bucket.url, AWS_ENDPOINT_URL=None
+        ).exit_code
+        == 0
+    )
     assert files(tmp_path) == SMALL
 
 
@@ -271,6 +276,16 @@ def test_a_store_that_fails_now_and_then_is_asked_again(bucket: Bucket, fetch: F
     bucket.server.before = lambda asked: "503 Slow Down" if "dog" in asked and next(failures, False) else None
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
     assert files(tmp_path) == SMALL
+
+
+def test_nobody_tries_again_but_us(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, SMALL)
+    answers = iter(["500 Internal Server Error", "503 Slow Down"])
+    bucket.server.before = lambda asked: next(answers, None) if "dog" in asked else None
+    result = fetch("s3://bucket/models", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (0, SMALL)
+    assert len([asked for asked in bucket.server.asked if "dog" in asked]) == 3
+    assert result.stderr.count("fetch_trying_again") == 2
 
 
 @pytest.mark.parametrize("key", ["models/cat/../../../x", "models//x", "models/a\\..\\b", "models/.fetch/record.json"])

@@ -201,6 +201,14 @@ def test_another_kind_of_url_is_refused(fetch: Fetch, tmp_path: Path, url: str) 
     assert result.stderr.count("\n") == 1
 
 
+def test_an_endpoint_that_is_not_encrypted_must_be_asked_for(fetch: Fetch, tmp_path: Path) -> None:
+    result = fetch("--endpoint-url", "http://me:pw@host/x", "s3://bucket/models", tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "onnicorn: http://host/x is not encrypted: use https://, or say --insecure-http if you mean it\n",
+    )
+
+
 def test_an_endpoint_is_for_s3(fetch: Fetch, tmp_path: Path) -> None:
     result = fetch("--endpoint-url", "http://x", "https://host/file", tmp_path)
     assert result.exit_code == 1
