@@ -33,7 +33,10 @@ def main() -> int:
         print(f"the rehearsal needs {' and '.join(missing)}; on Debian: apt install {' '.join(missing)}")
         return 2
     folder = Path(tempfile.mkdtemp(prefix="onnicorn-rehearsal-"))
-    print(f"{_COPIES} copies behind HAProxy, each replaced {arguments.rolls} times; what they print is in {folder}", flush=True)
+    print(
+        f"{_COPIES} copies behind HAProxy, each replaced {arguments.rolls} times; what they print is in {folder}",
+        flush=True,
+    )
     try:
         report = _rehearse(arguments.rolls, arguments.deploy, folder)
     except Failed as error:

@@ -70,7 +70,7 @@ class Store:
 
     def _listed(self) -> Iterable[Object]:
         top = self._files._strip_protocol(self._address.path)
-        infos: dict[str, Any] = self._files.find(self._address.path, detail=True)
+        infos = self._found()
         for key, info in infos.items():
             if key != top:
                 path = key.removeprefix(top).removeprefix("/")
@@ -79,6 +79,12 @@ class Store:
         if top in infos:
             yield self._object(self._address.name, top, self._address.shown, infos[top])
             yield from self._beside()
+
+    def _found(self) -> dict[str, Any]:
+        found = self._files.find(self._address.path, detail=True)
+        if isinstance(found, list):  # adlfs, of a single file
+            return {key: self._files.info(key) for key in found}
+        return {key: info for key, info in found.items() if info.get("type") != "directory"}
 
     def _beside(self) -> Iterable[Object]:
         """The SHA256SUMS of a single file: it says more than the file, so it is not kept."""
