@@ -33,7 +33,8 @@ def fetch(
     """Make DIR have what lies at URL: s3://, gs://, az://, https:// or a path. Only what has changed is fetched.
 
     Ends with 0 when all is there, with 1 when trying again would not help, and with 75 when it would. Credentials are
-    found as the store's own library finds them. Nothing is deleted from DIR.
+    found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch brought into a
+    version that has come anew without it.
     """
     _log_to_stderr()
     address = Address.parse(url, allow_http=insecure_http)
