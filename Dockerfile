@@ -89,7 +89,8 @@ RUN ["python3", "-c", "import os; os.environ['PREPARE'] == '1' and os.execvp('on
 EXPOSE 8000 8002
 
 # No HEALTHCHECK: the OCI format has none, Kubernetes asks the ops port itself, and deploy/compose.yaml has its own.
-# `serve` becomes Gunicorn, which so is process 1 and gets the signals. `plan`, `prepare` and `key` may go in its place.
+# `serve` becomes Gunicorn, which so is process 1 and gets the signals. `fetch`, `plan`, `prepare` and `key` may go in its
+# place.
 ENTRYPOINT ["onnicorn"]
 CMD ["serve"]
 

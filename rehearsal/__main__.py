@@ -17,7 +17,7 @@ from typing import Final
 
 from rehearsal import balancer, watcher
 from rehearsal.copies import Copies, Slot
-from rehearsal.load import Load, load
+from rehearsal.load import Load
 from rehearsal.process import ROOT, Failed, answers, free_ports, running
 from rehearsal.report import Report
 
@@ -27,12 +27,16 @@ _COPIES: Final = 2
 
 def main() -> int:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything that was started is ended
+    for each in (signal.SIGTERM, signal.SIGHUP):  # so that everything that was started is ended
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     if missing := [program for program in _PROGRAMS if not _found(program)]:
         print(f"the rehearsal needs {' and '.join(missing)}; on Debian: apt install {' '.join(missing)}")
         return 2
     folder = Path(tempfile.mkdtemp(prefix="onnicorn-rehearsal-"))
-    print(f"{_COPIES} copies behind HAProxy, {arguments.rolls} replaced; what they print is in {folder}", flush=True)
+    print(
+        f"{_COPIES} copies behind HAProxy, each replaced {arguments.rolls} times; what they print is in {folder}",
+        flush=True,
+    )
     try:
         report = _rehearse(arguments.rolls, arguments.deploy, folder)
     except Failed as error:
@@ -49,7 +53,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m rehearsal", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--rolls", type=int, default=10, help="how many copies are replaced (default: 10)")
+    parser.add_argument("--rolls", type=int, default=10, help="how often all copies are replaced (default: 10)")
     parser.add_argument("--deploy", type=Path, default=ROOT / "deploy", help="where haproxy/ and prometheus/ lie")
     parser.add_argument("--keep", action="store_true", help="keep what they printed even if all was well")
     return parser.parse_args()
@@ -65,16 +69,21 @@ def _rehearse(rolls: int, deploy: Path, folder: Path) -> Report:
         _start_balancer(stack, deploy, folder, front, slots)
         watching = _start_watcher(stack, deploy, folder, prometheus, slots)
         started = time.monotonic()
-        with load(front) as calling:
-            for number in range(rolls):
-                copies.start()
-                copies.end_oldest()
+        with Load(front).running() as calling:
+            for number in range(1, rolls + 1):
+                _roll(copies)
                 _tell(number, calling)
         seconds = time.monotonic() - started
         fired, pending = (watcher.alerts(watching, state) for state in ("firing", "pending"))
         for _ in range(_COPIES):
             copies.end_oldest()
-        return Report(rolls, seconds, calling.calls, *copies.runs(), fired, pending)
+        return Report(rolls * _COPIES, seconds, calling.calls, *copies.runs(), fired, pending)
+
+
+def _roll(copies: Copies) -> None:
+    for _ in range(_COPIES):
+        copies.start()
+        copies.end_oldest()
 
 
 def _start_balancer(stack: ExitStack, deploy: Path, folder: Path, port: int, slots: Sequence[Slot]) -> None:
@@ -113,7 +122,7 @@ def _found(program: str) -> str:
 
 def _tell(number: int, calling: Load) -> None:
     failed = sum(bool(call.outcome) for call in calling.calls)
-    print(f"  copy {number + 1} replaced: {len(calling.calls):,} requests, {failed} failures", flush=True)
+    print(f"  roll {number}: {len(calling.calls):,} requests, {failed} failures", flush=True)
 
 
 if __name__ == "__main__":

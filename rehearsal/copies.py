@@ -59,13 +59,18 @@ class Copies:
         self._free.append(slot)
 
     def runs(self) -> tuple[Counter[str], Counter[str]]:
-        """How often each request was run, and how often it was sent to a copy, by its id. From the copies' own logs."""
-        run, seen = Counter[str](), Counter[str]()
-        for log in self._logs:
-            for line in log.read_text().splitlines():
-                record = json.loads(line) if line.startswith("{") else {}
-                if record.get("event") == "request":
-                    seen[record["request_id"]] += 1
-                    # Whatever has come as far as a run may not be run again.
-                    run[record["request_id"]] += record["status"] not in (503, 429)
-        return run, seen
+        """Of all that have ever run."""
+        return count(self._logs)
+
+
+def count(logs: Iterable[Path]) -> tuple[Counter[str], Counter[str]]:
+    """How often each request was run, and how often it was sent to a copy, by its id. From the copies' own logs."""
+    run, seen = Counter[str](), Counter[str]()
+    for log in logs:
+        for line in log.read_text().splitlines():
+            record = json.loads(line) if line.startswith("{") else {}
+            if record.get("event") == "request":
+                seen[record["request_id"]] += 1
+                # Whatever has come as far as a run may not be run again.
+                run[record["request_id"]] += record["status"] not in (503, 429)
+    return run, seen

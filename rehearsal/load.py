@@ -8,10 +8,13 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
+
+from rehearsal.process import Failed
 
 _PATH: Final = "/v2/models/digits/infer"
 _CALLERS: Final = 4
@@ -35,30 +38,40 @@ class Call:
 
 @dataclass
 class Load:
-    """Whatever was sent."""
+    """Whatever was sent. Each request takes one of the numbers."""
 
     port: int
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
     calls: list[Call] = field(default_factory=list)
     _is_over: threading.Event = field(default_factory=threading.Event)
-    _numbers: "count[int]" = field(default_factory=lambda: count(1))
 
-    def stop(self) -> None:
-        self._is_over.set()
+    @contextmanager
+    def running(self) -> Iterator["Load"]:
+        """While the block runs; the calls are complete behind it. Raises Failed unless it went on all the time."""
+        with ThreadPoolExecutor(1) as pool:
+            ended = pool.submit(lambda: asyncio.run(self._drive()))
+            try:
+                yield self
+            finally:
+                self._is_over.set()
+            if error := ended.exception():
+                reason = f"{type(error).__name__}: {error}"
+                raise Failed(f"the load has ended before it was told to: {reason}") from error
 
-    async def drive(self) -> None:
+    async def _drive(self) -> None:
         await asyncio.gather(*(self._call_on(kind) for kind in _KINDS for _ in range(_CALLERS)))
 
     async def _call_on(self, kind: str) -> None:
         streams = None
         while not self._is_over.is_set():
-            number = next(self._numbers)
+            number = next(self.numbers)
             at = time.monotonic()
             outcome, is_last = "", True
             try:
                 async with asyncio.timeout(_PATIENCE_SECONDS):
                     streams = streams or await asyncio.open_connection("127.0.0.1", self.port)
                     outcome, is_last = await _exchange(*streams, number, kind == _KINDS[1])
-            except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+            except Exception as error:  # whatever it was, it is counted, and the next one is sent
                 outcome = f"{type(error).__name__}: {error}"
             self.calls.append(Call(_id(number), kind, outcome, at, time.monotonic() - at))
             if is_last and streams:
@@ -67,19 +80,6 @@ class Load:
             await asyncio.sleep(_PAUSE)
         if streams:
             streams[1].close()
-
-
-@contextmanager
-def load(port: int) -> Iterator[Load]:
-    """While the block runs; the calls are complete behind it."""
-    made = Load(port)
-    thread = threading.Thread(target=lambda: asyncio.run(made.drive()))
-    thread.start()
-    try:
-        yield made
-    finally:
-        made.stop()
-        thread.join()
 
 
 async def _exchange(

@@ -11,7 +11,7 @@ from rehearsal.load import Call
 class Report:
     """`run` says how often each request was run, `seen` how often a copy was asked it; both by its id."""
 
-    rolls: int
+    replaced: int
     seconds: float
     calls: Sequence[Call]
     run: Mapping[str, int]
@@ -38,7 +38,7 @@ class Report:
     def __str__(self) -> str:
         again = sum(self.seen.get(call.id, 0) > 1 for call in self.calls)
         rows = [
-            ("copies replaced", f"{self.rolls} in {self.seconds:.0f} s"),
+            ("copies replaced", f"{self.replaced} in {self.seconds:.0f} s"),
             *((f"requests on a {kind}", f"{number:,}") for kind, number in self._kinds().items()),
             ("failures", f"{len(self.failures):,}"),
             ("run more than once, or never", f"{len(self.wrongly_run):,}"),

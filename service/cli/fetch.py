@@ -1,7 +1,11 @@
 """`onnicorn fetch`: models from object storage, for init containers."""
 
 import logging
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,12 +33,15 @@ def fetch(
     """Make DIR have what lies at URL: s3://, gs://, az://, https:// or a path. Only what has changed is fetched.
 
     Ends with 0 when all is there, with 1 when trying again would not help, and with 75 when it would. Credentials are
-    found as the store's own library finds them. Nothing is deleted from DIR.
+    found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch brought into a
+    version that has come anew without it.
     """
     _log_to_stderr()
     address = Address.parse(url, allow_http=insecure_http)
+    options = _options(address, endpoint_url, anonymous, insecure_http)
     try:
-        done = run(address, folder, _options(address, endpoint_url, anonymous), parallel)
+        with _ended_by_sigterm():
+            done = run(address, folder, options, parallel)
     except FetchInterrupted as error:
         click.echo(f"onnicorn: {error}", err=True)
         raise SystemExit(TRY_AGAIN_LATER) from None
@@ -43,16 +50,31 @@ def fetch(
     )
 
 
-def _options(address: Address, endpoint_url: str | None, anonymous: bool) -> dict[str, Any]:
+def _options(address: Address, endpoint_url: str | None, anonymous: bool, allow_http: bool) -> dict[str, Any]:
     if endpoint_url and address.protocol != "s3":
         raise FetchFailed(f"--endpoint-url is for s3:// only, not for {address.shown}")
     options: dict[str, Any] = dict(_ANONYMOUS.get(address.protocol, {})) if anonymous else {}
     if endpoint_url:
+        Address.parse(endpoint_url, allow_http)
         options["endpoint_url"] = endpoint_url
     if address.is_web:
-        # A compressed answer has another length, and a piece of it would be a piece of something else.
-        options["headers"] = {"Accept-Encoding": "identity"}
+        options["allow_http"] = allow_http
     return options
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """At once, whatever the threads are doing: what has come is kept. Process 1 would not be ended by it otherwise."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"onnicorn: ended by SIGTERM; run it again, it goes on from here\n")
+        os._exit(TRY_AGAIN_LATER)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _log_to_stderr() -> None:

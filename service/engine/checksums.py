@@ -11,7 +11,7 @@ from service.engine.places import Root, read
 from service.errors import RepositoryError
 
 FILE: Final = "SHA256SUMS"
-_MOST: Final = 16 << 20
+MOST: Final = 16 << 20
 # An asterisk says that the file was read as binary, which makes no difference; a backslash in front, that the name has
 # escapes in it.
 _LINE: Final = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *]([^\r\0]+)")
@@ -30,14 +30,9 @@ class Checksums:
 
     @classmethod
     def read(cls, file: Path) -> "Checksums":
-        """Raises RepositoryError for a line that is none, and for a path that leads out of the folder."""
-        lines = read(file, _MOST).decode(errors="surrogateescape").removesuffix("\n").split("\n")
-        digests: dict[Path, str] = {}
-        for number, line in enumerate(lines, 1):
-            path, digest = _entry(file, number, line)
-            if digests.setdefault(path, digest) != digest:
-                raise RepositoryError(f"{file}: line {number} gives {path.name!r} another digest than a line before it")
-        return cls(file, digests)
+        """Raises RepositoryError as `parse` does."""
+        listed = parse(read(file, MOST), str(file))
+        return cls(file, {file.parent / path: digest for path, digest in listed.items()})
 
     def check(self, file: Path, digest: str) -> None:
         """Raises RepositoryError where `file` is not listed, or with another digest."""
@@ -61,6 +56,20 @@ class Checksums:
         return f"run `sha256sum {shown} > {FILE}` in {folder}"
 
 
+def parse(content: bytes, shown: str) -> dict[PurePosixPath, str]:
+    """The digest of each path in such a file, which may lie anywhere: `shown` is its path or its URL.
+
+    Raises RepositoryError for a line that is none, and for a path that leads out of the folder.
+    """
+    lines = content.decode(errors="surrogateescape").removesuffix("\n").split("\n")
+    digests: dict[PurePosixPath, str] = {}
+    for number, line in enumerate(lines, 1):
+        path, digest = _entry(shown, number, line)
+        if digests.setdefault(path, digest) != digest:
+            raise RepositoryError(f"{shown}: line {number} gives {path.name!r} another digest than a line before it")
+    return digests
+
+
 def checksums_over(folder: Path, root: Root) -> tuple[Checksums, ...]:
     """Those in a folder and in the ones above it, up to the repository's own: each of them counts."""
     found = []
@@ -71,18 +80,19 @@ def checksums_over(folder: Path, root: Root) -> tuple[Checksums, ...]:
     return tuple(found)
 
 
-def _entry(file: Path, number: int, line: str) -> tuple[Path, str]:
+def _entry(shown: str, number: int, line: str) -> tuple[PurePosixPath, str]:
     match = _LINE.fullmatch(line)
     if not match or (match[1] and not _ESCAPED.fullmatch(match[3])):
         raise RepositoryError(
-            f"{file}: line {number} is {line[:100]!r}: expected 64 hexadecimal digits, two spaces and a file's name, "
+            f"{shown}: line {number} is {line[:100]!r}: expected 64 hexadecimal digits, two spaces and a file's name, "
             "as sha256sum writes it"
         )
     escaped, digest, name = match.groups()
     path = PurePosixPath(_unescaped(name) if escaped else name)
     if path.is_absolute() or ".." in path.parts:
-        raise RepositoryError(f"{file}: line {number} names {name[:100]!r}: expected a file in {file.parent} or below")
-    return file.parent / path, digest.lower()
+        folder = shown.rpartition("/")[0] or "."
+        raise RepositoryError(f"{shown}: line {number} names {name[:100]!r}: expected a file in {folder} or below")
+    return path, digest.lower()
 
 
 def _unescaped(name: str) -> str:

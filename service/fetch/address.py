@@ -1,8 +1,9 @@
 """A URL to fetch from, and what may be shown of it: queries and passwords are secrets of whoever signed it."""
 
+import os
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
 from service.fetch.failures import FetchFailed
 
@@ -52,7 +53,7 @@ class Address:
     @property
     def is_folder(self) -> bool:
         """What a URL of the web can say only by its end."""
-        return self.path.endswith("/")
+        return _split(self.path).path.endswith("/")
 
     @property
     def name(self) -> str:
@@ -69,7 +70,7 @@ def _beside(url: str, name: str, is_web: bool = False) -> str:
     if not is_web:
         return f"{url.rpartition('/')[0]}/{name}"
     parts = urlsplit(url)
-    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{name}"))
+    return urlunsplit(parts._replace(path=f"{parts.path.rpartition('/')[0]}/{quote(os.fsencode(name))}"))
 
 
 def _split(url: str) -> SplitResult:

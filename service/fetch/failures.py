@@ -1,7 +1,10 @@
 """Whose fault the error of a store's library is: five libraries, each with a tree of its own."""
 
 import errno
+import re
 from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from service.errors import StartError
@@ -21,7 +24,8 @@ _NO_CREDENTIALS: Final = {
 _NOT_THERE: Final = {404, 410}
 _NOT_ALLOWED: Final = {401, 403, 407}
 _TRY_AGAIN: Final = {408, 425, 429}
-_NO_CONNECTION: Final = {"ClientConnectionError", "ConnectionError", "TimeoutError"}
+# Who asks, in a URL: the name and the password in front of the host.
+_WHO: Final = re.compile(r"//[^/\s]*@")
 _HOPELESS: Final = {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
 
 
@@ -42,10 +46,9 @@ def refusal(error: Exception, shown: str) -> FetchFailed | None:
     statuses = set(_statuses(error))
     if _is(error, _NO_CREDENTIALS):
         return FetchFailed(f"{shown}: no usable credentials were found (--anonymous needs none): {_first_line(error)}")
-    if statuses & _NOT_ALLOWED or isinstance(error, PermissionError):
+    if is_forbidden(error):
         return FetchFailed(f"{shown}: these credentials may not read it: {_first_line(error)}")
-    # fsspec says of whatever goes wrong on the web that the file was not found.
-    if statuses & _NOT_THERE or (isinstance(error, FileNotFoundError) and not _is(error, _NO_CONNECTION)):
+    if is_missing(error):
         return FetchFailed(f"there is nothing at {shown}")
     if any(400 <= status < 500 for status in statuses - _TRY_AGAIN):
         return FetchFailed(f"{shown}: {_first_line(error)}")
@@ -54,8 +57,30 @@ def refusal(error: Exception, shown: str) -> FetchFailed | None:
     return None
 
 
+def is_missing(error: Exception) -> bool:
+    """The store has answered that there is no such object."""
+    # fsspec says of whatever goes wrong on the web that the file was not found; what went wrong is the cause.
+    return bool(_NOT_THERE & set(_statuses(error))) or (
+        isinstance(error, FileNotFoundError) and error.__cause__ is None
+    )
+
+
+def is_forbidden(error: Exception) -> bool:
+    """The store has answered that whoever asks may not know."""
+    return bool(_NOT_ALLOWED & set(_statuses(error))) or isinstance(error, PermissionError)
+
+
+@contextmanager
+def must_be(done: str, path: Path) -> Iterator[None]:
+    """An OSError in the block means that `path`, or the file that it names, cannot be "read" or "written"."""
+    try:
+        yield
+    except OSError as error:
+        raise FetchFailed(f"{error.filename or path} cannot be {done}: {error.strerror}") from None
+
+
 def reason(error: Exception) -> str:
-    """One line for the log. The message of a library may have a signed URL in it, so it is cut off there."""
+    """One line for the log."""
     return f"{type(error).__name__}: {_first_line(error)}"
 
 
@@ -85,5 +110,6 @@ def _statuses(error: Exception) -> Iterator[int]:
 
 
 def _first_line(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0].partition("?")[0]
+    """The message of a library may have a URL in it: passwords are taken out, and signatures cut off."""
+    text = _WHO.sub("//", str(error).strip().partition("\n")[0]).partition("?")[0]
     return text[:300] or type(error).__name__

@@ -8,18 +8,20 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Set
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import structlog
 
-from service.fetch.failures import FetchFailed
+from service.fetch.failures import FetchFailed, must_be
 from service.fetch.publish import publish
 from service.fetch.store import Object
 
 CORNER: Final = ".fetch"
+# What tells that a file has not been touched since.
+_LOOK: Final = ("bytes", "modified")
 
 log = structlog.get_logger()
 
@@ -35,77 +37,93 @@ class Folder:
         self._new = self._corner / "new"
         self._parts.mkdir(exist_ok=True)
         shutil.rmtree(self._new, ignore_errors=True)
+        self._kept = _read(self._record)
 
     @classmethod
     @contextmanager
     def locked(cls, path: Path) -> Iterator["Folder"]:
         """Made where it is not there. Raises FetchFailed where it cannot be written."""
         corner = path / CORNER
-        try:
-            corner.mkdir(parents=True, exist_ok=True)
-            if corner.is_symlink():
-                raise FetchFailed(f"{corner} is a link: remove it")
-            with (corner / "lock").open("w") as lock:
+        with ExitStack() as stack:
+            with must_be("written", path):
+                corner.mkdir(parents=True, exist_ok=True)
+                if corner.is_symlink():
+                    raise FetchFailed(f"{corner} is a link: remove it")
+                # To append, which touches nothing.
+                lock = stack.enter_context((corner / "lock").open("a"))
                 _lock(lock.fileno(), path)
-                yield cls(path)
-        except OSError as error:
-            raise FetchFailed(f"{error.filename or path} cannot be written: {error.strerror}") from None
+                folder = cls(path)
+            yield folder
 
     def part(self, each: Object) -> Path:
         """Where an object's beginning lies, or will: there is another such place for each version of it."""
         return self._parts / hashlib.sha256(f"{each.shown}\0{each.version}\0{each.size}".encode()).hexdigest()
 
-    def forget_nameless(self, objects: Iterable[Object]) -> None:
-        """Parts of objects without a version: nothing says that they are of the same content."""
-        for each in objects:
-            if not each.version:
-                self.part(each).unlink(missing_ok=True)
-
     def has(self, each: Object) -> bool:
         """Nothing has changed since it was fetched, neither there nor here."""
-        kept = self._kept().get(each.path)
-        return bool(each.version) and kept is not None and kept == self._entry(each)
+        here = _look(self.path / each.path)
+        return bool(each.version and here) and self._kept.get(each.path) == _entry(each, here)
 
-    def take(self, objects: Iterable[Object]) -> None:
-        """Their parts are complete: let them appear, and forget all other parts."""
-        entries = self._kept()
-        for each in objects:
-            place = self._new / each.path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self.part(each).rename(place)
-            entries[each.path] = self._entry(each, self._new)
-        # Before they appear: if this ends in between, what has appeared is known, and what has not is fetched again.
-        self._write(entries)
-        publish(self._new, self.path)
-        shutil.rmtree(self._new, ignore_errors=True)
+    def gone(self, source: str, there: Iterable[Object]) -> set[Path]:
+        """What came from below `source`, is not there any more, and lies here as it came."""
+        below, paths = f"{source.rstrip('/')}/", {each.path for each in there}
+        return {
+            self.path / path
+            for path, entry in self._kept.items()
+            if path not in paths
+            and entry["source"].startswith(below)
+            and _look(self.path / path) == {key: entry[key] for key in _LOOK}
+        }
 
-    def forget_parts(self) -> None:
-        """Those of versions that are no more. Not for them alone is the room there."""
-        for part in self._parts.iterdir():
-            part.unlink()
+    def take(self, objects: Iterable[Object], gone: Set[Path] = frozenset()) -> None:
+        """Their parts are complete: let them appear. A version that is exchanged goes on without what is `gone`."""
+        with must_be("written", self.path):
+            for each in objects:
+                place = self._new / each.path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                self.part(each).rename(place)
+                self._kept[each.path] = _entry(each, _look(place))
+            # Before they appear: if this ends in between, what has appeared is known, and the rest is fetched again.
+            self._write()
+            publish(self._new, self.path, gone)
+            shutil.rmtree(self._new, ignore_errors=True)
+
+    def forget_parts(self, but: Iterable[Object] = ()) -> None:
+        """Room for others. Without a version nothing says that a part is of the same content as what is there now."""
+        spared = {self.part(each) for each in but if each.version}
+        with must_be("written", self._parts):
+            for part in self._parts.iterdir():
+                if part not in spared:
+                    part.unlink()
 
     def room(self) -> int:
         return shutil.disk_usage(self.path).free
 
-    def _kept(self) -> dict[str, Any]:
-        try:
-            entries: dict[str, Any] = json.loads(self._record.read_text())
-        except (FileNotFoundError, ValueError):
-            return {}  # then all is fetched again
-        return entries
-
-    def _write(self, entries: dict[str, Any]) -> None:
+    def _write(self) -> None:
         beside = self._record.with_suffix(".new")
-        beside.write_text(json.dumps(entries, indent=1, sort_keys=True))
+        beside.write_text(json.dumps(self._kept, indent=1, sort_keys=True))
         beside.replace(self._record)
 
-    def _entry(self, each: Object, below: Path | None = None) -> dict[str, Any] | None:
-        try:
-            status = ((below or self.path) / each.path).lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        here = {"bytes": status.st_size, "modified": status.st_mtime_ns}
-        return {"source": each.shown, "version": each.version, "size": each.size, **here}
+
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        with must_be("read", record):
+            entries = json.loads(record.read_text()) if record.exists() else {}
+    except ValueError:
+        return {}  # then all is fetched again
+    return entries if isinstance(entries, dict) else {}
+
+
+def _look(file: Path) -> dict[str, int] | None:
+    try:
+        status = file.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return dict(zip(_LOOK, (status.st_size, status.st_mtime_ns), strict=True))
+
+
+def _entry(each: Object, here: dict[str, int] | None) -> dict[str, Any]:
+    return {"source": each.shown, "version": each.version, "size": each.size, **(here or {})}
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -1,6 +1,6 @@
 """Fetching as a whole. Nothing appears in the folder before everything has come and been verified."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from service.fetch.sums import Sums, check_file, check_lists, is_sums
 from service.fetch.transfer import Patience, left, transfer
 
 log = structlog.get_logger()
+
+# Where each object that is new or changed comes to lie first.
+Parts = Mapping[Object, Path]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,49 +36,46 @@ def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: 
         objects = Patience()(store.objects, address.shown)
         if not any(each.is_kept for each in objects):
             raise FetchFailed(f"there is nothing at {address.shown}")
-        changed = [each for each in objects if not folder.has(each)]
-        folder.forget_nameless(changed)
-        log.info("fetch_begins", source=address.shown, objects=len(objects), changed=len(changed))
-        sums = _read_sums(store, folder, objects, changed, parallel)
+        parts = {each: folder.part(each) for each in objects if not folder.has(each)}
+        folder.forget_parts(but=parts)
+        log.info("fetch_begins", source=address.shown, objects=len(objects), changed=len(parts))
+        missing = _missing(folder, parts)
+        sums = _read_sums(store, folder, objects, parts, parallel)
         check_lists(sums, objects)
-        count = _fill(store, folder, changed, parallel)
+        transfer(list(parts.items()), store.read, parallel)
         if Patience()(store.objects, address.shown) != objects:
             raise FetchInterrupted(f"{address.shown} has changed while it was fetched: run it again")
-        _verify(sums, folder, objects, changed)
-        kept = [each for each in changed if each.is_kept]
+        _verify(sums, folder, objects, parts)
+        kept = [each for each in parts if each.is_kept]
         if kept:
-            folder.take(kept)
+            folder.take(kept, folder.gone(address.shown, objects))
         folder.forget_parts()
-    return Fetched(sum(each.is_kept for each in objects), len(kept), count)
+    return Fetched(sum(each.is_kept for each in objects), len(kept), missing)
 
 
-def _read_sums(
-    store: Store, folder: Folder, objects: Sequence[Object], changed: Sequence[Object], parallel: int
-) -> list[Sums]:
-    """They come first: what they do not allow need not be fetched."""
-    _fill(store, folder, [each for each in changed if is_sums(each.path)], parallel)
-    return [Sums.read(each, _place(folder, each, changed)) for each in objects if is_sums(each.path)]
-
-
-def _fill(store: Store, folder: Folder, objects: Iterable[Object], parallel: int) -> int:
-    wanted = [(each, folder.part(each)) for each in objects]
-    missing, room = left(wanted), folder.room()
+def _missing(folder: Folder, parts: Parts) -> int:
+    """Bytes that are to come. Raises FetchFailed where there is no room for them."""
+    missing, room = left(list(parts.items())), folder.room()
     if missing > room:
         raise FetchFailed(f"{folder.path} has room for {room:,} bytes, {missing:,} are to come")
-    transfer(wanted, store.read, parallel)
     return missing
 
 
-def _verify(sums: Sequence[Sums], folder: Folder, objects: Sequence[Object], changed: Sequence[Object]) -> None:
-    for each in objects:
-        place = _place(folder, each, changed)
+def _read_sums(store: Store, folder: Folder, objects: Sequence[Object], parts: Parts, parallel: int) -> list[Sums]:
+    """They come first: what they do not allow need not be fetched."""
+    transfer([(each, part) for each, part in parts.items() if is_sums(each.path)], store.read, parallel)
+    return [Sums.read(each, place) for each, place in _places(folder, objects, parts) if is_sums(each.path)]
+
+
+def _verify(sums: Sequence[Sums], folder: Folder, objects: Iterable[Object], parts: Parts) -> None:
+    for each, place in _places(folder, objects, parts):
         try:
             check_file(sums, each, place)
         except FetchFailed:
-            if each in changed:
+            if each in parts:
                 place.unlink()  # to go on from it would never end well
             raise
 
 
-def _place(folder: Folder, each: Object, changed: Sequence[Object]) -> Path:
-    return folder.part(each) if each in changed else folder.path / each.path
+def _places(folder: Folder, objects: Iterable[Object], parts: Parts) -> Iterator[tuple[Object, Path]]:
+    return ((each, parts.get(each, folder.path / each.path)) for each in objects)

@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 import fsspec
+import structlog
 
-from service.engine.checksums import FILE, Checksums
+from service.engine.checksums import FILE, MOST, parse
 from service.fetch.address import Address
-from service.fetch.failures import FetchFailed, refusal
+from service.fetch.failures import FetchFailed, is_forbidden, is_missing, reason
 
 # What tells two objects apart that have lain at the same key: Google's, S3's, Azure's, then a time.
 _VERSIONS: Final = ("generation", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime")
-_LONGEST_LIST: Final = 16 << 20
+# Where a URL has not the whole address in it.
+_ACCOUNTS: Final = {"az": "; name the account by AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING"}
+# botocore's tries times those of s3fs times ours would be a hundred, and the first two say nothing meanwhile.
+_ALWAYS: Final[dict[str, dict[str, Any]]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +42,18 @@ class Store:
     """Safe to be used by many threads."""
 
     def __init__(self, address: Address, options: Mapping[str, Any]) -> None:
-        """Raises FetchFailed where the store's library is not installed."""
+        """Raises FetchFailed where the store's library is not installed, or does not know enough."""
         self._address = address
+        self._has_warned = False
         try:
-            # No list may be older than the question.
-            self._files = fsspec.filesystem(
-                address.protocol, skip_instance_cache=True, use_listings_cache=False, **options
-            )
+            self._files = _files(address, options)
         except ImportError as error:
             raise FetchFailed(
                 f"{address.shown} needs the extra {address.extra!r}: pip install 'onnicorn[{address.extra}]' ({error})"
             ) from None
+        except ValueError as error:
+            hint = _ACCOUNTS.get(address.protocol, "")
+            raise FetchFailed(f"{address.shown} cannot be asked: {reason(error)}{hint}") from error
 
     def objects(self) -> tuple[Object, ...]:
         """All there is, sorted by path. Raises whatever the library raises, and FetchFailed for unusable names."""
@@ -57,14 +63,14 @@ class Store:
 
     def read(self, each: Object, start: int, stop: int) -> bytes:
         """Raises whatever the library raises."""
-        # A server that does not know ranges can at least send what fits into one piece.
-        limits = {} if (start, stop) == (0, each.size) else {"start": start, "end": stop}
-        data: bytes = self._files.cat_file(each.key, **limits)
+        if start == stop:
+            return b""  # there is no way to ask for that
+        data: bytes = self._files.cat_file(each.key, start=start, end=stop)
         return data
 
     def _listed(self) -> Iterable[Object]:
         top = self._files._strip_protocol(self._address.path)
-        infos: dict[str, Any] = self._files.find(self._address.path, detail=True)
+        infos = self._found()
         for key, info in infos.items():
             if key != top:
                 path = key.removeprefix(top).removeprefix("/")
@@ -74,11 +80,32 @@ class Store:
             yield self._object(self._address.name, top, self._address.shown, infos[top])
             yield from self._beside()
 
+    def _found(self) -> dict[str, Any]:
+        found = self._files.find(self._address.path, detail=True)
+        if isinstance(found, list):  # adlfs, of a single file
+            return {key: self._files.info(key) for key in found}
+        return {key: info for key, info in found.items() if info.get("type") != "directory"}
+
     def _beside(self) -> Iterable[Object]:
         """The SHA256SUMS of a single file: it says more than the file, so it is not kept."""
         beside = self._address.beside(FILE)
-        if self._address.name != FILE and self._files.exists(beside.path):
-            yield self._object(FILE, beside.path, beside.shown, self._files.info(beside.path), is_kept=False)
+        if self._address.name == FILE:
+            return
+        try:
+            found = self._at(beside, FILE, is_kept=False)
+        except Exception as error:
+            if is_forbidden(error):
+                self._warn(beside)
+            elif not is_missing(error):
+                raise
+        else:
+            yield found
+
+    def _warn(self, sums: Address) -> None:
+        """Many stores say so of what is not there, and so says a URL that is signed for one file."""
+        if not self._has_warned:
+            log.warning("fetch_not_verified", source=sums.shown, reason="these credentials may not read it")
+        self._has_warned = True
 
     def _named(self) -> Iterable[Object]:
         """The web has no lists: one file, or those that a SHA256SUMS names."""
@@ -88,16 +115,22 @@ class Store:
             return
         sums = self._address.beside(FILE)
         try:
-            yield self._at(sums, FILE)
-        except FileNotFoundError as error:
-            if refusal(error, sums.shown):
+            found = self._at(sums, FILE)
+        except Exception as error:
+            if is_missing(error):
                 raise FetchFailed(f"there is nothing at {sums.shown}: a folder of the web is what it lists") from error
             raise
-        for path in _paths(self._files.cat_file(sums.path)):
+        yield found
+        for path in map(str, parse(self._list(found), sums.shown)):
             yield self._at(self._address.beside(path), path)
 
-    def _at(self, address: Address, path: str) -> Object:
-        return self._object(path, address.path, address.shown, self._files.info(address.path))
+    def _list(self, sums: Object) -> bytes:
+        if sums.size > MOST:
+            raise FetchFailed(f"{sums.shown} has {sums.size:,} bytes: expected {MOST:,} at most")
+        return self.read(sums, 0, sums.size)
+
+    def _at(self, address: Address, path: str, is_kept: bool = True) -> Object:
+        return self._object(path, address.path, address.shown, self._files.info(address.path), is_kept)
 
     def _object(self, path: str, key: str, shown: str, info: Mapping[str, Any], is_kept: bool = True) -> Object:
         if info.get("size") is None:
@@ -123,11 +156,14 @@ def check_names(objects: Iterable[Object]) -> None:
         raise FetchFailed(f"{both[0]!r} is both an object and a folder of objects: rename one of them")
 
 
-def _paths(sums: bytes) -> list[str]:
-    """What a SHA256SUMS lists. Raises RepositoryError for one that is not as it should be."""
-    if len(sums) > _LONGEST_LIST:
-        raise FetchFailed(f"{FILE} is larger than {_LONGEST_LIST >> 20} MiB")
-    with TemporaryDirectory() as folder:
-        file = Path(folder, FILE)
-        file.write_bytes(sums)
-        return [str(path.relative_to(folder)) for path in Checksums.read(file).digests]
+def _files(address: Address, options: Mapping[str, Any]) -> Any:
+    if address.is_web:
+        from service.fetch.web import Web  # here, since it needs an extra
+
+        return Web(**options)
+    # No list may be older than the question.
+    always = {"skip_instance_cache": True, "use_listings_cache": False} | _ALWAYS.get(address.protocol, {})
+    files = fsspec.filesystem(address.protocol, **always, **options)
+    if address.protocol == "s3":
+        files.retries = 1
+    return files

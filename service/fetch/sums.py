@@ -3,30 +3,31 @@
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from service.engine.checksums import FILE, Checksums
-from service.fetch.failures import FetchFailed
+from service.engine.checksums import FILE, parse
+from service.fetch.failures import FetchFailed, must_be
 from service.fetch.store import Object
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """One of them: the digest that each path below its folder must have."""
+    """One of them: the digest that each path below its folder (`cat/1/`, or nothing) must have."""
 
     of: Object
-    folder: PurePosixPath
+    folder: str
     digests: Mapping[str, str]
 
     @classmethod
     def read(cls, of: Object, file: Path) -> "Sums":
-        """Raises RepositoryError for a file that is none."""
-        folder = PurePosixPath(of.path).parent
-        listed = Checksums.read(file)
-        return cls(of, folder, {str(folder / path.relative_to(file.parent)): d for path, d in listed.digests.items()})
+        """Raises RepositoryError for a file that is none, FetchFailed for one that cannot be read."""
+        with must_be("read", file):
+            content = file.read_bytes()
+        folder = of.path.removesuffix(FILE)
+        return cls(of, folder, {f"{folder}{path}": digest for path, digest in parse(content, of.shown).items()})
 
     def covers(self, path: str) -> bool:
-        return PurePosixPath(path).is_relative_to(self.folder) and not is_sums(path)
+        return path.startswith(self.folder) and not is_sums(path)
 
 
 def is_sums(path: str) -> bool:
@@ -47,11 +48,11 @@ def check_lists(all_sums: Iterable[Sums], objects: Iterable[Object]) -> None:
 
 
 def check_file(all_sums: Iterable[Sums], each: Object, file: Path) -> None:
-    """Raises FetchFailed where the file is not what they say."""
+    """Raises FetchFailed where the file is not what they say, or cannot be read."""
     stating = [sums for sums in all_sums if each.path in sums.digests]
     if not stating:
         return
-    with file.open("rb") as stream:
+    with must_be("read", file), file.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     for sums in stating:
         wanted = sums.digests[each.path]

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, TypeVar
 import structlog
 
 from service.errors import StartError
-from service.fetch.failures import FetchFailed, FetchInterrupted, reason, refusal
+from service.fetch.failures import FetchFailed, FetchInterrupted, must_be, reason, refusal
 from service.fetch.store import Object
 
 # Large enough that a request's latency is little of it, small enough that several fit into an init container.
@@ -104,8 +104,6 @@ def _pieces(wanted: Sequence[tuple[Object, Path]], size: int) -> Iterator[Piece]
 
 
 def _read_piece(read: Read, piece: Piece, patience: Patience) -> bytes:
-    if piece.start == piece.stop:
-        return b""
     return patience(lambda: _read_whole(read, piece), piece.of.shown)
 
 
@@ -114,8 +112,8 @@ def _read_whole(read: Read, piece: Piece) -> bytes:
     expected = piece.stop - piece.start
     if len(data) > expected:
         raise FetchFailed(
-            f"{piece.of.shown}: asked for {expected} bytes, got {len(data)}: the server does not know range requests, "
-            "or the object has changed"
+            f"{piece.of.shown}: asked for {expected} bytes, and more came: the server does not know range requests, or "
+            "the object has changed"
         )
     if len(data) < expected:
         raise ConnectionError(f"{len(data)} of {expected} bytes came")
@@ -124,13 +122,10 @@ def _read_whole(read: Read, piece: Piece) -> bytes:
 
 def _write(piece: Piece, data: Future[bytes]) -> int:
     content = data.result()
-    try:
-        with piece.part.open("ab") as stream:
-            stream.write(content)
-            if piece.stop == piece.of.size:
-                _sync(stream)
-    except OSError as error:
-        raise FetchFailed(f"{piece.part} cannot be written: {error.strerror}") from None
+    with must_be("written", piece.part), piece.part.open("ab") as stream:
+        stream.write(content)
+        if piece.stop == piece.of.size:
+            _sync(stream)
     return len(content)
 
 

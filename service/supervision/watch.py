@@ -41,8 +41,11 @@ def _below(place: Path) -> Iterator[tuple[Path, bool]]:
             folders.clear()
             continue
         seen.add(real)
+        links = {name for name in folders if Path(path, name).is_symlink()}
+        # No models lie in hidden folders, but what `onnicorn fetch` has not finished does. A link may lead to one.
+        folders[:] = [name for name in folders if name in links or not name.startswith(".")]
         yield from ((Path(path, name), False) for name in names)
-        yield from ((link, True) for name in folders if (link := Path(path, name)).is_symlink())
+        yield from ((Path(path, name), True) for name in links)
 
 
 async def watch(places: Sequence[Path], seconds: float, wishes: Wishes, is_read: bool) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from moto.server import DomainDispatcherApplication, create_backend_app
@@ -12,6 +13,7 @@ from werkzeug.serving import make_server
 Environ = dict[str, Any]
 Application = Callable[[Environ, Any], Iterable[bytes]]
 BUCKET = "bucket"
+_CHUNK = 1 << 16
 
 
 class Watched:
@@ -43,6 +45,8 @@ class Web:
         self.files = dict(files)
         self.knows_ranges = True
         self.has_etags = True
+        self.sent = 0
+        """Bytes that somebody took."""
 
     def __call__(self, environ: Environ, start: Any) -> Iterable[bytes]:
         content = self.files.get(environ["PATH_INFO"])
@@ -55,17 +59,23 @@ class Web:
             status, part = "206 Partial Content", content[int(first) : int(last) + 1]
         etag = [("ETag", f'"{hashlib.md5(content).hexdigest()}"')] if self.has_etags else []
         start(status, [("Content-Length", str(len(part))), *etag])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [part]
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else self._sent(part)
+
+    def _sent(self, content: bytes) -> Iterator[bytes]:
+        for start in range(0, len(content), _CHUNK):
+            self.sent += len(content[start : start + _CHUNK])
+            yield content[start : start + _CHUNK]
 
 
 @contextmanager
-def served(application: Application) -> Iterator[str]:
-    """Its address, `http://127.0.0.1:PORT`, while the block runs."""
-    server = make_server("127.0.0.1", 0, application, threaded=True)
+def served(application: Application, certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Its address, `http://127.0.0.1:PORT`, while the block runs; with a certificate and its key it is `https`."""
+    pair = (str(certificate[0]), str(certificate[1])) if certificate else None
+    server = make_server("127.0.0.1", 0, application, threaded=True, ssl_context=pair)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

@@ -1,6 +1,7 @@
 """A fetch that is killed in the middle goes on where it was, and nobody has seen half of anything."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,9 +18,9 @@ COMMAND = (sys.executable, "-m", "service.cli", "fetch", "--parallel", "1", "s3:
 SECONDS = 60
 
 
-@pytest.fixture
-def half_fetched(bucket: Bucket, tmp_path: Path) -> Path:
-    """A folder to which a process was fetching when it was killed; its third piece had not come."""
+@pytest.fixture(params=[signal.SIGKILL, signal.SIGTERM])
+def half_fetched(bucket: Bucket, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A folder to which a process was fetching when it was ended; its third piece had not come."""
     bucket.upload(KEY, LARGE)
     bucket.upload("models/cat/1/model.onnx", b"graph")
     is_third, is_killed = threading.Event(), threading.Event()
@@ -33,9 +34,11 @@ def half_fetched(bucket: Bucket, tmp_path: Path) -> Path:
     process = subprocess.Popen((*COMMAND, tmp_path), env=os.environ | bucket.environment())
     try:
         assert is_third.wait(SECONDS)
+        process.send_signal(request.param)
+        # As process 1 of a container it would not end at all by a signal that it does not handle.
+        assert process.wait(SECONDS) == {signal.SIGKILL: -9, signal.SIGTERM: 75}[request.param]
     finally:
         process.kill()
-        process.wait(SECONDS)
         is_killed.set()
     bucket.server.before = lambda asked: None
     bucket.server.asked.clear()
@@ -54,7 +57,7 @@ def test_it_goes_on_where_it_was(bucket: Bucket, half_fetched: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert bucket.server.read() == [
         f"GET /bucket/{KEY} bytes={2 * PIECE}-{len(LARGE) - 1}",
-        "GET /bucket/models/cat/1/model.onnx",
+        "GET /bucket/models/cat/1/model.onnx bytes=0-4",
     ]
     assert files(half_fetched) == {"cat/1/model.data": LARGE, "cat/1/model.onnx": b"graph"}
 

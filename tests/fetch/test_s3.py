@@ -43,7 +43,12 @@ def test_a_whole_bucket_comes(bucket: Bucket, fetch: Fetch, tmp_path: Path, url:
 
 def test_the_endpoint_can_be_an_option(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     upload(bucket, SMALL)
-    assert fetch("s3://bucket/models", tmp_path, "--endpoint-url", bucket.url, AWS_ENDPOINT_URL=None).exit_code == 0
+    assert (
+        fetch(
+            "s3://bucket/models", tmp_path, "--insecure-http", "--endpoint-url", bucket.url, AWS_ENDPOINT_URL=None
+        ).exit_code
+        == 0
+    )
     assert files(tmp_path) == SMALL
 
 
@@ -85,7 +90,9 @@ def test_only_what_has_changed_there_is_read_again(bucket: Bucket, fetch: Fetch,
     upload(bucket, changed)
     result = fetch("s3://bucket/models", tmp_path)
     assert "2 of them new or changed" in result.stdout, result.output
-    assert sorted(bucket.server.read()) == [f"GET /bucket/models/{path}" for path in changed]
+    assert sorted(bucket.server.read()) == [
+        f"GET /bucket/models/{path} bytes=0-{len(content) - 1}" for path, content in changed.items()
+    ]
     assert files(tmp_path) == SMALL | changed
 
 
@@ -131,6 +138,38 @@ def test_checksums_that_hold_are_no_trouble(bucket: Bucket, fetch: Fetch, tmp_pa
     assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": sums(version)}
 
 
+def test_a_version_that_is_uploaded_again_with_one_file_less_has_one_less_here(
+    bucket: Bucket, fetch: Fetch, tmp_path: Path
+) -> None:
+    version = {"model.onnx": b"weights", "golden/one.json": b"{}", "golden/five.json": b"{5}"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    (tmp_path / "cat" / "1" / "notes").write_bytes(b"mine")
+    bucket.client.delete_object(Bucket="bucket", Key="models/cat/1/golden/five.json")
+    del version["golden/five.json"]
+    upload(bucket, {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    assert fetch("s3://bucket/models", tmp_path).exit_code == 0
+    assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": sums(version), "notes": b"mine"}
+
+
+def test_what_was_fetched_is_counted_whole(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    listed = sums({"model.onnx": b"weights"})
+    upload(bucket, {"model.onnx": b"weights", "SHA256SUMS": listed}, "models/cat/1/")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.stdout == f"{tmp_path}: 2 files, 2 of them new or changed, {len(listed) + 7} bytes fetched\n"
+
+
+def test_a_file_here_that_cannot_be_read_is_one_line(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    version = {"model.onnx": b"weights"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    (tmp_path / ".fetch" / "record.json").unlink()
+    (tmp_path / ".fetch" / "record.json").mkdir()
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path}/.fetch/record.json cannot be read: Is a directory" in result.stderr
+
+
 def test_a_wrong_checksum_changes_nothing_here(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     upload(bucket, SMALL)
     fetch("s3://bucket/models", tmp_path)
@@ -149,11 +188,12 @@ def test_a_wrong_checksum_changes_nothing_here(bucket: Bucket, fetch: Fetch, tmp
 
 
 def test_a_list_that_is_not_whole_stops_before_anything_is_read(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
-    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": sums({"model.onnx": b"w", "model.data": b"d"})}, "models/cat/1/")
+    listed = sums({"model.onnx": b"w", "model.data": b"d"})
+    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": listed}, "models/cat/1/")
     result = fetch("s3://bucket/models", tmp_path)
     assert (result.exit_code, files(tmp_path)) == (1, {})
     assert "SHA256SUMS lists 'cat/1/model.data', which is not there: upload it" in result.stderr
-    assert bucket.server.read() == ["GET /bucket/models/cat/1/SHA256SUMS"]
+    assert bucket.server.read() == [f"GET /bucket/models/cat/1/SHA256SUMS bytes=0-{len(listed) - 1}"]
 
 
 def test_what_is_not_listed_is_not_taken(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
@@ -161,6 +201,13 @@ def test_what_is_not_listed_is_not_taken(bucket: Bucket, fetch: Fetch, tmp_path:
     result = fetch("s3://bucket/models", tmp_path)
     assert (result.exit_code, files(tmp_path)) == (1, {})
     assert "models/cat/1/model.data is not listed in s3://bucket/models/cat/1/SHA256SUMS" in result.stderr
+
+
+def test_checksums_that_are_none_are_named_by_their_url(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, {"model.onnx": b"w", "SHA256SUMS": b"?\n"}, "models/cat/1/")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (1, {})
+    assert "onnicorn: s3://bucket/models/cat/1/SHA256SUMS: line 1 is '?': " in result.stderr
 
 
 def test_one_object_is_held_against_the_checksums_beside_it(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
@@ -177,7 +224,7 @@ def test_an_object_that_changes_while_it_is_read_is_not_taken(bucket: Bucket, fe
     upload(bucket, SMALL)
 
     def change(asked: str) -> None:
-        if asked == "GET /bucket/models/dog/3/model.onnx":
+        if asked.startswith("GET /bucket/models/dog/3/model.onnx"):
             bucket.server.before = lambda asked: None
             upload(bucket, {"cat/1/model.onnx": b"replace"})
 
@@ -229,6 +276,16 @@ def test_a_store_that_fails_now_and_then_is_asked_again(bucket: Bucket, fetch: F
     bucket.server.before = lambda asked: "503 Slow Down" if "dog" in asked and next(failures, False) else None
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
     assert files(tmp_path) == SMALL
+
+
+def test_nobody_tries_again_but_us(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, SMALL)
+    answers = iter(["500 Internal Server Error", "503 Slow Down"])
+    bucket.server.before = lambda asked: next(answers, None) if "dog" in asked else None
+    result = fetch("s3://bucket/models", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (0, SMALL)
+    assert len([asked for asked in bucket.server.asked if "dog" in asked]) == 3
+    assert result.stderr.count("fetch_trying_again") == 2
 
 
 @pytest.mark.parametrize("key", ["models/cat/../../../x", "models//x", "models/a\\..\\b", "models/.fetch/record.json"])

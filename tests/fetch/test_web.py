@@ -1,6 +1,8 @@
 """`onnicorn fetch http(s)://...`: a file, or those that a SHA256SUMS names; and plain paths."""
 
 import hashlib
+import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,13 @@ from tests.fetch.conftest import Fetch, files
 from tests.fetch.stores import Watched, Web, served
 
 LISTED = {"model.onnx": b"graph", "golden/a b.json": b"{}"}
-SUMS = "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in LISTED.items()).encode()
+
+
+def sums(listed: dict[str, bytes]) -> bytes:
+    return "".join(f"{hashlib.sha256(content).hexdigest()}  {path}\n" for path, content in listed.items()).encode()
+
+
+SUMS = sums(LISTED)
 FILES = {f"/cat/{path}": content for path, content in LISTED.items()} | {"/cat/SHA256SUMS": SUMS, "/one.onnx": b"one"}
 
 
@@ -53,12 +61,67 @@ def test_one_file_is_held_against_the_checksums_beside_it(url: str, fetch: Fetch
     assert "has SHA-256" in result.stderr
 
 
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+def test_a_server_that_does_not_say_whether_there_are_checksums_is_asked_again(
+    url: str, fetch: Fetch, web: Web, watched: Watched, tmp_path: Path, status: str
+) -> None:
+    web.files["/cat/model.onnx"] = b"damaged"
+    answers = iter([status, status, status])
+    watched.before = lambda asked: next(answers, None) if "SHA256SUMS" in asked else None
+    result = fetch("--insecure-http", f"{url}/cat/model.onnx", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (1, {})
+    assert "has SHA-256" in result.stderr
+
+
+def test_checksums_that_may_not_be_read_are_no_secret(url: str, fetch: Fetch, watched: Watched, tmp_path: Path) -> None:
+    """A URL that is signed for one file says nothing of the one beside it."""
+    watched.before = lambda asked: "403 Forbidden" if "SHA256SUMS" in asked else None
+    result = fetch("--insecure-http", f"{url}/cat/model.onnx?sig=x", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (0, {"model.onnx": b"graph"})
+    said = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [each["source"] for each in said if each["event"] == "fetch_not_verified"] == [f"{url}/cat/SHA256SUMS"]
+
+
+@pytest.mark.parametrize("status", ["503 Service Unavailable", "429 Too Many Requests"])
+def test_a_server_that_is_busy_is_asked_again_and_no_password_is_said(
+    url: str, fetch: Fetch, watched: Watched, tmp_path: Path, status: str
+) -> None:
+    answers = iter([status, status])
+    watched.before = lambda asked: next(answers, None)
+    result = fetch("--insecure-http", f"{url.replace('//', '//me:topsecret@')}/one.onnx?sig=zzz", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (0, {"one.onnx": b"one"}), result.output
+    assert "fetch_trying_again" in result.stderr
+    assert not [secret for secret in ("topsecret", "zzz") if secret in result.output]
+
+
 def test_a_folder_without_checksums_cannot_be_fetched(url: str, fetch: Fetch, tmp_path: Path) -> None:
     result = fetch("--insecure-http", f"{url}/dog/", tmp_path)
     assert result.exit_code == 1
     assert (
         result.stderr == f"onnicorn: there is nothing at {url}/dog/SHA256SUMS: a folder of the web is what it lists\n"
     )
+
+
+def test_a_folder_needs_no_place_for_temporary_files(
+    url: str, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    assert fetch("--insecure-http", f"{url}/cat/", tmp_path / "models").exit_code == 0
+    assert files(tmp_path / "models") == LISTED | {"SHA256SUMS": SUMS}
+
+
+def test_checksums_that_are_none_are_named_by_their_url(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
+    web.files["/cat/SHA256SUMS"] = b"<html>\n"
+    result = fetch("--insecure-http", f"{url}/cat/", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (1, {})
+    assert result.stderr.startswith(f"onnicorn: {url}/cat/SHA256SUMS: line 1 is '<html>': ")
+
+
+def test_a_signed_folder_is_a_folder_and_its_names_are_quoted(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
+    listed = {"1#2?.onnx": b"odd"}
+    web.files = {"/odd/1#2?.onnx": b"odd", "/odd/SHA256SUMS": sums(listed)}
+    assert fetch("--insecure-http", f"{url}/odd/?sig=x/y", tmp_path).exit_code == 0
+    assert files(tmp_path) == listed | {"SHA256SUMS": sums(listed)}
 
 
 @pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "a/../../x"])
@@ -77,6 +140,11 @@ def test_what_is_not_encrypted_must_be_asked_for(url: str, fetch: Fetch, tmp_pat
     )
 
 
+def test_an_empty_list_is_no_list(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
+    web.files["/cat/SHA256SUMS"] = b""
+    assert "SHA256SUMS: line 1 is ''" in fetch("--insecure-http", f"{url}/cat/", tmp_path).stderr
+
+
 def test_a_server_without_ranges_can_send_small_files_only(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
     web.knows_ranges = False
     web.files["/large.onnx"] = bytes(PIECE + 1)
@@ -84,6 +152,13 @@ def test_a_server_without_ranges_can_send_small_files_only(url: str, fetch: Fetc
     result = fetch("--insecure-http", f"{url}/large.onnx", tmp_path)
     assert (result.exit_code, files(tmp_path)) == (1, {"one.onnx": b"one"})
     assert "the server does not know range requests" in result.stderr
+
+
+def test_a_server_without_ranges_is_not_listened_to_the_end(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
+    web.knows_ranges = False
+    web.files["/large.onnx"] = bytes(16 * PIECE)
+    assert fetch("--insecure-http", "--parallel", "1", f"{url}/large.onnx", tmp_path).exit_code == 1
+    assert web.sent < 8 * PIECE
 
 
 def test_what_has_no_version_is_fetched_each_time(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
@@ -124,6 +199,14 @@ def test_another_kind_of_url_is_refused(fetch: Fetch, tmp_path: Path, url: str) 
     result = fetch(url, tmp_path / "new")
     assert (result.exit_code, (tmp_path / "new").exists()) == (1, False)
     assert result.stderr.count("\n") == 1
+
+
+def test_an_endpoint_that_is_not_encrypted_must_be_asked_for(fetch: Fetch, tmp_path: Path) -> None:
+    result = fetch("--endpoint-url", "http://me:pw@host/x", "s3://bucket/models", tmp_path)
+    assert (result.exit_code, result.stderr) == (
+        1,
+        "onnicorn: http://host/x is not encrypted: use https://, or say --insecure-http if you mean it\n",
+    )
 
 
 def test_an_endpoint_is_for_s3(fetch: Fetch, tmp_path: Path) -> None:

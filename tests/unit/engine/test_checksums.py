@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.engine.checksums import Checksums, checksums_over
+from service.engine.checksums import Checksums, checksums_over, parse
 from service.engine.places import Root
 from service.errors import RepositoryError
 
@@ -44,6 +44,11 @@ def refusal(folder: Path, content: str | bytes) -> str:
 )
 def test_a_line_is_a_digest_and_a_name(tmp_path: Path, content: str | bytes, name: str) -> None:
     assert Checksums.read(sums(tmp_path, content)).digests == {tmp_path / name: ONE}
+
+
+def test_where_it_lies_is_said_as_it_is_shown() -> None:
+    with pytest.raises(RepositoryError, match=r"https://host/cat/SHA256SUMS: line 1 names '../x': expected a file in "):
+        parse(f"{ONE}  ../x\n".encode(), "https://host/cat/SHA256SUMS")
 
 
 def test_digests_may_be_written_in_capitals(tmp_path: Path) -> None:

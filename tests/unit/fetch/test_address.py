@@ -32,6 +32,20 @@ def test_a_file_has_the_name_that_its_url_ends_with(url: str, name: str) -> None
     assert Address.parse(url).name == name
 
 
+@pytest.mark.parametrize(
+    ("url", "is_folder"),
+    [("https://h/cat/?sig=x", True), ("https://h/cat/", True), ("https://h/cat/model.onnx?sig=ab/", False)],
+)
+def test_the_path_says_whether_a_url_is_a_folder(url: str, is_folder: bool) -> None:
+    assert Address.parse(url).is_folder == is_folder
+
+
+def test_a_name_means_in_a_url_what_it_means_in_a_list() -> None:
+    beside = Address.parse("https://host/a/?sig=x").beside("golden/1#2?%20 ä.json")
+    assert beside.path == "https://host/a/golden/1%232%3F%2520%20%C3%A4.json?sig=x"
+    assert beside.shown == "https://host/a/golden/1#2?%20 ä.json"
+
+
 def test_what_signs_a_url_signs_the_one_beside_it() -> None:
     beside = Address.parse("https://host/a/model.onnx?sig=x").beside("SHA256SUMS")
     assert (beside.path, beside.shown) == ("https://host/a/SHA256SUMS?sig=x", "https://host/a/SHA256SUMS")

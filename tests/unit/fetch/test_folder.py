@@ -1,9 +1,12 @@
 """The folder that is fetched to: one at a time, and only what fits."""
 
 import shutil
-import threading
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import structlog
@@ -18,32 +21,109 @@ from service.fetch.transfer import transfer
 MODEL = Object("model.onnx", "b/model.onnx", "s3://b/model.onnx", "ETag 1", 5)
 
 
-def test_a_second_one_waits_for_the_first(tmp_path: Path) -> None:
-    order = []
-    with structlog.testing.capture_logs() as logs, Folder.locked(tmp_path):
-        is_waiting = threading.Event()
-
-        def second() -> None:
-            is_waiting.set()
-            with Folder.locked(tmp_path):
-                order.append("second")
-
-        thread = threading.Thread(target=second)
-        thread.start()
-        assert is_waiting.wait(30)
-        order.append("first")
-    thread.join(30)
-    assert order == ["first", "second"]
-    assert all(record["event"] == "fetch_waiting" for record in logs)
+HOLD = """
+import sys
+from pathlib import Path
+from service.fetch.folder import Folder
+with Folder.locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
-def test_a_record_that_cannot_be_read_means_that_all_is_fetched(tmp_path: Path) -> None:
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that fetches to the folder, until its standard input ends."""
+    command = (sys.executable, "-c", HOLD, tmp_path)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+
+
+def test_a_second_one_waits_for_the_first(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
+    told = []
+
+    def let_go(logger: Any, method: str, record: structlog.typing.EventDict) -> Any:
+        told.append((record["event"], holder.poll()))
+        assert holder.stdin
+        holder.stdin.close()
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[let_go])
+    try:
+        with Folder.locked(tmp_path):
+            assert told == [("fetch_waiting", None)]
+    finally:
+        structlog.reset_defaults()
+
+
+def kept(tmp_path: Path) -> None:
     with Folder.locked(tmp_path) as folder:
         folder.part(MODEL).write_bytes(b"model")
         folder.take([MODEL])
+
+
+def test_a_record_is_read_once(tmp_path: Path) -> None:
+    kept(tmp_path)
+    with Folder.locked(tmp_path) as folder:
+        (tmp_path / ".fetch" / "record.json").unlink()
         assert folder.has(MODEL)
-        (tmp_path / ".fetch" / "record.json").write_text("{")
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "1"])
+def test_a_record_that_cannot_be_read_means_that_all_is_fetched(tmp_path: Path, record: str) -> None:
+    kept(tmp_path)
+    (tmp_path / ".fetch" / "record.json").write_text(record)
+    with Folder.locked(tmp_path) as folder:
         assert not folder.has(MODEL)
+
+
+def test_a_fetch_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
+    kept(tmp_path)
+    files = [tmp_path / "model.onnx", tmp_path / ".fetch" / "lock", tmp_path / ".fetch" / "record.json"]
+    before = [file.stat().st_mtime_ns for file in files]
+    with Folder.locked(tmp_path) as folder:
+        assert folder.has(MODEL)
+    assert [file.stat().st_mtime_ns for file in files] == before
+
+
+@pytest.mark.parametrize(
+    ("change", "source", "gone"),
+    [
+        (lambda file: None, "s3://b", {"model.onnx"}),
+        (lambda file: None, "s3://b/", {"model.onnx"}),
+        (lambda file: None, "s3://b/others", set()),
+        (lambda file: file.write_bytes(b"mine now"), "s3://b", set()),
+        (Path.unlink, "s3://b", set()),
+    ],
+    ids=["ours", "ours, with a slash", "from elsewhere", "edited here", "not here any more"],
+)
+def test_what_is_gone_from_its_source_is_known(
+    tmp_path: Path, change: Callable[[Path], None], source: str, gone: set[str]
+) -> None:
+    kept(tmp_path)
+    change(tmp_path / "model.onnx")
+    with Folder.locked(tmp_path) as folder:
+        assert folder.gone(source, []) == {tmp_path / path for path in gone}
+        assert folder.gone(source, [MODEL]) == set()
+
+
+def test_parts_of_versions_that_are_no_more_do_not_count_as_room_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "model.onnx").write_bytes(b"model")
+    with Folder.locked(tmp_path / "target") as folder:
+        stale = folder.part(MODEL)
+        stale.write_bytes(b"stale")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0 if stale.exists() else 5))
+    assert fetch(Address.parse(str(tmp_path / "source")), tmp_path / "target", {}, parallel=1).bytes == 5
+
+
+def test_what_cannot_be_read_here_is_not_called_unwritable(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="of somebody else"), Folder.locked(tmp_path):
+        raise OSError(5, "of somebody else")
 
 
 def test_a_corner_that_is_a_link_is_refused(tmp_path: Path) -> None:

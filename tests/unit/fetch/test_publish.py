@@ -57,6 +57,15 @@ def test_a_version_that_was_there_is_exchanged_as_a_whole(new: Path, here: Path)
     }
 
 
+def test_what_is_gone_does_not_come_along_when_a_version_is_exchanged(new: Path, here: Path) -> None:
+    write(here, cat__1__model="old", cat__1__golden__one="gone", cat__1__deep__a__b="gone", cat__1__notes__mine="mine")
+    (here / "cat" / "1" / "empty").mkdir()
+    write(new, cat__1__model="new")
+    publish(new, here, {here / "cat" / "1" / path for path in ("golden/one", "deep/a/b")})
+    assert read(here) == {"cat/1/model": "new", "cat/1/notes/mine": "mine"}
+    assert sorted(path.name for path in (here / "cat" / "1").iterdir()) == ["empty", "model", "notes"]
+
+
 def test_where_folders_cannot_be_exchanged_they_are_renamed(
     new: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

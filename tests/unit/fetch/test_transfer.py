@@ -63,7 +63,7 @@ def test_no_more_than_so_many_pieces_are_in_memory(tmp_path: Path) -> None:
 
 
 def test_what_is_more_than_was_asked_for_is_not_taken(tmp_path: Path) -> None:
-    with pytest.raises(FetchFailed, match="asked for 3 bytes, got 10: the server does not know range requests"):
+    with pytest.raises(FetchFailed, match="asked for 3 bytes, and more came: the server does not know range requests"):
         transfer([(TEN, tmp_path / "part")], lambda *_: CONTENT, 1, piece=3)
     assert not (tmp_path / "part").exists()
 
@@ -104,6 +104,7 @@ class WithStatus(Exception):
         (PermissionError("AccessDenied"), "s3://b/x: these credentials may not read it: AccessDenied"),
         (WithStatus(status_code=403), "s3://b/x: these credentials may not read it: Denied: https://host/x"),
         (WithStatus(code=400), "s3://b/x: Denied: https://host/x"),
+        (ValueError("no https://me:p?w@host/x?sig=secret"), "s3://b/x: no https://host/x"),
         (
             WithStatus(response={"ResponseMetadata": {"HTTPStatusCode": 401}}),
             "s3://b/x: these credentials may not read it: Denied: https://host/x",
@@ -123,7 +124,20 @@ def test_what_is_hopeless_is_not_tried_again(error: Exception, sentence: str) ->
     assert (str(caught.value), len(calls)) == (sentence, 1)
 
 
-@pytest.mark.parametrize("error", [WithStatus(status=429), WithStatus(status=503), OSError(5, "input/output error")])
+def caused_by(cause: Exception) -> Exception:
+    """What fsspec makes of whatever goes wrong on the web."""
+    error = FileNotFoundError("https://host/x")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(WithStatus(status=429), WithStatus(status=503), OSError(5, "input/output error")),
+        *(caused_by(WithStatus(status=503)), caused_by(ConnectionResetError())),
+    ],
+)
 def test_what_may_pass_is_tried_again(error: Exception) -> None:
     calls = []
 

@@ -53,6 +53,24 @@ def test_a_change_is_seen(change: Callable[[Path], None], repository: Path) -> N
     assert look_at(repository) != before
 
 
+@pytest.mark.parametrize("name", [".fetch/lock", ".git/index", "one/cat/.ipynb_checkpoints/x"])
+def test_hidden_folders_are_nobodys_models(repository: Path, name: str) -> None:
+    (repository / name).parent.mkdir()
+    before = look_at(repository)
+    (repository / name).write_text("x")
+    assert look_at(repository) == before
+
+
+def test_what_a_hidden_link_leads_to_is_looked_at(repository: Path) -> None:
+    """Kubernetes keeps each state of a volume in a hidden folder, and `..data` leads to it."""
+    (repository / "one").rename(repository / "..2026_11_21")
+    (repository / "..data").unlink()
+    (repository / "..data").symlink_to("..2026_11_21")
+    before = look_at(repository)
+    (repository / "..2026_11_21" / "cat" / "model.onnx").write_text("a larger cat")
+    assert look_at(repository) != before
+
+
 def test_links_to_folders_above_or_outside_are_not_followed(repository: Path, tmp_path: Path) -> None:
     """Two links to where they lie make a billion paths."""
     for name in ("self", "again"):
