@@ -33,26 +33,42 @@ class Load:
 
 
 class Pace:
-    """How many seconds a row takes where runs are full: what is believed, corrected by what is seen."""
+    """How many seconds a row takes where runs are full: what is believed, corrected by what is seen.
+
+    `alone` is how many seconds one request takes that runs by itself, 0 where none has yet.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.alone = 0.0
 
-    def note(self, rows: int, seconds: float) -> None:
-        """A run of so many rows, of more than which there were none to take along, has taken so long."""
+    def note(self, rows: int, seconds: float, is_full: bool) -> None:
+        """A run of so many rows has taken so long. One that could have been fuller says no more than: not slower."""
         seen = seconds / max(rows, 1)
-        self.seconds += (seen - self.seconds) * (_LEARN if self.seconds else 1)
+        if is_full or seen < self.seconds:
+            self.seconds = _corrected(self.seconds, seen)
 
-    def wait(self, rows: int, max_rows: int, running: Iterable[tuple[int, float]]) -> float:
+    def note_alone(self, seconds: float) -> None:
+        """A request that ran by itself has taken so long."""
+        self.alone = _corrected(self.alone, seconds)
+
+    def wait(
+        self, rows: int, max_rows: int, running: Iterable[tuple[int, float]], one_by_one: Iterable[int] = ()
+    ) -> float:
         """Seconds until so many rows have run, one run at a time. `running` are runs' rows, and since when they run.
 
-        A run that already takes longer than a full one should is believed more than what was seen before.
+        `one_by_one` are the rows of requests that run by themselves before. A run that already takes longer than a full
+        one should is believed more than what was seen before.
         """
         pace, left = self.seconds, 0.0
         for running_rows, seconds in running:
             pace = max(pace, seconds / max(max_rows, running_rows))
             left += max(0.0, running_rows * self.seconds - seconds)
-        return rows * pace + left
+        return rows * pace + left + sum(max(self.alone, each * pace) for each in one_by_one)
+
+
+def _corrected(believed: float, seen: float) -> float:
+    return believed + (seen - believed) * (_LEARN if believed else 1)
 
 
 def check(bounds: Admission, model: str, load: Load, rows: int, deadline: Deadline) -> None:

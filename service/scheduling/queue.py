@@ -37,7 +37,7 @@ class Entry(Generic[Request, Result]):
     waits for it. One that has ended is never run, and no batch mate of it is harmed.
     """
 
-    __slots__ = ("asked", "batch", "deadline", "future", "is_waiting", "key", "priority", "request", "rows")
+    __slots__ = ("asked", "batch", "deadline", "future", "is_waiting", "key", "priority", "request", "rows", "stage")
 
     def __init__(
         self,
@@ -56,23 +56,20 @@ class Entry(Generic[Request, Result]):
         self.priority = priority
         self.asked = perf_counter()
         self.is_waiting = True
+        self.stage = "queue"
         self.batch: Batch[Request, Result] | None = None
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self.fail(self.deadline.exceeded(self._stage))
+        self.fail(self.deadline.exceeded(self.stage))
 
     def leave(self) -> None:
         """The caller has left."""
-        self.fail(ClientLeft(self._stage))
+        self.fail(ClientLeft(self.stage))
 
     def fail(self, reason: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(reason)
-
-    @property
-    def _stage(self) -> str:
-        return "queue" if self.batch is None else "run"
 
 
 class Batch(Generic[Request, Result]):
@@ -86,6 +83,7 @@ class Batch(Generic[Request, Result]):
         self._abandon: Callable[[], object] | None = None
         for entry in entries:
             entry.batch = self
+            entry.stage = "run"  # for good, also where it runs again later: nobody may be told that it was never run
 
     def when_abandoned(self, act: Callable[[], object]) -> None:
         """Called in the run's thread, where `act` is what ends the run."""

@@ -99,23 +99,39 @@ def test_a_bound_is_said_in_plain_digits() -> None:
 
 def test_the_first_run_is_believed_wholly() -> None:
     pace = Pace(0.0)
-    pace.note(4, 2.0)
+    pace.note(4, 2.0, is_full=True)
     assert pace.seconds == 0.5
 
 
 def test_later_runs_correct_what_was_believed() -> None:
     pace = Pace(0.5)
-    pace.note(4, 4.0)
+    pace.note(4, 4.0, is_full=True)
     assert pace.seconds == pytest.approx(0.6)
     for _ in range(100):
-        pace.note(4, 4.0)
+        pace.note(4, 4.0, is_full=True)
     assert pace.seconds == pytest.approx(1)
 
 
 def test_a_run_of_no_rows_is_noted_as_one() -> None:
     pace = Pace(0.0)
-    pace.note(0, 2.0)
+    pace.note(0, 2.0, is_full=True)
     assert pace.seconds == 2
+
+
+@pytest.mark.parametrize(("believed", "after"), [(0, 0), (0.5, 0.5), (1, 1), (2, 1.8)])
+def test_a_run_that_could_have_been_fuller_never_slows_the_pace(believed: float, after: float) -> None:
+    pace = Pace(believed)
+    pace.note(4, 4.0, is_full=False)
+    assert pace.seconds == pytest.approx(after)
+
+
+def test_what_runs_one_by_one_is_waited_for_at_its_own_pace() -> None:
+    pace = Pace(0.5)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 0.5 + 0.5 + 4
+    pace.note_alone(2)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 2 + 2 + 4
+    pace.note_alone(3)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 2.2 + 2.2 + 4
 
 
 @pytest.mark.parametrize(
