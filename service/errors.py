@@ -145,7 +145,7 @@ class UnsupportedMedia(CallerError):
 
 
 class ReloadRefused(CallerError):
-    """What the repository holds now cannot be served; nothing has changed."""
+    """What the repository holds now cannot be served; no model has changed."""
 
     code = "reload_refused"
 
