@@ -117,6 +117,9 @@ def test_a_model_runs_with_the_operators_that_it_asks_for(
     assert answer(manifest, times_two) == [2, 2, 2, 2]
     assert manifest.entries[0].prepared
     assert [record["event"] for record in records if record["log_level"] == "warning"] == []
+    digests = (sha256(times_two.read_bytes()).hexdigest(),)
+    told = [record["operator_digests"] for record in records if record["event"] in ("model_checked", "model_loaded")]
+    assert (manifest.entries[0].operator_digests, told) == (digests, [digests, digests])
 
 
 @needs_a_compiler
