@@ -36,7 +36,7 @@ class OnnicornError(Exception):
 
 
 class CallerError(OnnicornError):
-    """The request is at fault; sending it again unchanged will fail again."""
+    """The request is at fault; sending it again unchanged will fail again, unless it only came too slowly."""
 
 
 class MalformedRequest(CallerError):
