@@ -1,7 +1,7 @@
 """Who may wait: bounds in requests, rows and bytes, and refusal when the wait would be too long.
 
 A refusal costs little and says so at once; nothing was run. Those who were admitted keep their place: it is the newest
-who are refused.
+who are refused, and those whom more urgent ones overtake for too long.
 """
 
 from collections.abc import Iterable
@@ -92,6 +92,12 @@ def check_wait(bounds: Admission, model: str, wait: float, deadline: Deadline, r
         left = max(deadline.remaining - margin, 0)
         what = f"the request would take about {_ms(wait + run)}, and has {_ms(left)} left of its timeout"
         raise _refusal(model, what, "deadline", wait)
+
+
+def overtaken(bounds: Admission, model: str) -> Overloaded:
+    """What ends a request that more urgent ones have kept from its run for as long as any may wait."""
+    most = f"{bounds.max_wait_ms:.10g} ms, the most that any may wait for its run"
+    return _refusal(model, f"more urgent requests came for {most}", "wait", bounds.max_wait_ms / 1000)
 
 
 def _refusal(model: str, what: str, reason: str, wait: float) -> Overloaded:

@@ -34,11 +34,14 @@ class Batcher(Generic[Request, Result]):
         concurrency: int = 1,
         linger: float = 0.0,
         pace: float = 0.0,
+        patience: float = inf,
+        give_up: Callable[[], Exception] = TimeoutError,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """`linger` is how many seconds an entry may wait for company when nothing else runs: half its time at most.
 
-        `pace` is how many seconds a row takes where nothing has been seen yet.
+        `pace` is how many seconds a row takes where nothing has been seen yet. Whoever is overtaken by more urgent ones
+        after more than `patience` seconds ends by what `give_up` makes.
         """
         self._run = run
         self._executor = executor
@@ -47,7 +50,7 @@ class Batcher(Generic[Request, Result]):
         self._linger = linger
         self._pace = Pace(pace)
         self._on_batch = on_batch
-        self._queue: Queue[Request, Result] = Queue()
+        self._queue: Queue[Request, Result] = Queue(patience, give_up)
         self._running: set[Batch[Request, Result]] = set()
         self._again: set[Entry[Request, Result]] = set()
         self._free = concurrency

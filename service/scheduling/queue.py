@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
 from itertools import takewhile
+from math import inf
 from time import monotonic, perf_counter
 from typing import Final, Generic, TypeVar
 
@@ -112,7 +113,10 @@ class Queue(Generic[Request, Result]):
     for a while, without what it carried.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = inf, give_up: Callable[[], Exception] = TimeoutError) -> None:
+        """Whoever is overtaken after more than `patience` seconds ends by what `give_up` makes."""
+        self._patience = patience
+        self._give_up = give_up
         self._waiting: deque[Entry[Request, Result]] = deque()
         self._count = 0
         self.rows = 0
@@ -122,10 +126,13 @@ class Queue(Generic[Request, Result]):
 
     def put(self, entry: Entry[Request, Result]) -> None:
         """Behind everything that is not less urgent."""
-        less_urgent = sum(1 for _ in takewhile(lambda other: other.priority > entry.priority, reversed(self._waiting)))
-        self._waiting.insert(len(self._waiting) - less_urgent, entry)
+        overtaken = list(takewhile(lambda other: other.priority > entry.priority, reversed(self._waiting)))
+        self._waiting.insert(len(self._waiting) - len(overtaken), entry)
         self._count += 1
         self.rows += entry.rows
+        for other in overtaken:
+            if other.is_waiting and entry.asked - other.asked > self._patience:
+                other.fail(self._give_up())
 
     def take(self, max_rows: int) -> list[Entry[Request, Result]]:
         """What runs next; see `take_batch`."""

@@ -9,7 +9,7 @@ import pytest
 from service.deadline import NEVER, Deadline
 from service.errors import Overloaded
 from service.knobs import Admission
-from service.scheduling.admission import Budget, Load, Pace, check
+from service.scheduling.admission import Budget, Load, Pace, check, overtaken
 
 SAFE = "; nothing was run, the request may be sent again"
 
@@ -88,6 +88,16 @@ def test_whoever_is_refused_hears_why_and_when_to_come_again(
     assert (str(refusal), refusal.reason, refusal.retry_after) == (
         f"model 'cat' has too much to do: {sentence}{SAFE}",
         reason,
+        0.25,
+    )
+
+
+def test_whoever_was_overtaken_for_too_long_hears_so() -> None:
+    refusal = overtaken(Admission(max_wait_ms=250), "cat")
+    assert (str(refusal), refusal.reason, refusal.retry_after) == (
+        "model 'cat' has too much to do: more urgent requests came for 250 ms, the most that any may wait for its run"
+        f"{SAFE}",
+        "wait",
         0.25,
     )
 
