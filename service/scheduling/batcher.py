@@ -12,7 +12,7 @@ from typing import Generic
 
 from service.caller import NOBODY, Caller
 from service.deadline import NEVER, Deadline
-from service.errors import InferenceFailed
+from service.errors import InferenceFailed, Interrupted
 from service.scheduling.admission import Load, Pace
 from service.scheduling.queue import Batch, Done, Entry, Queue, Request, Result
 
@@ -169,6 +169,8 @@ class Batcher(Generic[Request, Result]):
             self._on_batch(batch.rows)
             results, started, ended = await asyncio.get_running_loop().run_in_executor(self._executor, timed)
             pairs = list(zip(entries, results, strict=True))
+        except asyncio.CancelledError:
+            return Interrupted()  # the executor was shut down before the run began
         except Exception as failure:
             # Without this frame: it knows the entries, whose futures will know the failure.
             return failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
@@ -186,4 +188,4 @@ class Batcher(Generic[Request, Result]):
 
 
 def _may_repeat(failure: Exception) -> bool:
-    return not (isinstance(failure, InferenceFailed) and failure.terminated)
+    return not isinstance(failure, Interrupted) and not (isinstance(failure, InferenceFailed) and failure.terminated)

@@ -13,7 +13,7 @@ import pytest
 
 from service.caller import Caller, ClientLeft
 from service.deadline import NEVER, Deadline
-from service.errors import DeadlineExceeded, InferenceFailed
+from service.errors import DeadlineExceeded, InferenceFailed, Interrupted
 from service.scheduling.admission import Load
 from service.scheduling.batcher import Batcher
 from service.scheduling.queue import Batch, Done, Entry
@@ -59,9 +59,10 @@ def play(
     concurrency: int = 1,
     linger: float = 0,
     passing: float = 0,
+    threads: int = 0,
     **options: Any,
 ) -> list[list[int]]:
-    """Run it with a batcher and its doubler; returns the batches that have run.
+    """Run it with a batcher and its doubler; returns the batches that have run. `threads` are as many as runs at most.
 
     `passing` is how much time the scenario lets pass. No task may end unheard, and in the end nothing may wait or run.
     """
@@ -70,9 +71,9 @@ def play(
     async def run() -> list[list[int]]:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
         doubler = Doubler()
-        with ThreadPoolExecutor(concurrency) as threads:
+        with ThreadPoolExecutor(threads or concurrency) as executor:
             batcher: Numbers = Batcher(
-                doubler, threads, max_rows=max_rows, concurrency=concurrency, linger=linger, **options
+                doubler, executor, max_rows=max_rows, concurrency=concurrency, linger=linger, **options
             )
             async with asyncio.timeout(SECONDS + linger + passing):
                 await scenario(batcher, doubler)
@@ -370,6 +371,21 @@ def test_callers_are_told_when_the_threads_are_gone(numbers: list[int]) -> None:
         return [str(outcome) for outcome in outcomes]
 
     assert asyncio.run(scenario()) == ["cannot schedule new futures after shutdown"] * len(numbers)
+
+
+@pytest.mark.parametrize("numbers", [[1], [1, 2]])
+def test_callers_are_told_when_their_run_is_dropped_before_it_begins(numbers: list[int]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        others = [ask(batcher, number) for number in numbers]
+        await until(lambda: len(batcher._running) == 2)  # the second run waits for the only thread
+        batcher._executor.shutdown(wait=False, cancel_futures=True)
+        doubler.gate.open()
+        assert (await first).result == 0
+        outcomes = await asyncio.gather(*others, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Interrupted] * len(numbers)
+
+    assert play(scenario, concurrency=2, threads=1) == [[0]]
 
 
 def test_callers_are_told_when_their_number_is_not_that_of_the_results() -> None:
