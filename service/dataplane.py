@@ -94,6 +94,8 @@ class Lane:
             concurrency=threads,
             linger=batching.linger_ms / 1000,
             pace=model.findings.row_seconds,
+            patience=bounds.max_wait_ms / 1000,
+            give_up=lambda: admission.overtaken(bounds, model.name),
             on_batch=lambda rows: observer.batch(model.name, model.version, rows),
         )
 

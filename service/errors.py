@@ -36,7 +36,7 @@ class OnnicornError(Exception):
 
 
 class CallerError(OnnicornError):
-    """The request is at fault; sending it again unchanged will fail again."""
+    """The request is at fault; sending it again unchanged will fail again, unless it only came too slowly."""
 
 
 class MalformedRequest(CallerError):
@@ -145,7 +145,7 @@ class UnsupportedMedia(CallerError):
 
 
 class ReloadRefused(CallerError):
-    """What the repository holds now cannot be served; nothing has changed."""
+    """What the repository holds now cannot be served; no model has changed."""
 
     code = "reload_refused"
 

@@ -166,14 +166,25 @@ class Admission(Group):
         description="A request that would wait longer for its run, as far as can be told, is refused at once.",
     )
     max_waiting: int = Field(
-        10_000, ge=0, le=1_000_000, description="Requests that wait for one model; 0 refuses what cannot run at once."
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="Requests that wait for one model, less urgent ones aside; 0 refuses what cannot run at once.",
     )
-    max_rows: int = Field(1_000_000, ge=1, le=2**40, description="Rows that wait for one model.")
+    max_rows: int = Field(
+        1_000_000,
+        ge=1,
+        le=2**40,
+        description="Rows that wait for one model, those of less urgent requests aside.",
+    )
     max_bytes: int = Field(
         512 * _MEBIBYTE, ge=1 << 20, le=2**40, description="Request bodies, read or being read, all together."
     )
     default_timeout_ms: float = Field(
-        0, ge=0, le=86_400_000, description="The timeout of a request that states none; 0 for none."
+        0,
+        ge=0,
+        le=86_400_000,
+        description="The longest timeout, and that of a request that states none; 0 sets neither.",
     )
     overload_status: Annotated[Literal[503, 429], BeforeValidator(_number)] = Field(
         503, description="The status of an answer that says `overloaded`: 503, or 429."

@@ -30,6 +30,7 @@ from service.knobs import (
 )
 
 PREFIX: Final = "ONNICORN_"
+_PLATFORM_WORKERS: Final = "WEB_CONCURRENCY"
 
 
 class _Environment(EnvSettingsSource):
@@ -82,13 +83,17 @@ class Settings(BaseSettings):
             wrong += [_sentence(detail) for detail in error.errors() if detail["type"] != "extra_forbidden"]
         if wrong:
             raise SettingsError("; ".join(wrong))
-        return settings._with_platform_workers(environ.get("WEB_CONCURRENCY", ""))
+        return settings._with_platform_workers(environ.get(_PLATFORM_WORKERS, ""))
 
     def _with_platform_workers(self, workers: str) -> "Settings":
-        """Gunicorn's own variable for the number of workers, which platforms set; ours goes first."""
-        if self.runtime.workers is not None or not workers.isdecimal() or not int(workers):
+        """Gunicorn's own variable for them, which platforms set; ours goes first. Raises SettingsError."""
+        if self.runtime.workers is not None or not workers.isdecimal() or not workers.strip("0"):
             return self
-        return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": int(workers)})})
+        try:
+            wanted = Runtime.model_validate({"workers": workers}).workers
+        except ValidationError as error:
+            raise SettingsError(f"{_PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
+        return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": wanted})})
 
 
 def variables() -> dict[str, tuple[str, str, Any]]:
@@ -122,6 +127,10 @@ def _unknown(environ: Mapping[str, str]) -> Iterable[str]:
 
 def _sentence(detail: Any) -> str:
     variable = PREFIX + "__".join(str(part) for part in detail["loc"][:2]).upper()
-    reason = detail["msg"].removeprefix("Value error, ")
     given = "" if detail["loc"][0] == "access" else f"={detail['input']}"  # it may be a key by mistake
-    return f"{variable}{given}: {reason[:1].lower()}{reason[1:]}"
+    return f"{variable}{given}: {_reason(detail)}"
+
+
+def _reason(detail: Any) -> str:
+    reason: str = detail["msg"].removeprefix("Value error, ")
+    return f"{reason[:1].lower()}{reason[1:]}"

@@ -6,9 +6,16 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from service import errors
 from service.settings import variables
 from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
 from service.web.problems import RETRY_AFTER, STATUSES
+
+# What may be sent again without a `Retry-After`.
+AGAIN = {
+    errors.RequestTimeout: "yes: nothing was run",
+    errors.DeadlineExceeded: "as the caller likes: it may have been run",
+}
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -54,7 +61,7 @@ def _errors() -> Iterable[tuple[str, ...]]:
     yield "code", "status", "meaning", "send it again?"
     for error, status in sorted(STATUSES.items(), key=lambda item: item[1]):
         meaning = (error.__doc__ or "").splitlines()[0]
-        again = "after `Retry-After` seconds" if error in RETRY_AFTER else "no"
+        again = "after `Retry-After` seconds" if error in RETRY_AFTER else AGAIN.get(error, "no")
         yield f"`{error.code}`", str(status), meaning, again
 
 

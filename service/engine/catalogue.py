@@ -50,9 +50,8 @@ class Catalogue:
                     "model_loaded",
                     model=entry.name,
                     version=entry.version,
-                    digest=entry.digest,
-                    verified=entry.verified,
                     prepared=model.is_prepared,
+                    **entry.digests,
                 )
             models.append(model)
         catalogue = cls(manifest.generation, models, manifest.refusals, manifest.unloaded)

@@ -90,9 +90,8 @@ def _check(
         "model_checked",
         model=entry.name,
         version=entry.version,
-        digest=entry.digest,
-        verified=entry.verified,
         prepared=entry.prepared is not None,
+        **entry.digests,
         **entry.findings.model_dump(),
         seconds=round(time.perf_counter() - started, 3),
     )

@@ -7,6 +7,7 @@ repository since.
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -61,6 +62,12 @@ class Entry(BaseModel):
     def files(self) -> tuple[Path, ...]:
         """The model's own: what is loaded where there is no prepared form."""
         return (self.file, *self.facts.external_files)
+
+    @property
+    def digests(self) -> dict[str, Any]:
+        """What tells it from others, for people and their tools."""
+        libraries = {"operator_digests": self.operator_digests} if self.operator_digests else {}
+        return {"digest": self.digest, "verified": self.verified, **libraries}
 
     def is_unchanged(self) -> bool:
         return digest(self.files) == self.digest

@@ -33,7 +33,25 @@ class Root:
 
     def check(self, place: Path) -> None:
         """Raises RepositoryError for what lies outside, wherever its path seems to lead."""
-        real = Path(os.path.realpath(place))
+        self._refuse_outside(place, Path(os.path.realpath(place)))
+
+    def open(self, file: Path) -> BufferedReader:
+        """As `open_regular`. A link that takes the file's place after the check is found by what was opened."""
+        self.check(file)
+        stream = open_regular(file)
+        try:
+            self._refuse_outside(file, _where_opened(file, stream))
+        except RepositoryError:
+            stream.close()
+            raise
+        return stream
+
+    def read(self, file: Path, most: int) -> bytes:
+        """The content of a regular file of up to `most` bytes. Raises RepositoryError."""
+        with self.open(file) as stream:
+            return read_opened(file, stream, most)
+
+    def _refuse_outside(self, place: Path, real: Path) -> None:
         if not any(real.is_relative_to(os.path.realpath(each)) for each in (self.path, self.other) if each):
             raise RepositoryError(
                 f"{place} leads out of the repository {self.path}, to {real}: copy it to where the link is"
@@ -83,6 +101,14 @@ def open_regular(file: Path) -> BufferedReader:
         stream.close()
         raise
     return stream
+
+
+def _where_opened(file: Path, stream: BufferedReader) -> Path:
+    """Where it really lies, whatever its path leads to by now; only Linux tells."""
+    try:
+        return Path(f"/proc/self/fd/{stream.fileno()}").readlink()
+    except FileNotFoundError:
+        return Path(os.path.realpath(file))
 
 
 def read(file: Path, most: int) -> bytes:

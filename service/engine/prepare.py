@@ -108,7 +108,7 @@ def _options(path: Path, entry: Entry, declared: SessionOptions, compute: Comput
     if operators.digests(declared, compute.custom_operators) != entry.operator_digests:
         raise RepositoryError(
             f"{', '.join(declared.custom_operators)} has changed since {entry.file} was checked with it; "
-            "reload to check it again"
+            "restart the service to check it again"
         )
     return session_options(path, declared, compute)
 

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from service.engine.checksums import checksums_over
-from service.engine.places import Root, Stamp, open_regular, read_opened, unreadable
+from service.engine.places import Root, Stamp, read_opened, unreadable
 from service.errors import RepositoryError
 
 
@@ -30,8 +30,7 @@ class Sources:
 
     def read(self, file: Path, most: int | None = None) -> bytes:
         """The content, which is what `digest` tells of; at most so many bytes."""
-        self._root.check(file)
-        with open_regular(file) as stream:
+        with self._root.open(file) as stream:
             stamp = Stamp.of_opened(stream)
             content = read_opened(file, stream, most)
         self._note(file, stamp, hashlib.sha256(content).hexdigest())
@@ -40,8 +39,7 @@ class Sources:
     def digest(self, file: Path) -> str:
         """SHA-256 in hexadecimal, of a file that need not fit into memory."""
         if file not in self._digests:
-            self._root.check(file)
-            with open_regular(file) as stream:
+            with self._root.open(file) as stream:
                 stamp = Stamp.of_opened(stream)
                 try:
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,7 +1,7 @@
 """Who may wait: bounds in requests, rows and bytes, and refusal when the wait would be too long.
 
 A refusal costs little and says so at once; nothing was run. Those who were admitted keep their place: it is the newest
-who are refused.
+who are refused, and those whom more urgent ones overtake for too long.
 """
 
 from collections.abc import Iterable
@@ -33,26 +33,42 @@ class Load:
 
 
 class Pace:
-    """How many seconds a row takes where runs are full: what is believed, corrected by what is seen."""
+    """How many seconds a row takes where runs are full: what is believed, corrected by what is seen.
+
+    `alone` is how many seconds one request takes that runs by itself, 0 where none has yet.
+    """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
+        self.alone = 0.0
 
-    def note(self, rows: int, seconds: float) -> None:
-        """A run of so many rows, of more than which there were none to take along, has taken so long."""
+    def note(self, rows: int, seconds: float, is_full: bool) -> None:
+        """A run of so many rows has taken so long. One that could have been fuller says no more than: not slower."""
         seen = seconds / max(rows, 1)
-        self.seconds += (seen - self.seconds) * (_LEARN if self.seconds else 1)
+        if is_full or seen < self.seconds:
+            self.seconds = _corrected(self.seconds, seen)
 
-    def wait(self, rows: int, max_rows: int, running: Iterable[tuple[int, float]]) -> float:
+    def note_alone(self, seconds: float) -> None:
+        """A request that ran by itself has taken so long."""
+        self.alone = _corrected(self.alone, seconds)
+
+    def wait(
+        self, rows: int, max_rows: int, running: Iterable[tuple[int, float]], one_by_one: Iterable[int] = ()
+    ) -> float:
         """Seconds until so many rows have run, one run at a time. `running` are runs' rows, and since when they run.
 
-        A run that already takes longer than a full one should is believed more than what was seen before.
+        `one_by_one` are the rows of requests that run by themselves before. A run that already takes longer than a full
+        one should is believed more than what was seen before.
         """
         pace, left = self.seconds, 0.0
         for running_rows, seconds in running:
             pace = max(pace, seconds / max(max_rows, running_rows))
             left += max(0.0, running_rows * self.seconds - seconds)
-        return rows * pace + left
+        return rows * pace + left + sum(max(self.alone, each * pace) for each in one_by_one)
+
+
+def _corrected(believed: float, seen: float) -> float:
+    return believed + (seen - believed) * (_LEARN if believed else 1)
 
 
 def check(bounds: Admission, model: str, load: Load, rows: int, deadline: Deadline) -> None:
@@ -76,6 +92,12 @@ def check_wait(bounds: Admission, model: str, wait: float, deadline: Deadline, r
         left = max(deadline.remaining - margin, 0)
         what = f"the request would take about {_ms(wait + run)}, and has {_ms(left)} left of its timeout"
         raise _refusal(model, what, "deadline", wait)
+
+
+def overtaken(bounds: Admission, model: str) -> Overloaded:
+    """What ends a request that more urgent ones have kept from its run for as long as any may wait."""
+    most = f"{bounds.max_wait_ms:.10g} ms, the most that any may wait for its run"
+    return _refusal(model, f"more urgent requests came for {most}", "wait", bounds.max_wait_ms / 1000)
 
 
 def _refusal(model: str, what: str, reason: str, wait: float) -> Overloaded:

@@ -12,7 +12,7 @@ from typing import Generic
 
 from service.caller import NOBODY, Caller
 from service.deadline import NEVER, Deadline
-from service.errors import InferenceFailed
+from service.errors import InferenceFailed, Interrupted
 from service.scheduling.admission import Load, Pace
 from service.scheduling.queue import Batch, Done, Entry, Queue, Request, Result
 
@@ -34,11 +34,14 @@ class Batcher(Generic[Request, Result]):
         concurrency: int = 1,
         linger: float = 0.0,
         pace: float = 0.0,
+        patience: float = inf,
+        give_up: Callable[[], Exception] = TimeoutError,
         on_batch: Callable[[int], None] = lambda rows: None,
     ) -> None:
         """`linger` is how many seconds an entry may wait for company when nothing else runs: half its time at most.
 
-        `pace` is how many seconds a row takes where nothing has been seen yet.
+        `pace` is how many seconds a row takes where nothing has been seen yet. Whoever is overtaken by more urgent ones
+        after more than `patience` seconds ends by what `give_up` makes.
         """
         self._run = run
         self._executor = executor
@@ -47,8 +50,9 @@ class Batcher(Generic[Request, Result]):
         self._linger = linger
         self._pace = Pace(pace)
         self._on_batch = on_batch
-        self._queue: Queue[Request, Result] = Queue()
+        self._queue: Queue[Request, Result] = Queue(patience, give_up)
         self._running: set[Batch[Request, Result]] = set()
+        self._again: set[Entry[Request, Result]] = set()
         self._free = concurrency
         self._timer: asyncio.Handle | None = None
         self._starts_at = -inf
@@ -60,7 +64,9 @@ class Batcher(Generic[Request, Result]):
             return Load()
         requests, rows = self._queue.ahead_of(priority)
         now = perf_counter()
-        wait = self._pace.wait(rows, self._max_rows, [(batch.rows, now - batch.began) for batch in self._running])
+        running = [(batch.rows, now - batch.began) for batch in self._running]
+        again = [entry.rows for entry in self._again if not entry.future.done()]
+        wait = self._pace.wait(rows, self._max_rows, running, again)
         return Load(True, requests, rows, wait / self._concurrency, self._pace.seconds)
 
     async def submit(
@@ -115,33 +121,44 @@ class Batcher(Generic[Request, Result]):
         self._timer = None
         while self._free and (entries := self._queue.take(self._max_rows)):
             self._free -= 1
-            task = asyncio.get_running_loop().create_task(self._serve(entries))
+            task = asyncio.get_running_loop().create_task(self._serve(entries, is_full=bool(self._queue)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, entries: list[Entry[Request, Result]]) -> None:
-        """Run a batch and tell its callers. A failed batch of several is taken apart."""
+    async def _serve(self, entries: list[Entry[Request, Result]], *, is_full: bool) -> None:
+        """Run a batch and tell its callers. A failed batch of several is taken apart.
+
+        `is_full` says that nothing of what waited could have come along.
+        """
         entries = [entry for entry in entries if not entry.future.done()]  # some may have gone since they were taken
         try:
-            failure = await self._attempt(entries) if entries else None
+            failure = await self._attempt(entries, is_full) if entries else None
             if failure is None:
                 return
             if len(entries) == 1 or not _may_repeat(failure):
                 for entry in entries:
                     entry.fail(failure)
                 return
-            for entry in entries:
-                if not entry.future.done() and (failure := await self._attempt([entry])):
-                    entry.fail(failure)
+            await self._run_apart(entries)
         finally:
             self._free += 1
             self._wake()
 
-    async def _attempt(self, entries: list[Entry[Request, Result]]) -> Exception | None:
+    async def _run_apart(self, entries: list[Entry[Request, Result]]) -> None:
+        """One by one: those whose turn is still to come are what newcomers have to wait for."""
+        self._again.update(entries)
+        try:
+            for entry in entries:
+                self._again.discard(entry)
+                if not entry.future.done() and (failure := await self._attempt([entry], is_full=False)):
+                    entry.fail(failure)
+        finally:
+            self._again.difference_update(entries)
+
+    async def _attempt(self, entries: list[Entry[Request, Result]], is_full: bool) -> Exception | None:
         """One run. Its results go to the callers; what it raises is returned."""
         requests = [entry.request for entry in entries]
         batch = Batch(entries)
-        is_full = bool(self._queue) or batch.rows >= self._max_rows
 
         def timed() -> tuple[list[Result], float, float]:
             started = perf_counter()
@@ -152,14 +169,18 @@ class Batcher(Generic[Request, Result]):
             self._on_batch(batch.rows)
             results, started, ended = await asyncio.get_running_loop().run_in_executor(self._executor, timed)
             pairs = list(zip(entries, results, strict=True))
+        except asyncio.CancelledError:
+            return Interrupted()  # the executor was shut down before the run began
         except Exception as failure:
             # Without this frame: it knows the entries, whose futures will know the failure.
             return failure.with_traceback(failure.__traceback__ and failure.__traceback__.tb_next)
         finally:
             self._running.discard(batch)
             batch.disband()
-        if is_full:
-            self._pace.note(batch.rows, perf_counter() - batch.began)
+        seconds = perf_counter() - batch.began
+        self._pace.note(batch.rows, seconds, is_full or batch.rows >= self._max_rows)
+        if len(entries) == 1:
+            self._pace.note_alone(seconds)
         for entry, result in pairs:
             if not entry.future.done():
                 entry.future.set_result(Done(result, started - entry.asked, ended - started))
@@ -167,4 +188,4 @@ class Batcher(Generic[Request, Result]):
 
 
 def _may_repeat(failure: Exception) -> bool:
-    return not (isinstance(failure, InferenceFailed) and failure.terminated)
+    return not isinstance(failure, Interrupted) and not (isinstance(failure, InferenceFailed) and failure.terminated)

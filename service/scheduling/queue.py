@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable
 from itertools import takewhile
+from math import inf
 from time import monotonic, perf_counter
 from typing import Final, Generic, TypeVar
 
@@ -37,7 +38,7 @@ class Entry(Generic[Request, Result]):
     waits for it. One that has ended is never run, and no batch mate of it is harmed.
     """
 
-    __slots__ = ("asked", "batch", "deadline", "future", "is_waiting", "key", "priority", "request", "rows")
+    __slots__ = ("asked", "batch", "deadline", "future", "is_waiting", "key", "priority", "request", "rows", "stage")
 
     def __init__(
         self,
@@ -56,23 +57,20 @@ class Entry(Generic[Request, Result]):
         self.priority = priority
         self.asked = perf_counter()
         self.is_waiting = True
+        self.stage = "queue"
         self.batch: Batch[Request, Result] | None = None
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self.fail(self.deadline.exceeded(self._stage))
+        self.fail(self.deadline.exceeded(self.stage))
 
     def leave(self) -> None:
         """The caller has left."""
-        self.fail(ClientLeft(self._stage))
+        self.fail(ClientLeft(self.stage))
 
     def fail(self, reason: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(reason)
-
-    @property
-    def _stage(self) -> str:
-        return "queue" if self.batch is None else "run"
 
 
 class Batch(Generic[Request, Result]):
@@ -86,6 +84,7 @@ class Batch(Generic[Request, Result]):
         self._abandon: Callable[[], object] | None = None
         for entry in entries:
             entry.batch = self
+            entry.stage = "run"  # for good, also where it runs again later: nobody may be told that it was never run
 
     def when_abandoned(self, act: Callable[[], object]) -> None:
         """Called in the run's thread, where `act` is what ends the run."""
@@ -114,7 +113,10 @@ class Queue(Generic[Request, Result]):
     for a while, without what it carried.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = inf, give_up: Callable[[], Exception] = TimeoutError) -> None:
+        """Whoever is overtaken after more than `patience` seconds ends by what `give_up` makes."""
+        self._patience = patience
+        self._give_up = give_up
         self._waiting: deque[Entry[Request, Result]] = deque()
         self._count = 0
         self.rows = 0
@@ -124,10 +126,13 @@ class Queue(Generic[Request, Result]):
 
     def put(self, entry: Entry[Request, Result]) -> None:
         """Behind everything that is not less urgent."""
-        less_urgent = sum(1 for _ in takewhile(lambda other: other.priority > entry.priority, reversed(self._waiting)))
-        self._waiting.insert(len(self._waiting) - less_urgent, entry)
+        overtaken = list(takewhile(lambda other: other.priority > entry.priority, reversed(self._waiting)))
+        self._waiting.insert(len(self._waiting) - len(overtaken), entry)
         self._count += 1
         self.rows += entry.rows
+        for other in overtaken:
+            if other.is_waiting and entry.asked - other.asked > self._patience:
+                other.fail(self._give_up())
 
     def take(self, max_rows: int) -> list[Entry[Request, Result]]:
         """What runs next; see `take_batch`."""

@@ -51,8 +51,8 @@ def check_around(size: int, limits: Limits) -> None:
     """What comes with a body and is none of it. Raises HeadersTooLarge."""
     if size > limits.header_bytes:
         raise HeadersTooLarge(
-            f"what surrounds the body's chunks (sizes, extensions, trailers) is {limits.header_bytes} bytes larger than "
-            "the body itself, the most that is read; send larger chunks"
+            f"what surrounds the body's chunks (sizes, extensions, trailers) is {limits.header_bytes} bytes larger "
+            "than the body itself, the most that is read; send larger chunks"
         )
 
 

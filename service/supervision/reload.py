@@ -4,9 +4,10 @@
     stage      the board names it as the target; every worker loads it beside the one that it serves
     commit     all have: one store on the board, and every request admitted from then on is answered by the new one
 
-Whatever goes wrong before the commit, nothing has changed: the target is taken back, and the reason is in the log, in a
-metric and in the repository's index. The state lies in files and on the board, so a coordinator that comes after a dead
-one finds out where it was: it takes back a target that was not committed, and goes on with the wish.
+Whatever goes wrong before the commit, no model has changed: the target is taken back, and the reason is in the log, in
+a metric and in the repository's index. Keys that have changed are then committed alone. The state lies in files and on
+the board, so a coordinator that comes after a dead one finds out where it was: it takes back a target that was not
+committed, and goes on with the wish.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from typing import Final
 
 import structlog
 
+from service.access import Clients
 from service.engine.cache import Hold
 from service.engine.manifest import Entry, Manifest
 from service.loading import cache_of, succeed, weights
@@ -73,7 +75,7 @@ class Coordinator:
             await self._fulfil(*found)
 
     async def _fulfil(self, wish: Wish, position: int) -> None:
-        started = monotonic()
+        started, before = monotonic(), self._service.generation
         outcome = await self._outcome(wish)
         try:
             self._seat.outcomes.note(position, self._with_standing(outcome, wish))
@@ -85,7 +87,7 @@ class Coordinator:
             else:
                 log.error(f"reload_{outcome.result}", reason=outcome.reason, **facts)
             self._service.reloads = position  # last: whoever waits for it finds all of this
-        if outcome.result == "committed":
+        if self._service.generation != before:
             await asyncio.to_thread(self._clean)
 
     async def _outcome(self, wish: Wish) -> Outcome:
@@ -117,9 +119,27 @@ class Coordinator:
     async def _reload(self, wish: Wish) -> None:
         """Raises Refused."""
         committed = self._committed()
-        number = self._service.last_number + 1
-        self._service.last_number = number  # what a worker has staged says which reload it belongs to, for ever
-        manifest = await self._prepare(wish, committed, number)
+        manifest = await self._prepare(wish, committed)
+        try:
+            self._check(manifest, wish, committed)
+            await self._change_over(manifest, committed)
+        except Refused:
+            if manifest.clients != committed.clients:
+                await self._change_keys(manifest.clients, committed)
+            raise
+
+    async def _change_keys(self, clients: Clients | None, committed: Manifest) -> None:
+        """Nothing else: who may call does not wait until the models are as they should be."""
+        manifest = committed.model_copy(update={"generation": self._next_number(), "clients": clients})
+        try:
+            await self._change_over(manifest, committed)
+        except Refused as refusal:
+            log.error("keys_kept", reason="; ".join(reason.text for reason in refusal.reasons))
+        else:
+            log.info("keys_changed", generation=manifest.generation)
+
+    async def _change_over(self, manifest: Manifest, committed: Manifest) -> None:
+        """Raises Refused."""
         new = [entry for entry in manifest.entries if entry not in committed.entries]
         self._check_room(new)
         self._hold(new)
@@ -128,11 +148,22 @@ class Coordinator:
         self._service.commit(manifest.generation, len(manifest.entries))
         self._before = committed.generation
 
-    async def _prepare(self, wish: Wish, committed: Manifest, number: int) -> Manifest:
-        """Raises Refused where a model was refused, unless that is tolerated."""
+    def _next_number(self) -> int:
+        """What a worker has staged says which reload it belongs to, for ever."""
+        self._service.last_number += 1
+        return self._service.last_number
+
+    async def _prepare(self, wish: Wish, committed: Manifest) -> Manifest:
+        """What the generation would be made of, with the reasons against it. Raises Aborted."""
+        number = self._next_number()
         if wish.kind == "unload":
             return succeed(committed, Manifest(generation=number, entries=()), wish)
-        manifest = await self._run_preparation(wish, number)
+        return await self._run_preparation(wish, number)
+
+    def _check(self, manifest: Manifest, wish: Wish, committed: Manifest) -> None:
+        """Raises Refused where a model was refused, unless that is tolerated."""
+        if wish.kind == "unload":
+            return
         reasons = [
             Reason(name=refusal.name, version=refusal.version, text=refusal.reason)
             for refusal in manifest.refusals
@@ -146,7 +177,6 @@ class Coordinator:
         tolerated = self._settings.repository.tolerate_failures and wish.kind == "all"
         if reasons and not (tolerated and all(reason.name for reason in reasons)):
             raise Refused(*reasons)
-        return manifest
 
     async def _run_preparation(self, wish: Wish, number: int) -> Manifest:
         """In a session of its own, so that its end is the end of all that it has started."""

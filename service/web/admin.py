@@ -62,7 +62,7 @@ async def _fulfilled(seat: Seat, wish: Wish, patience: float) -> Outcome:
 def _report(seat: Seat, model: str, outcome: Outcome) -> Response:
     """What was refused will be refused again; what was called off need not be."""
     if outcome.result == "refused":
-        raise ReloadRefused(f"nothing has changed: {outcome.reason}")
+        raise ReloadRefused(f"no model has changed: {outcome.reason}")
     if outcome.result == "aborted":
         raise (
             Draining

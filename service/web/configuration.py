@@ -35,6 +35,7 @@ def _max_batch_size(model: Model) -> int:
 
 
 def _findings(model: Model, batching: Batching) -> dict[str, str]:
+    libraries = model.entry.operator_digests
     return {
         "batch_rows": str(model.batch_limit(batching.max_rows)),
         "inline_rows": str(model.findings.inline_rows),
@@ -42,7 +43,7 @@ def _findings(model: Model, batching: Batching) -> dict[str, str]:
         "prepared": str(model.is_prepared).lower(),
         "digest": model.digest,
         "verified": str(model.entry.verified).lower(),
-    }
+    } | ({"operator_digests": ",".join(libraries)} if libraries else {})
 
 
 def _tensor(spec: TensorSpec, batch: bool) -> dict[str, Any]:

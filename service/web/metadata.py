@@ -34,10 +34,14 @@ class TensorMetadata(BaseModel):
 
 
 class ModelParameters(BaseModel):
-    """`digest` is the SHA-256 of what was loaded; `verified` says that a SHA256SUMS beside it lists all of it."""
+    """`digest` is the SHA-256 of what was loaded; `verified` says that a SHA256SUMS beside it lists all of it.
+
+    `operator_digests` are those of the libraries of custom operators that it runs with, where there are some.
+    """
 
     digest: str
     verified: bool
+    operator_digests: list[str] | None = None
 
 
 class ModelMetadata(BaseModel):
@@ -128,7 +132,7 @@ def _metadata(dataplane: Dataplane, model: Model) -> dict[str, Any]:
         "platform": "onnx_onnxv1",
         "inputs": [tensor_metadata(spec) for spec in model.signature.inputs],
         "outputs": [tensor_metadata(spec) for spec in model.signature.outputs],
-        "parameters": {"digest": model.digest, "verified": model.entry.verified},
+        "parameters": model.entry.digests,
     }
 
 

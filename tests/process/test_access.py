@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,44 @@ def test_keys_are_changed_by_a_reload_in_all_workers_and_broken_ones_change_noth
         assert statuses(service) == {ONE: {401}, TWO: {200}}
         assert_nothing_kept(service)
     assert_nothing_printed(service)
+
+
+def refuse_to_prepare(repository: Path) -> str:
+    (repository / "double" / "2").mkdir()
+    (repository / "double" / "2" / "model.onnx").write_bytes(b"no model")
+    return "is not an ONNX model"
+
+
+def refuse_to_load(repository: Path) -> str:
+    """Only workers know whether there is such a model."""
+    (repository / "double" / "model.toml").write_text('fallback = "nobody"')
+    return "expected another model, one that is served"
+
+
+def remove(repository: Path) -> str:
+    repository.rename(repository.with_name("elsewhere"))
+    return "does not exist"
+
+
+@pytest.mark.parametrize("worsen", [refuse_to_prepare, refuse_to_load, remove])
+def test_a_key_is_taken_away_whatever_becomes_of_the_models(worsen: Callable[[Path], str], tmp_path: Path) -> None:
+    """Who has stolen one shall not have it until somebody has repaired a model."""
+    file = write_keys(tmp_path / "keys.toml", {"one": ("infer metadata", ONE)})
+    repository = serve_double(tmp_path)
+    with running(repository, tmp_path, ONNICORN_ACCESS__KEYS=str(file)) as service:
+        workers = service.workers()
+        reason = worsen(repository)
+        reload(service, 1)
+        assert statuses(service) == {ONE: {200}, TWO: {401}}
+        write_keys(file, {"two": ("infer metadata", TWO)})
+        reload(service, 2)
+        assert statuses(service) == {ONE: {401}, TWO: {200}}
+        assert statuses(service, "/v2/models/double/versions/1/ready") == {ONE: {401}, TWO: {200}}
+        [changed] = [record["generation"] for record in service.records() if record["event"] == "keys_changed"]
+        refused = [record for record in service.records() if record["event"] == "reload_refused"]
+        assert [record["generation"] for record in refused] == [1, changed]
+        assert [reason in record["reason"] for record in refused] == [True, True]
+        assert (service.probe("/readyz").json()["generation"], service.workers()) == (changed, workers)
 
 
 def test_the_watch_sees_new_keys(tmp_path: Path) -> None:

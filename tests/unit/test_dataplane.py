@@ -469,6 +469,29 @@ def test_who_would_wait_behind_too_many_is_refused_before_there_is_any_work(leve
     assert gated(scenario, bounds=bounds) == [[0], [1]]
 
 
+def test_who_is_overtaken_for_longer_than_any_may_wait_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    for module in ("batcher", "queue"):
+        monkeypatch.setattr(f"service.scheduling.{module}.perf_counter", lambda: now[0])
+
+    async def scenario(dataplane: Dataplane, gate: Gate) -> None:
+        with dataplane.enter("gated") as lane:
+            running = asyncio.create_task(lane.infer(x(0), Y))
+            await gate.begun.wait()
+            patient = asyncio.create_task(lane.infer(x(1), Y, priority=2))
+            await asyncio.sleep(0)
+            now[0] += 3
+            urgent = asyncio.create_task(lane.infer(x(2), Y, priority=1))
+            with pytest.raises(
+                Overloaded, match=r"^model 'gated' has too much to do: more urgent requests came for 2000"
+            ):
+                await patient
+        gate.open()
+        await asyncio.gather(running, urgent)
+
+    assert gated(scenario, bounds=Admission(priority_levels=2)) == [[0], [2]]
+
+
 def test_a_model_that_runs_on_the_event_loop_never_refuses(tmp_path: Path, heard: Heard) -> None:
     made = serving(
         Catalogue(1, [load(tiny.double(), tmp_path, findings=INLINE)]), heard, bounds=Admission(max_waiting=0)

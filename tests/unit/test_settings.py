@@ -340,13 +340,31 @@ def test_a_port_that_is_no_service_link_is_an_unknown_setting(name: str, monkeyp
 
 @pytest.mark.parametrize(
     ("platform", "ours", "workers"),
-    [("3", None, 3), ("3", "2", 2), ("0", None, None), ("many", None, None), ("", None, None)],
+    [
+        ("3", None, 3),
+        ("128", None, 128),
+        ("3", "2", 2),
+        ("1000", "2", 2),
+        ("0", None, None),
+        ("00", None, None),
+        ("many", None, None),
+        ("", None, None),
+    ],
 )
 def test_a_platforms_number_of_workers_counts_where_ours_is_not_set(
     platform: str, ours: str | None, workers: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = {"ONNICORN_RUNTIME__WORKERS": ours} if ours else {}
     assert read(monkeypatch, WEB_CONCURRENCY=platform, **own).runtime.workers == workers
+
+
+@pytest.mark.parametrize("platform", ["129", "1000", "1" * 9999])
+def test_a_platforms_number_of_workers_has_the_bounds_of_ours(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours = refusal(monkeypatch, ONNICORN_RUNTIME__WORKERS=platform)
+    monkeypatch.delenv("ONNICORN_RUNTIME__WORKERS")
+    assert refusal(monkeypatch, WEB_CONCURRENCY=platform) == ours.replace(
+        "ONNICORN_RUNTIME__WORKERS", "WEB_CONCURRENCY"
+    )
 
 
 @pytest.mark.parametrize(

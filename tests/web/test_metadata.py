@@ -14,6 +14,7 @@ from service import __version__
 from service.telemetry.logs import AlreadyLogged
 from tests import tiny
 from tests.oip import Json, assert_problem
+from tests.operators import build, needs_a_compiler, times
 from tests.web.conftest import Serve
 
 
@@ -85,6 +86,20 @@ def test_a_model_shows_its_signature(client: TestClient, model: str, version: st
         "inputs": inputs,
         "outputs": outputs,
         "parameters": {"digest": sha256(tiny.servable()[model]), "verified": False},
+    }
+
+
+@needs_a_compiler
+def test_a_model_shows_the_libraries_that_it_runs_with(serve: Serve, tmp_path: Path) -> None:
+    library = build(tmp_path / "libtimes.so")
+    repository = tiny.repository(tmp_path / "models", times=times())
+    (repository / "times" / "model.toml").write_text(f'[session]\ncustom_operators = ["{library}"]')
+    with serve(repository, runtime={"custom_operators": [str(library)]}) as client:
+        shown = client.get("/v2/models/times").json()["parameters"]
+    assert shown == {
+        "digest": sha256(times()),
+        "verified": False,
+        "operator_digests": [hashlib.sha256(library.read_bytes()).hexdigest()],
     }
 
 

@@ -65,6 +65,12 @@ def test_a_manifest_is_frozen() -> None:
         Manifest(generation=1, entries=()).generation = 2  # type: ignore[misc]
 
 
+def test_libraries_of_custom_operators_are_named_where_there_are_some(tmp_path: Path) -> None:
+    cat = entry(*files(tmp_path, b"model"))
+    assert cat.digests == {"digest": sha256(b"model"), "verified": True, "operator_digests": ("d1", "d2")}
+    assert cat.model_copy(update={"operator_digests": ()}).digests == {"digest": sha256(b"model"), "verified": True}
+
+
 def test_the_digest_of_one_file_is_what_sha256sum_prints(tmp_path: Path) -> None:
     assert digest(files(tmp_path, b"model")) == sha256(b"model")
 

@@ -1,5 +1,7 @@
 """Libraries of custom operators: only those that are allowed are loaded, and a changed one is another."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
@@ -115,6 +117,9 @@ def test_a_model_runs_with_the_operators_that_it_asks_for(
     assert answer(manifest, times_two) == [2, 2, 2, 2]
     assert manifest.entries[0].prepared
     assert [record["event"] for record in records if record["log_level"] == "warning"] == []
+    digests = (sha256(times_two.read_bytes()).hexdigest(),)
+    told = [record["operator_digests"] for record in records if record["event"] in ("model_checked", "model_loaded")]
+    assert (manifest.entries[0].operator_digests, told) == (digests, [digests, digests])
 
 
 @needs_a_compiler
@@ -130,11 +135,49 @@ def test_a_changed_library_makes_another_form_of_the_model(root: Path, times_two
     before = check(root, times_two)
     assert [entry.prepared for entry in check(root, times_two).entries] == [before.entries[0].prepared]
     build(times_two, factor=3)
-    with pytest.raises(RepositoryError, match=r"libtimes\.so has changed since .*model\.onnx was checked with it; rel"):
+    with pytest.raises(RepositoryError, match=r"libtimes\.so has changed since .*model\.onnx was checked with it; res"):
         Model(before.entries[0].model_copy(update={"prepared": None}), Compute(custom_operators=(str(times_two),)))
     after = check(root, times_two)
     assert answer(after, times_two) == [3, 3, 3, 3]
     assert after.entries[0].prepared != before.entries[0].prepared
+
+
+def check_elsewhere(root: Path, library: Path) -> Manifest:
+    """As a reload does: by a process that has loaded nothing yet."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as others:
+        return others.submit(check, root, library).result()
+
+
+@needs_a_compiler
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_a_changed_library_is_refused_where_the_one_before_it_is_still_in_use(
+    root: Path, times_two: Path, is_kept: bool
+) -> None:
+    """The system's loader would say that it is there already, and the old code would run as the new."""
+    before = check(root, times_two)
+    model = Model(before.entries[0], Compute(custom_operators=(str(times_two),)))
+    if is_kept:
+        times_two.rename(times_two.with_suffix(".before"))
+    build(times_two, factor=3)
+    after = check_elsewhere(root, times_two)
+    with pytest.raises(RepositoryError) as caught:
+        answer(after, times_two)
+    assert str(caught.value) == (
+        f"{times_two} has changed, and what it was before is still in use in this process: restart the service, or "
+        "roll it out anew"
+    )
+    del model, caught
+    assert answer(after, times_two) == [3, 3, 3, 3]
+
+
+@needs_a_compiler
+def test_what_could_not_be_loaded_does_not_stand_in_the_way_of_what_can(root: Path, times_two: Path) -> None:
+    good = times_two.read_bytes()
+    times_two.write_text("no library")
+    with pytest.raises(RepositoryError, match="cannot be loaded as a library of custom operators"):
+        check(root, times_two)
+    times_two.write_bytes(good)
+    assert answer(check(root, times_two), times_two) == [2, 2, 2, 2]
 
 
 @needs_a_compiler

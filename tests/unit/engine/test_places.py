@@ -2,10 +2,12 @@
 
 import os
 import socket
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 
+from service.engine import places
 from service.engine.places import Root, Stamp, open_regular, read
 from service.errors import RepositoryError
 
@@ -45,6 +47,36 @@ def test_a_link_that_leads_out_is_refused(root: Path, place: str) -> None:
         f"{root / place} leads out of the repository {root}, to {os.path.realpath(root / place)}: "
         "copy it to where the link is"
     )
+
+
+def test_a_link_that_takes_a_files_place_after_it_was_checked_is_refused(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, file = lay(root.parent / "secret"), root / "cat" / "1" / "model.onnx"
+    opened: list[BufferedReader] = []
+
+    def swap(place: Path) -> BufferedReader:
+        place.unlink()
+        place.symlink_to(secret)
+        opened.append(open_regular(place))
+        return opened[0]
+
+    monkeypatch.setattr(places, "open_regular", swap)
+    with pytest.raises(RepositoryError) as caught:
+        Root(root).open(file)
+    assert str(caught.value).startswith(f"{file} leads out of the repository {root}, to {os.path.realpath(secret)}: ")
+    assert opened[0].closed
+
+
+def test_what_lies_inside_is_opened_behind_links_and_where_it_was_replaced(root: Path) -> None:
+    link = root / "cat" / "1" / "copy"
+    link.symlink_to(root / "cat" / "1" / "model.onnx")
+    with Root(root).open(link) as stream:
+        assert stream.read() == b"x"
+    (root.parent / "link").symlink_to(root)
+    with Root(root.parent / "link").open(root.parent / "link" / "cat" / "1" / "copy") as stream:
+        assert stream.read() == b"x"
+    assert Root(root).read(link, 1) == b"x"
 
 
 def test_a_loop_of_links_does_not_last(root: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from service.deadline import NEVER, Deadline
 from service.errors import Overloaded
 from service.knobs import Admission
-from service.scheduling.admission import Budget, Load, Pace, check
+from service.scheduling.admission import Budget, Load, Pace, check, overtaken
 
 SAFE = "; nothing was run, the request may be sent again"
 
@@ -92,6 +92,16 @@ def test_whoever_is_refused_hears_why_and_when_to_come_again(
     )
 
 
+def test_whoever_was_overtaken_for_too_long_hears_so() -> None:
+    refusal = overtaken(Admission(max_wait_ms=250), "cat")
+    assert (str(refusal), refusal.reason, refusal.retry_after) == (
+        "model 'cat' has too much to do: more urgent requests came for 250 ms, the most that any may wait for its run"
+        f"{SAFE}",
+        "wait",
+        0.25,
+    )
+
+
 def test_a_bound_is_said_in_plain_digits() -> None:
     with pytest.raises(Overloaded, match=r"and 1234567 ms is the most"):
         check(Admission(max_wait_ms=1_234_567), "cat", busy(1, 1, wait=2000), 1, NEVER)
@@ -99,23 +109,39 @@ def test_a_bound_is_said_in_plain_digits() -> None:
 
 def test_the_first_run_is_believed_wholly() -> None:
     pace = Pace(0.0)
-    pace.note(4, 2.0)
+    pace.note(4, 2.0, is_full=True)
     assert pace.seconds == 0.5
 
 
 def test_later_runs_correct_what_was_believed() -> None:
     pace = Pace(0.5)
-    pace.note(4, 4.0)
+    pace.note(4, 4.0, is_full=True)
     assert pace.seconds == pytest.approx(0.6)
     for _ in range(100):
-        pace.note(4, 4.0)
+        pace.note(4, 4.0, is_full=True)
     assert pace.seconds == pytest.approx(1)
 
 
 def test_a_run_of_no_rows_is_noted_as_one() -> None:
     pace = Pace(0.0)
-    pace.note(0, 2.0)
+    pace.note(0, 2.0, is_full=True)
     assert pace.seconds == 2
+
+
+@pytest.mark.parametrize(("believed", "after"), [(0, 0), (0.5, 0.5), (1, 1), (2, 1.8)])
+def test_a_run_that_could_have_been_fuller_never_slows_the_pace(believed: float, after: float) -> None:
+    pace = Pace(believed)
+    pace.note(4, 4.0, is_full=False)
+    assert pace.seconds == pytest.approx(after)
+
+
+def test_what_runs_one_by_one_is_waited_for_at_its_own_pace() -> None:
+    pace = Pace(0.5)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 0.5 + 0.5 + 4
+    pace.note_alone(2)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 2 + 2 + 4
+    pace.note_alone(3)
+    assert pace.wait(2, 4, [], [1, 1, 8]) == 1 + 2.2 + 2.2 + 4
 
 
 @pytest.mark.parametrize(

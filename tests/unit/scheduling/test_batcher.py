@@ -13,7 +13,7 @@ import pytest
 
 from service.caller import Caller, ClientLeft
 from service.deadline import NEVER, Deadline
-from service.errors import DeadlineExceeded, InferenceFailed
+from service.errors import DeadlineExceeded, InferenceFailed, Interrupted
 from service.scheduling.admission import Load
 from service.scheduling.batcher import Batcher
 from service.scheduling.queue import Batch, Done, Entry
@@ -59,9 +59,10 @@ def play(
     concurrency: int = 1,
     linger: float = 0,
     passing: float = 0,
+    threads: int = 0,
     **options: Any,
 ) -> list[list[int]]:
-    """Run it with a batcher and its doubler; returns the batches that have run.
+    """Run it with a batcher and its doubler; returns the batches that have run. `threads` are as many as runs at most.
 
     `passing` is how much time the scenario lets pass. No task may end unheard, and in the end nothing may wait or run.
     """
@@ -70,9 +71,9 @@ def play(
     async def run() -> list[list[int]]:
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: unheard.append(context))
         doubler = Doubler()
-        with ThreadPoolExecutor(concurrency) as threads:
+        with ThreadPoolExecutor(threads or concurrency) as executor:
             batcher: Numbers = Batcher(
-                doubler, threads, max_rows=max_rows, concurrency=concurrency, linger=linger, **options
+                doubler, executor, max_rows=max_rows, concurrency=concurrency, linger=linger, **options
             )
             async with asyncio.timeout(SECONDS + linger + passing):
                 await scenario(batcher, doubler)
@@ -372,6 +373,21 @@ def test_callers_are_told_when_the_threads_are_gone(numbers: list[int]) -> None:
     assert asyncio.run(scenario()) == ["cannot schedule new futures after shutdown"] * len(numbers)
 
 
+@pytest.mark.parametrize("numbers", [[1], [1, 2]])
+def test_callers_are_told_when_their_run_is_dropped_before_it_begins(numbers: list[int]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        others = [ask(batcher, number) for number in numbers]
+        await until(lambda: len(batcher._running) == 2)  # the second run waits for the only thread
+        batcher._executor.shutdown(wait=False, cancel_futures=True)
+        doubler.gate.open()
+        assert (await first).result == 0
+        outcomes = await asyncio.gather(*others, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [Interrupted] * len(numbers)
+
+    assert play(scenario, concurrency=2, threads=1) == [[0]]
+
+
 def test_callers_are_told_when_their_number_is_not_that_of_the_results() -> None:
     async def scenario() -> list[str]:
         with ThreadPoolExecutor(1) as threads:
@@ -539,7 +555,7 @@ def test_those_who_have_gone_from_a_failing_batch_are_not_run_again() -> None:
 
 
 def test_who_leaves_while_a_failed_batch_is_run_one_by_one_ends_where_it_is() -> None:
-    """The second of it runs alone and is ended; the third waits again, and is not run at all."""
+    """The second of it runs alone and is ended; the third is not run again, but it has run."""
 
     async def scenario(batcher: Numbers, doubler: Doubler) -> None:
         callers = [Caller(), Caller()]
@@ -553,7 +569,7 @@ def test_who_leaves_while_a_failed_batch_is_run_one_by_one_ends_where_it_is() ->
         for caller in reversed(callers):
             caller.leave()
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
-        assert [getattr(outcome, "stage", type(outcome)) for outcome in outcomes] == [LookupError, "run", "queue", Done]
+        assert [getattr(outcome, "stage", type(outcome)) for outcome in outcomes] == [LookupError, "run", "run", Done]
 
     assert play(scenario, max_rows=4) == [[100, UNTIL_ABANDONED, 3, 4], [100], [UNTIL_ABANDONED], [4]]
 
@@ -565,7 +581,7 @@ def test_what_is_left_of_a_batch_that_has_shrunk_to_one_is_not_run_twice() -> No
         entries = [Entry(number, 1, "", asyncio.get_running_loop().create_future()) for number in (1, 100)]
         entries[0].future.cancel()
         batcher._free -= 1
-        await batcher._serve(entries)
+        await batcher._serve(entries, is_full=False)
         assert isinstance(entries[1].future.exception(), LookupError)
 
     assert play(scenario) == [[100]]
@@ -718,6 +734,79 @@ def test_a_run_that_failed_says_nothing_of_the_pace(clock: list[float]) -> None:
         assert batcher._pace.seconds == 0.5
 
     play(scenario, pace=0.5)
+
+
+def test_what_comes_between_a_batch_and_its_run_does_not_make_it_a_full_one(clock: list[float]) -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = ask(batcher, 0)
+        await until(lambda: not batcher._free)
+        assert not batcher._running
+        late = Entry(1, 1, "", asyncio.get_running_loop().create_future())
+        batcher._queue.put(late)
+        await doubler.gate.begun.wait()
+        clock[0] += 6
+        doubler.gate.open()
+        await first
+        assert batcher._pace.seconds == 0
+        await late.future
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("rows", "seen"), [(2, 5.0), (1, 5.0 - 0.2 * (5 - 4))])
+def test_a_run_that_could_be_fuller_may_show_that_the_pace_is_better(
+    clock: list[float], rows: int, seen: float
+) -> None:
+    """Else what one slow run has shown would be believed for ever where runs are seldom full."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = ask(batcher, 0, rows=rows)
+        await doubler.gate.begun.wait()
+        clock[0] += {1: 4, 2: 12}[rows]
+        doubler.gate.open()
+        await first
+        assert batcher._pace.seconds == pytest.approx(seen)
+
+    play(scenario, pace=5.0)
+
+
+def test_runs_one_by_one_after_a_failure_do_not_slow_the_pace(clock: list[float]) -> None:
+    """Others wait meanwhile, and could not come along."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        await asyncio.gather(*[ask(batcher, number) for number in (100, 1, 2, 3)], return_exceptions=True)
+        assert batcher._pace.seconds == 0.5
+
+    def take_long(rows: int) -> None:
+        clock[0] += 60
+
+    assert play(scenario, pace=0.5, on_batch=take_long) == [[100, 1, 2], [100], [1], [2], [3]]
+
+
+def test_a_newcomer_finds_what_is_left_of_a_failed_batch(clock: list[float]) -> None:
+    """Each of it runs by itself, which takes as long as the last that did, or at least as its rows."""
+
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        clock[0] += 2  # what one alone takes
+        doubler.gate.open()
+        await first
+        doubler.gate = Gate()
+        asked = [ask(batcher, number, rows=rows) for number, rows in ((100, 1), (1000, 1), (1, 1), (2, 6))]
+        await doubler.gate.begun.wait()
+        caller = Caller()
+        asked.append(ask(batcher, 3, caller=caller))
+        await turns()
+        assert batcher.load() == Load(True, 1, 1, (1 + 1) * 0.5 + 2 + 3, 0.5)
+        caller.leave()
+        asked[2].cancel()
+        await turns()
+        assert batcher.load() == Load(True, 0, 0, 1 * 0.5 + 3, 0.5)
+        doubler.gate.open()
+        await asyncio.gather(*asked, return_exceptions=True)
+        assert batcher.load() == Load()
+
+    assert play(scenario, max_rows=9, pace=0.5) == [[0], [100, 1000, 1, 2], [100], [1000], [2]]
 
 
 class Tensors:

@@ -34,7 +34,7 @@ class Line:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.queue: Queue[str, None] = Queue()
+        self.queue: Queue[str, None] = Queue(patience=30, give_up=LookupError)
 
     def put(self, request: str, rows: int = 1, priority: int = 0, deadline: Deadline = NEVER) -> Entry[str, None]:
         entry = Entry[str, None](request, rows, "", self._loop.create_future(), deadline, priority)
@@ -137,6 +137,22 @@ def test_the_more_urgent_come_out_first_and_equals_as_they_came(line: Line) -> N
     for request, priority in (("a", 2), ("b", 1), ("c", 3), ("d", 2), ("e", 1), ("f", 3)):
         line.put(request, priority=priority)
     assert requests(line.queue.take(9)) == ["b", "e", "a", "d", "c", "f"]
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(30, [None, None]), (31, [None, LookupError])])
+def test_whoever_is_overtaken_after_all_its_patience_waits_no_longer(
+    line: Line, seconds: float, ended: list[type[Exception] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those who are more urgent could hold it up for ever."""
+    now = [100.0]
+    monkeypatch.setattr(module, "perf_counter", lambda: now[0])
+    equal, overtaken, gone = line.put("a", priority=1), line.put("b", priority=2), line.put("c", priority=2)
+    line.end(gone)
+    now[0] += seconds
+    line.put("d", priority=2)
+    line.put("e", priority=1)
+    assert [type(each.future.exception()) if each.future.done() else None for each in (equal, overtaken)] == ended
+    assert requests(line.queue.take(9)) == [*"ae", *("b" if None in ended[1:] else ""), "d"]
 
 
 def test_what_waits_is_counted_until_it_is_taken(line: Line) -> None:

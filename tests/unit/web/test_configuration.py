@@ -84,6 +84,13 @@ def test_the_configuration_of_a_model_without_a_batch_axis(tmp_path: Path) -> No
     }
 
 
+def test_libraries_of_custom_operators_are_shown_by_their_digests(tmp_path: Path) -> None:
+    model = Model(entry(tiny.double(), tmp_path), Compute())
+    model.entry = model.entry.model_copy(update={"operator_digests": ("cafe", "beef")})
+    shown = configuration(model, Batching())["parameters"]["operator_digests"]
+    assert shown == {"string_value": "cafe,beef"}
+
+
 @pytest.mark.parametrize("datatype", tiny.DATATYPES)
 def test_datatypes_have_tritons_names(tmp_path: Path, datatype: str) -> None:
     model = Model(entry(tiny.identity(datatype), tmp_path), Compute())
