@@ -4,7 +4,7 @@ A refusal costs little and says so at once; nothing was run. Those who were admi
 who are refused, and those whom more urgent ones overtake for too long.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,12 +111,19 @@ def _ms(seconds: float) -> str:
 class Budget:
     """Bytes of request bodies that a worker holds, all together."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, on_free: Callable[[int], object] = lambda size: None) -> None:
+        """`on_free` hears of bytes that are given back."""
         self._most = most
+        self._on_free = on_free
         self.held = 0
 
     def hold(self) -> "Hold":
         return Hold(self)
+
+    def change(self, by: int) -> None:
+        self.held += by
+        if by < 0:
+            self._on_free(-by)
 
     def check(self, size: int) -> None:
         """Is there room for so many bytes more? Raises Overloaded."""
@@ -137,7 +144,7 @@ class Hold:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._budget.held -= self.size
+        self._budget.change(-self.size)
 
     def check(self, size: int) -> None:
         """Would it have room for so many bytes in all? Raises Overloaded."""
@@ -146,5 +153,5 @@ class Hold:
     def resize(self, size: int) -> None:
         """To so many bytes in all. Raises Overloaded."""
         self.check(size)
-        self._budget.held += size - self.size
+        self._budget.change(size - self.size)
         self.size = size

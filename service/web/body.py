@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
 from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
 from service.tensors import shorten
+from service.web import inflate
 
 Headers = Mapping[bytes, bytes]
 
@@ -26,10 +26,6 @@ _CODINGS: Final = frozenset({"gzip", "x-gzip", "deflate"})
 # "identity" may stand among them; what follows is taken for one with a strange name.
 _MOST_CODINGS: Final = 16
 _INFLATE_ON_LOOP: Final = 1024
-# zlib's name for gzip's format; how much it is given at a time; and members, of which each costs more than its bytes.
-_GZIP: Final = 31
-_PIECE: Final = 64 << 10
-_MOST_MEMBERS: Final = 4096
 # Of a length that is worth reading as a number.
 _MAX_DIGITS: Final = 18
 ACCEPT_ENCODING: Final = "gzip, deflate"
@@ -53,12 +49,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int, h
     body = await _receive(receive, limit, hold)
     record.bytes_in = len(body)
     for coding in reversed(codings):
-        # Off the event loop, unless it is so short that even a bomb is soon over; zlib lets other threads run.
-        if len(body) > _INFLATE_ON_LOOP:
-            body = await asyncio.to_thread(_decompress, coding, body, limit)
-        else:
-            body = _decompress(coding, body, limit)
-        hold.resize(len(body))
+        body = await _inflated(coding, body, limit, hold)
     return body
 
 
@@ -91,6 +82,21 @@ async def _receive(receive: Receive, limit: int, hold: Hold) -> bytes:
             return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
+async def _inflated(coding: str, body: bytes, limit: int, hold: Hold) -> bytes:
+    """Off the event loop, unless it is so short that even a bomb is soon over; zlib lets other threads run."""
+    rest = inflate.pieces(coding, body)
+    parts: list[bytes] = []
+    size = 0
+    while piece := await asyncio.to_thread(next, rest, b"") if len(body) > _INFLATE_ON_LOOP else next(rest, b""):
+        size += len(piece)
+        if size > limit:
+            raise _too_large(limit)
+        hold.resize(max(len(body), size))
+        parts.append(piece)
+    hold.resize(size)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
 def _check_media_type(value: bytes) -> None:
     if value in _USUAL:
         return
@@ -112,53 +118,6 @@ def _codings(value: bytes) -> list[str]:
     if len(codings) > 2:
         raise UnsupportedMedia(f"Content-Encoding: expected at most two codings, got {len(codings)}", ACCEPT_ENCODING)
     return codings
-
-
-def _decompress(coding: str, body: bytes, limit: int) -> bytes:
-    """Never inflates further than one byte past the limit."""
-    try:
-        inflated = _inflate(body, limit + 1) if coding == "deflate" else _gunzip(body, limit + 1)
-    except EOFError:
-        raise MalformedRequest(f"Content-Encoding: the {coding} body ends too early") from None
-    except zlib.error:
-        raise MalformedRequest(f"Content-Encoding: the body is not valid {coding}") from None
-    if len(inflated) > limit:
-        raise _too_large(limit)
-    return inflated
-
-
-def _gunzip(body: bytes, most: int) -> bytes:
-    """gzip may have several members, and zeros behind the last (RFC 1952, 2.2; as gzip itself reads it).
-
-    A piece at a time, because all that follows a member's end is copied.
-    """
-    parts: list[bytes] = []
-    position = 0
-    for _ in range(_MOST_MEMBERS):
-        member = zlib.decompressobj(_GZIP)
-        while not member.eof:
-            if position == len(body):
-                raise EOFError
-            piece = body[position : position + _PIECE]
-            parts.append(member.decompress(piece, most))
-            position += len(piece) - len(member.unused_data)
-            most -= len(parts[-1])
-            if not most:
-                return b"".join(parts)
-        if body[position : position + 1] in (b"", b"\0") and body.count(0, position) == len(body) - position:
-            return b"".join(parts)
-    raise zlib.error(f"more than {_MOST_MEMBERS} members")
-
-
-def _inflate(body: bytes, most: int) -> bytes:
-    """By the standard "deflate" is zlib's format (RFC 9110, 8.4.1.2)."""
-    inflate = zlib.decompressobj()
-    inflated = inflate.decompress(body, most)
-    if len(inflated) < most and not inflate.eof:
-        raise EOFError
-    if inflate.unused_data:
-        raise zlib.error("bytes are left over")
-    return inflated
 
 
 def _too_large(limit: int) -> RequestTooLarge:

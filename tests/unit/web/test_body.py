@@ -206,6 +206,27 @@ def test_a_body_for_which_there_is_no_room_is_refused(headers: dict[str, str]) -
     assert budget.held == 0
 
 
+def test_a_bomb_gets_no_further_than_there_is_room() -> None:
+    """The room is that of all bodies together: many bombs may come at once."""
+    budget = Budget(3 << 20)
+    bomb = gzip.compress(bytes(1 << 30 >> 4))
+    with budget.hold() as hold:
+        asked = request(bomb, content_encoding="gzip")
+        with pytest.raises(Overloaded) as caught:
+            asyncio.run(
+                read(raw_headers(content_encoding="gzip"), asked.receive, record_of(asked.scope), 1 << 30, hold)
+            )
+        assert caught.value.reason == "bytes"
+        assert hold.size <= 3 << 20
+    assert budget.held == 0
+
+
+def test_a_long_body_is_put_together_of_its_pieces() -> None:
+    body = bytes(range(256)) * 10_000
+    for coding, compressed in (("gzip", gzip.compress(body)), ("deflate", zlib.compress(body, 0))):
+        assert receive(request(compressed, content_encoding=coding), len(body) * 2) == body
+
+
 def test_of_a_compressed_body_only_what_came_out_is_held() -> None:
     budget = Budget(100)
     with budget.hold() as hold:
