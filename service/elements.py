@@ -45,14 +45,19 @@ def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, boole
     if not isinstance(data, list):
         raise MalformedRequest(f"{what}: expected an array of elements in 'data', got {_kind(data)}")
     flat = _flatten(what, data)
-    if len(flat) != prod(shape):
-        wanted = f"{describe(datatype, tuple(shape))} has {prod(shape)} elements"
-        raise MalformedRequest(f"{what}: {wanted}, 'data' has {len(flat)}")
+    check_size(what, datatype, shape, len(flat))
     if datatype is Datatype.BYTES:
         return _decode_strings(what, flat).reshape(shape)
     if booleans and datatype is not Datatype.BOOL and bool in set(map(type, flat)):
         raise _wrong_element(what, datatype, flat)
     return _decode_numbers(what, datatype, flat).reshape(shape)
+
+
+def check_size(what: str, datatype: Datatype, shape: Sequence[int], size: int) -> None:
+    """As many elements as the shape says. Raises MalformedRequest."""
+    if size != prod(shape):
+        wanted = f"{describe(datatype, tuple(shape))} has {prod(shape)} elements"
+        raise MalformedRequest(f"{what}: {wanted}, 'data' has {size}")
 
 
 def encode(tensor: Array) -> Any:

@@ -148,10 +148,10 @@ class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
     def __init__(self, document: bytes, blobs: memoryview, signature: Signature, limits: Limits) -> None:
-        read = large.parse(document, limits.json_depth)
+        read = large.parse(document, limits)
         # Only lists are looked at for booleans; where simdjson has read the numbers there are few.
         self._booleans = read is not None or b"true" in document or b"false" in document
-        self._document = read or parse(document, limits.json_depth)
+        self._document = read or parse(document, limits)
         self._size = len(document) + len(blobs)
         self._limits = limits
         self._signature = signature
@@ -181,7 +181,7 @@ class _Decoder:
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
-        _check_elements(what, shape, self._limits.elements)
+        _check_elements(what, shape, _most_elements(datatype, self._limits))
         array = self._elements(what, tensor, datatype, shape)
         _check_strings(what, array, self._size, self._limits.string_bytes)
         return array
@@ -255,6 +255,11 @@ def _shape(what: str, value: Any) -> tuple[int, ...]:
         if type(length) is not int or length < 0:
             raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {said(value)}")
     return tuple(value)
+
+
+def _most_elements(datatype: Datatype, limits: Limits) -> int:
+    """Strings are Python objects, which cost many times the bytes of a short one."""
+    return min(limits.elements, limits.values) if datatype is Datatype.BYTES else limits.elements
 
 
 def _check_elements(what: str, shape: Sequence[int], most: int) -> None:

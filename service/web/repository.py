@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest
+from service.knobs import Limits
 from service.outcomes import Outcome
 from service.protocol.document import parse
 from service.seat import Seat
@@ -18,7 +19,7 @@ from service.web.records import record_of
 
 # The body is `{"ready": true}` at its longest.
 _MAX_BODY: Final = 64 << 10
-_MAX_DEPTH: Final = 100
+_LIMITS: Final = Limits()
 _REQUEST: Final = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 
 
@@ -52,7 +53,7 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
 
 
 def _only_ready(content: bytes) -> bool:
-    ready = parse(content, _MAX_DEPTH).get("ready", False) if content.strip() else False
+    ready = parse(content, _LIMITS).get("ready", False) if content.strip() else False
     if type(ready) is not bool:
         raise MalformedRequest("Invalid value for 'ready': expected a boolean")
     return ready
