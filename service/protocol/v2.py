@@ -21,6 +21,8 @@ from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, sho
 
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
+# In a longer text a search would keep other threads waiting; numpy, which looks at the numbers then, does not.
+_SHORT: Final = 1 << 20
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -101,8 +103,10 @@ def encode(
     if parameters:
         document["parameters"] = parameters
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # To look for a null is far cheaper than to look at every number; there hardly ever is one.
-    marked = b"null" in text and [_mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)]
+    # To look for a null is far cheaper than to look at every number, in a short text; there hardly ever is one.
+    marked = (len(text) > _SHORT or b"null" in text) and [
+        _mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)
+    ]
     if marked and any(marked):
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     answer = b"".join((text, *blobs)) if blobs else text
