@@ -90,7 +90,7 @@ class MethodNotAllowed(CallerError):
 
 
 class RequestTooLarge(CallerError):
-    """The body is larger than `http.max_body_bytes`, before or after decompression."""
+    """The body is larger than `http.max_body_bytes`, also decompressed, or its tensors than `admission.max_bytes`."""
 
     code = "request_too_large"
 

@@ -20,6 +20,8 @@ Tensors = Mapping[str, Array]
 
 FREE: Final = -1
 MAX_RANK: Final = 64  # numpy's own limit
+# A string's own object, beside its characters, and the pointer to it.
+_STRING_BYTES: Final = 64
 # As much of other people's names as a message repeats.
 _NAMES_SHOWN: Final = 100
 _CHARACTERS_SHOWN: Final = 100
@@ -168,6 +170,13 @@ def limits_of(datatype: Datatype) -> tuple[int, int]:
 
 def datatype_of(array: Array) -> Datatype:
     return Datatype(array.dtype)
+
+
+def weight(array: Array) -> int:
+    """The bytes of memory that a tensor takes; of strings, about as many."""
+    if not array.dtype.hasobject:
+        return array.nbytes
+    return array.size * _STRING_BYTES + sum(map(len, array.reshape(-1)))
 
 
 def quote(names: Iterable[str]) -> str:

@@ -5,10 +5,10 @@ model does. `Infer` stands in front of FastAPI's router and takes the paths that
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -18,11 +18,12 @@ from service.deadline import Deadline
 from service.engine.model import Model
 from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded
 from service.knobs import Admission, Http, Limits
-from service.protocol import v2
+from service.protocol import size, v2
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
-from service.tensors import Signature, TensorSpec
+from service.tensors import TensorSpec
 from service.web import body, coding
+from service.web.reading import Reader
 from service.web.records import record_of
 from service.web.routes import inference
 from service.web.timeouts import deadline_of, sooner
@@ -32,9 +33,6 @@ Headers = list[tuple[bytes, bytes]]
 _TIMING: Final = b"decode;dur=%.3f, queue;dur=%.3f, run;dur=%.3f, encode;dur=%.3f"
 # Compressing more than this would hold the event loop for milliseconds.
 _COMPRESS_ON_LOOP: Final = 16 << 10
-# Reading more JSON than this in a thread costs no throughput, and nobody else waits for it: with bodies of 1.5 MB the
-# loop was held for 5 ms at the median (7 at the 99th percentile), with a thread for 0 (2).
-_DECODE_ON_LOOP: Final = 64 << 10
 
 
 class Infer:
@@ -49,6 +47,7 @@ class Infer:
         self._limits = limits
         self._body_limit = min(settings.max_body_bytes, admission.max_bytes)
         self._budget = Budget(admission.max_bytes)
+        self._reader = Reader(limits, admission.max_bytes)
         self._default_timeout = admission.default_timeout_ms / 1000
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,7 +75,9 @@ class Infer:
             deadline.check("body")
 
             started = perf_counter()
-            asked = await _decoded(content, body.json_length(given), model.signature, self._limits)
+            length = body.json_length(given)
+            asked = await self._reader.read(content, length, model.signature, hold, deadline, caller)
+            del content  # unless tensors lie in it, its memory is free from here on
             outputs = model.signature.select([output.name for output in asked.outputs])
             record.decode = perf_counter() - started
 
@@ -89,7 +90,7 @@ class Infer:
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
         tensors = _tensors(asked, outputs, done)
-        answer, length = v2.encode(record.model, record.version, identity, tensors, self._limits, parameters)
+        answer, length = await _encoded(record.model, record.version, identity, tensors, self._limits, parameters)
         headers = _headers(length)
         if chosen := coding.choose(given.get(b"accept-encoding"), len(answer), self._settings.compress_min_bytes):
             headers += [(b"content-encoding", chosen.encode()), (b"vary", b"accept-encoding")]
@@ -127,17 +128,25 @@ def _account(record: Record, model: Model, fallback_for: str = "") -> None:
     record.model, record.version, record.fallback_for = model.name, model.version, fallback_for
 
 
-async def _decoded(content: bytes, json_length: int | None, signature: Signature, limits: Limits) -> v2.InferRequest:
-    if (len(content) if json_length is None else json_length) > _DECODE_ON_LOOP:
-        return await asyncio.to_thread(v2.decode, content, json_length, signature, limits)
-    return v2.decode(content, json_length, signature, limits)
-
-
 def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:
     return [
         v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name))
         for spec, tensor in zip(outputs, done.outputs, strict=True)
     ]
+
+
+async def _encoded(
+    model: str,
+    version: int,
+    identity: str,
+    tensors: Sequence[v2.OutputTensor],
+    limits: Limits,
+    parameters: Mapping[str, Any],
+) -> tuple[bytes, int | None]:
+    for _, _, tensor, is_binary in tensors:
+        if size.is_long(tensor, is_binary):
+            return await asyncio.to_thread(v2.encode, model, version, identity, tensors, limits, parameters)
+    return v2.encode(model, version, identity, tensors, limits, parameters)
 
 
 def _headers(json_length: int | None) -> Headers:

@@ -1,8 +1,10 @@
 """The inference paths without a server: which requests they take, what they note of each, and what they send."""
 
+import asyncio
 import gzip
 import json
 import re
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,9 +15,11 @@ import pytest
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
 from service.knobs import Admission, Http, Limits
+from service.protocol import v2
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
-from service.web.infer import Infer
+from service.tensors import Datatype
+from service.web.infer import Infer, _encoded
 from service.web.records import attach
 from service.web.routes import ROUTE, VERSION_ROUTE
 from tests.oip import Json, tensor
@@ -197,3 +201,24 @@ def test_a_compressed_answer_is_the_same_whatever_its_size(
         (b"vary", b"accept-encoding"),
         (b"content-length", b"%d" % len(answer)),
     ]
+
+
+class Seen(str):
+    """Remembers where it is written."""
+
+    __slots__ = ("in_a_thread",)
+
+    def encode(self, *form: str) -> bytes:
+        self.in_a_thread = threading.current_thread() is not threading.main_thread()
+        return super().encode(*form)
+
+
+@pytest.mark.parametrize(("count", "in_a_thread"), [(10, False), (20_000, True)])
+def test_a_long_answer_is_written_beside_the_event_loop(count: int, in_a_thread: bool) -> None:
+    seen = Seen("a")
+    output = v2.OutputTensor("y", Datatype.BYTES, np.array([seen, *["b"] * count], np.object_), True)
+    answer, length = asyncio.run(_encoded("m", 1, "7", [output], Limits(), {}))
+    assert (answer, length) == v2.encode(
+        "m", 1, "7", [output._replace(tensor=np.array(["a", *["b"] * count], np.object_))], Limits()
+    )
+    assert seen.in_a_thread is in_a_thread
