@@ -13,11 +13,11 @@ import numpy as np
 import orjson
 
 from service import elements
-from service.errors import MalformedRequest
+from service.errors import MalformedRequest, quoted
 from service.knobs import Limits
 from service.protocol import binary, large, size, values
 from service.protocol.document import parse, said
-from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, shorten
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature
 
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
@@ -232,14 +232,14 @@ def _named(field: str, value: Any, most: int) -> Iterator[tuple[str, dict[str, A
         if type(name) is not str:
             raise MalformedRequest(f"{what}: 'name': expected a string, got {said(name)}")
         if name in seen:
-            raise MalformedRequest(f"{what}: name {shorten(name)!r} stands in {field!r} twice")
+            raise MalformedRequest(f"{what}: name {quoted(name)} stands in {field!r} twice")
         seen.add(name)
         yield name, item
 
 
 def _outputs(value: Any, most: int) -> Iterator[RequestedOutput]:
     for name, item in _named("outputs", [] if value is None else value, most):
-        what = f"output {shorten(name)!r}: 'parameters"
+        what = f"output {quoted(name)}: 'parameters"
         parameters = values.an_object(f"{what}'", item.get("parameters"))
         if unsupported := _UNSUPPORTED & parameters.keys():
             raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")
