@@ -14,6 +14,7 @@ from service.protocol.document import parse
 from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
+from service.web.headers import fields
 from service.web.records import record_of
 from service.wishes import Wish
 
@@ -74,7 +75,7 @@ def _report(seat: Seat, model: str, outcome: Outcome) -> Response:
 
 
 async def _parameters(request: Request) -> dict[str, Any]:
-    content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
+    content = await body.read(fields(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
     parameters = parse(content, _LIMITS).get("parameters") if content.strip() else None
     if parameters is not None and type(parameters) is not dict:
         raise MalformedRequest("'parameters': expected an object")

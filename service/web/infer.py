@@ -16,13 +16,14 @@ from service.caller import Caller, caller_of
 from service.dataplane import Dataplane, Inference, Lane
 from service.deadline import Deadline
 from service.engine.model import Model
-from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded
+from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded, shorten
 from service.knobs import Admission, Http, Limits
 from service.protocol import size, v2
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
 from service.tensors import TensorSpec
 from service.web import body, coding
+from service.web.headers import fields
 from service.web.reading import Reader
 from service.web.records import record_of
 from service.web.routes import inference
@@ -57,14 +58,16 @@ class Infer:
             return
         record_of(scope).route = asked.route
         if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['path']} does not know {record_of(scope).method}; it knows POST", "POST")
+            raise MethodNotAllowed(
+                f"{shorten(scope['path'])} does not know {record_of(scope).method}; it knows POST", "POST"
+            )
         headers, answer = await self._infer(scope, receive, asked.model, asked.version)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
     async def _infer(self, scope: Scope, receive: Receive, name: str, version: str | None) -> tuple[Headers, bytes]:
         record = record_of(scope)
-        given = dict(scope["headers"])
+        given = fields(scope["headers"])
         caller = caller_of(scope)
         with self._dataplane.enter(name, version) as lane, self._budget.hold() as hold:
             model = lane.model

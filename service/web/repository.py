@@ -15,6 +15,7 @@ from service.protocol.document import parse
 from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
+from service.web.headers import fields
 from service.web.records import record_of
 
 # The body is `{"ready": true}` at its longest.
@@ -42,7 +43,9 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
         openapi_extra={"requestBody": {"content": {"application/json": {"schema": _REQUEST}}}},
     )
     async def index(request: Request) -> Response:
-        content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
+        content = await body.read(
+            fields(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY
+        )
         last = await asyncio.to_thread(seat.outcomes.last) if seat.directory else None
         entries = index_of(dataplane.catalogue, last)
         if _only_ready(content):
