@@ -223,7 +223,7 @@ def test_codings_may_stand_in_several_lines(client: TestClient) -> None:
             [("Content-Type", "text/plain"), ("Content-Type", "application/json")],
             415,
             "unsupported_media",
-            "text/plain, ",
+            "text/plain",
         ),
     ],
 )
