@@ -19,8 +19,8 @@ SHORT, LONG, LONGER, LONGEST = 64 << 10, (64 << 10) + 1, 4 << 20, (4 << 20) + 1
 ASKED = v2.InferRequest({})
 
 
-def model(datatype: Datatype = Datatype.FP32) -> Signature:
-    return Signature((TensorSpec("x", datatype, None),), ())
+def model() -> Signature:
+    return Signature((TensorSpec("x", Datatype.FP32, None),), ())
 
 
 class Gated:
@@ -49,25 +49,28 @@ async def read(reader: Reader, size: int, deadline: Deadline = NEVER, caller: Ca
 
 
 @pytest.mark.parametrize(
-    ("size", "json_length", "datatype", "in_a_thread"),
+    ("head", "size", "json_length", "in_a_thread"),
     [
-        (SHORT, None, Datatype.FP32, False),
-        (LONG, None, Datatype.FP32, True),
-        (LONG, SHORT, Datatype.FP32, False),
-        (LONG, LONG, Datatype.FP32, True),
-        (LONGER, 100, Datatype.FP32, False),
-        (LONGEST, 100, Datatype.FP32, True),
-        (SHORT, 100, Datatype.BYTES, False),
-        (LONG, 100, Datatype.BYTES, True),
-        (LONG, 0, Datatype.BYTES, True),
+        (b"", SHORT, None, False),
+        (b"", LONG, None, True),
+        (b"", LONG, SHORT, False),
+        (b"", LONG, LONG, True),
+        (b"", LONGER, 100, False),
+        (b"", LONGEST, 100, True),
+        (b'"BYTES"', SHORT, 100, False),
+        (b'"BYTES"', LONG, 100, True),
+        (b'"\\u0042YTES"', LONG, 100, True),
+        (b'"BYTES"', LONG, 5, False),
+        (b'"BYTES"', LONG, 0, False),
     ],
 )
 def test_what_takes_long_is_read_beside_the_event_loop(
-    size: int, json_length: int | None, datatype: Datatype, in_a_thread: bool
+    head: bytes, size: int, json_length: int | None, in_a_thread: bool
 ) -> None:
+    """Long JSON, strings one by one, or much that may have to be copied."""
     gated, hold = Gated(), Budget(1 << 30).hold()
     reader = Reader(Limits(), 1 << 30, gated)
-    asyncio.run(reader.read(bytes(size), json_length, model(datatype), hold, NEVER, NOBODY))
+    asyncio.run(reader.read(head.ljust(size), json_length, model(), hold, NEVER, NOBODY))
     assert gated.threads == [in_a_thread]
 
 
