@@ -5,6 +5,7 @@ import json
 import random
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,12 +73,17 @@ def fitting(draw: some.DrawFn) -> Any:
     return {"name": draw(NAMES), "datatype": name, "shape": shape, "data": data}
 
 
+OPTIONS: dict[str, some.SearchStrategy[Any]] = {
+    "binary_data_output": some.booleans() | ANYTHING,
+    "timeout": some.integers(0, 2**64) | ANYTHING,
+    "priority": some.integers(0, 100) | ANYTHING,
+    "allow_fallback": some.booleans() | ANYTHING,
+}
 DOCUMENTS = some.fixed_dictionaries(
     {"inputs": some.lists(tensors(), max_size=3) | ANYTHING},
     optional={
         "id": some.text() | ANYTHING,
-        "parameters": some.fixed_dictionaries({}, optional={"binary_data_output": some.booleans() | ANYTHING})
-        | ANYTHING,
+        "parameters": some.fixed_dictionaries({}, optional=OPTIONS) | ANYTHING,
         "outputs": some.lists(some.fixed_dictionaries({"name": NAMES}, optional={"parameters": ANYTHING})) | ANYTHING,
     },
 )
@@ -99,7 +105,7 @@ def outcome(content: bytes, json_length: int | None, signature: Signature) -> An
         request = v2.decode(content, json_length, signature, LIMITS)
     except CallerError as error:
         return type(error), sentence(error).partition(" is not valid JSON")[0]
-    return {name: bits(array) for name, array in request.inputs.items()}, request.outputs, request.id, request.binary
+    return {name: bits(array) for name, array in request.inputs.items()}, replace(request, inputs={})
 
 
 def check(content: bytes, signatures: Sequence[Signature] = tuple(SIGNATURES)) -> None:
