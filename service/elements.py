@@ -48,7 +48,8 @@ def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, boole
     if not isinstance(data, list):
         raise MalformedRequest(f"{what}: expected an array of elements in 'data', got {_kind(data)}")
     flat = _flatten(what, data)
-    check_size(what, datatype, shape, len(flat))
+    if len(flat) != prod(shape):
+        raise wrong_size(what, datatype, shape, len(flat))
     if datatype is Datatype.BYTES:
         return _decode_strings(what, flat).reshape(shape)
     if booleans and datatype is not Datatype.BOOL and bool in set(map(type, flat)):
@@ -56,11 +57,9 @@ def decode(what: str, datatype: Datatype, shape: Sequence[int], data: Any, boole
     return _decode_numbers(what, datatype, flat).reshape(shape)
 
 
-def check_size(what: str, datatype: Datatype, shape: Sequence[int], size: int) -> None:
-    """As many elements as the shape says. Raises MalformedRequest."""
-    if size != prod(shape):
-        wanted = f"{describe(datatype, tuple(shape))} has {prod(shape)} elements"
-        raise MalformedRequest(f"{what}: {wanted}, 'data' has {size}")
+def wrong_size(what: str, datatype: Datatype, shape: Sequence[int], size: int) -> MalformedRequest:
+    wanted = f"{describe(datatype, tuple(shape))} has {prod(shape)} elements"
+    return MalformedRequest(f"{what}: {wanted}, 'data' has {size}")
 
 
 def encode(tensor: Array) -> Any:

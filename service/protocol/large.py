@@ -7,6 +7,7 @@ take is read by the ordinary way, which also has the better messages.
 
 import codecs
 from collections.abc import Callable
+from math import prod
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -49,7 +50,8 @@ class Numbers:
         if array is None:
             self._check_others(what, datatype)
             return elements.decode(what, datatype, shape, self._array.as_list())
-        elements.check_size(what, datatype, shape, array.size)
+        if array.size != prod(shape):
+            raise elements.wrong_size(what, datatype, shape, array.size)
         return array.reshape(shape)
 
     def _check_others(self, what: str, datatype: Datatype) -> None:

@@ -185,7 +185,9 @@ class _Decoder:
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
-        _check_elements(what, shape, _most_elements(datatype, self._limits))
+        _check_elements(what, shape, self._limits.elements)
+        if datatype is Datatype.BYTES:  # Python objects, which cost many times the bytes of a short one
+            _check_elements(what, shape, self._limits.values)
         array = self._elements(what, tensor, datatype, shape)
         _check_strings(what, array, self._size, self._limits.string_bytes)
         return array
@@ -259,11 +261,6 @@ def _shape(what: str, value: Any) -> tuple[int, ...]:
         if type(length) is not int or length < 0:
             raise MalformedRequest(f"{what}: 'shape': expected an array of integers from 0 up, got {said(value)}")
     return tuple(value)
-
-
-def _most_elements(datatype: Datatype, limits: Limits) -> int:
-    """Strings are Python objects, which cost many times the bytes of a short one."""
-    return min(limits.elements, limits.values) if datatype is Datatype.BYTES else limits.elements
 
 
 def _check_elements(what: str, shape: Sequence[int], most: int) -> None:

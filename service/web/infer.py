@@ -5,10 +5,10 @@ model does. `Infer` stands in front of FastAPI's router and takes the paths that
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -24,7 +24,7 @@ from service.telemetry.record import Record
 from service.tensors import TensorSpec
 from service.web import body, coding
 from service.web.headers import fields
-from service.web.reading import Reader
+from service.web.reading import Reader, is_long
 from service.web.records import record_of
 from service.web.routes import inference
 from service.web.timeouts import deadline_of, sooner
@@ -79,7 +79,10 @@ class Infer:
 
             started = perf_counter()
             length = body.json_length(given)
-            asked = await self._reader.read(content, length, model.signature, hold, deadline, caller)
+            if is_long(content, length):
+                asked = await self._reader.read(content, length, model.signature, hold, deadline, caller)
+            else:
+                asked = v2.decode(content, length, model.signature, self._limits)
             del content  # unless tensors lie in it, its memory is free from here on
             outputs = model.signature.select([output.name for output in asked.outputs])
             record.decode = perf_counter() - started
@@ -93,7 +96,8 @@ class Infer:
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
         tensors = _tensors(asked, outputs, done)
-        answer, length = await _encoded(record.model, record.version, identity, tensors, self._limits, parameters)
+        parts = (record.model, record.version, identity, tensors, self._limits, parameters)
+        answer, length = await asyncio.to_thread(v2.encode, *parts) if _is_long(tensors) else v2.encode(*parts)
         headers = _headers(length)
         if chosen := coding.choose(given.get(b"accept-encoding"), len(answer), self._settings.compress_min_bytes):
             headers += [(b"content-encoding", chosen.encode()), (b"vary", b"accept-encoding")]
@@ -138,18 +142,12 @@ def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Infere
     ]
 
 
-async def _encoded(
-    model: str,
-    version: int,
-    identity: str,
-    tensors: Sequence[v2.OutputTensor],
-    limits: Limits,
-    parameters: Mapping[str, Any],
-) -> tuple[bytes, int | None]:
-    for _, _, tensor, is_binary in tensors:
+def _is_long(tensors: Sequence[v2.OutputTensor]) -> bool:
+    """Would to write them hold the event loop for long?"""
+    for _, _, tensor, is_binary in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
         if size.is_long(tensor, is_binary):
-            return await asyncio.to_thread(v2.encode, model, version, identity, tensors, limits, parameters)
-    return v2.encode(model, version, identity, tensors, limits, parameters)
+            return True
+    return False
 
 
 def _headers(json_length: int | None) -> Headers:

@@ -1,4 +1,4 @@
-"""A request's body becomes tensors: a short one at once, a long one in a thread, the longest one after the other."""
+"""A long body becomes tensors: in a thread, and the longest one after the other."""
 
 import asyncio
 import re
@@ -26,8 +26,17 @@ _VIEWED_ON_LOOP: Final = 4 << 20
 _TOGETHER: Final = 4 << 20
 
 
+def is_long(content: bytes, json_length: int | None) -> bool:
+    """Would to read it hold the event loop for long?"""
+    if (len(content) if json_length is None else json_length) > _ON_LOOP:
+        return True
+    if len(content) <= _ON_LOOP:
+        return False
+    return len(content) > _VIEWED_ON_LOOP or _STRINGS.search(content, 0, json_length or 0) is not None
+
+
 class Reader:
-    """`most` is how many bytes the tensors of one request may take."""
+    """Of long bodies. `most` is how many bytes the tensors of one request may take."""
 
     def __init__(self, limits: Limits, most: int, decode: Decode = v2.decode) -> None:
         self._limits = limits
@@ -44,12 +53,10 @@ class Reader:
         deadline: Deadline,
         caller: Caller,
     ) -> v2.InferRequest:
-        """As `v2.decode`. Of a long body `hold` then has what is left in memory.
+        """As `v2.decode`, for a long body; `hold` then has what is left of it in memory.
 
         Raises RequestTooLarge, Overloaded, DeadlineExceeded and ClientLeft besides.
         """
-        if not _is_long(content, json_length):
-            return self._decode(content, json_length, signature, self._limits)
         if len(content) <= _TOGETHER:
             asked, size = await asyncio.to_thread(self._weighed, content, json_length, signature)
         else:
@@ -71,11 +78,3 @@ class Reader:
                 f"the inputs take {size} bytes, and {self._most} are the most that is held; send fewer rows at a time"
             )
         return asked, size
-
-
-def _is_long(content: bytes, json_length: int | None) -> bool:
-    if (len(content) if json_length is None else json_length) > _ON_LOOP:
-        return True
-    if len(content) <= _ON_LOOP:
-        return False
-    return len(content) > _VIEWED_ON_LOOP or _STRINGS.search(content, 0, json_length or 0) is not None

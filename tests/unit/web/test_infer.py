@@ -1,10 +1,8 @@
 """The inference paths without a server: which requests they take, what they note of each, and what they send."""
 
-import asyncio
 import gzip
 import json
 import re
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +13,11 @@ import pytest
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
 from service.knobs import Admission, Http, Limits
-from service.protocol import v2
+from service.protocol.v2 import OutputTensor
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.tensors import Datatype
-from service.web.infer import Infer, _encoded
+from service.web.infer import Infer, _is_long
 from service.web.records import attach
 from service.web.routes import ROUTE, VERSION_ROUTE
 from tests.oip import Json, tensor
@@ -203,22 +201,14 @@ def test_a_compressed_answer_is_the_same_whatever_its_size(
     ]
 
 
-class Seen(str):
-    """Remembers where it is written."""
-
-    __slots__ = ("in_a_thread",)
-
-    def encode(self, *form: str) -> bytes:
-        self.in_a_thread = threading.current_thread() is not threading.main_thread()
-        return super().encode(*form)
+@pytest.mark.parametrize("rows", [4096, 4097, 100_000])
+def test_a_long_answer_is_the_same_as_a_short_one(infer: Infer, rows: int) -> None:
+    """It is written beside the event loop, in chunks."""
+    _, answer = post(infer, {"inputs": [tensor("x", "FP32", [rows, 4], [0.5] * rows * 4)]})
+    assert json.loads(answer)["outputs"] == [tensor("y", "FP32", [rows, 4], [1.0] * rows * 4)]
 
 
-@pytest.mark.parametrize(("count", "in_a_thread"), [(10, False), (20_000, True)])
-def test_a_long_answer_is_written_beside_the_event_loop(count: int, in_a_thread: bool) -> None:
-    seen = Seen("a")
-    output = v2.OutputTensor("y", Datatype.BYTES, np.array([seen, *["b"] * count], np.object_), True)
-    answer, length = asyncio.run(_encoded("m", 1, "7", [output], Limits(), {}))
-    assert (answer, length) == v2.encode(
-        "m", 1, "7", [output._replace(tensor=np.array(["a", *["b"] * count], np.object_))], Limits()
-    )
-    assert seen.in_a_thread is in_a_thread
+@pytest.mark.parametrize(("count", "long"), [(10, False), (20_000, True)])
+def test_one_long_tensor_makes_an_answer_long(count: int, long: bool) -> None:
+    few, many = (OutputTensor("y", Datatype.FP32, np.zeros(size, np.float32), False) for size in (1, count))
+    assert (_is_long([few, many]), _is_long([many, few]), _is_long([])) == (long, long, False)

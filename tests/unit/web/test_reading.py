@@ -13,7 +13,7 @@ from service.knobs import Limits
 from service.protocol import v2
 from service.scheduling.admission import Budget
 from service.tensors import Datatype, Signature, TensorSpec
-from service.web.reading import Reader
+from service.web.reading import Reader, is_long
 
 SHORT, LONG, LONGER, LONGEST = 64 << 10, (64 << 10) + 1, 4 << 20, (4 << 20) + 1
 ASKED = v2.InferRequest({})
@@ -49,7 +49,7 @@ async def read(reader: Reader, size: int, deadline: Deadline = NEVER, caller: Ca
 
 
 @pytest.mark.parametrize(
-    ("head", "size", "json_length", "in_a_thread"),
+    ("head", "size", "json_length", "long"),
     [
         (b"", SHORT, None, False),
         (b"", LONG, None, True),
@@ -64,14 +64,15 @@ async def read(reader: Reader, size: int, deadline: Deadline = NEVER, caller: Ca
         (b'"BYTES"', LONG, 0, False),
     ],
 )
-def test_what_takes_long_is_read_beside_the_event_loop(
-    head: bytes, size: int, json_length: int | None, in_a_thread: bool
-) -> None:
+def test_what_takes_long_is_known(head: bytes, size: int, json_length: int | None, long: bool) -> None:
     """Long JSON, strings one by one, or much that may have to be copied."""
-    gated, hold = Gated(), Budget(1 << 30).hold()
-    reader = Reader(Limits(), 1 << 30, gated)
-    asyncio.run(reader.read(head.ljust(size), json_length, model(), hold, NEVER, NOBODY))
-    assert gated.threads == [in_a_thread]
+    assert is_long(head.ljust(size), json_length) is long
+
+
+def test_a_long_body_is_read_beside_the_event_loop() -> None:
+    gated = Gated()
+    assert asyncio.run(read(Reader(Limits(), 1 << 30, gated), LONG)) is ASKED
+    assert gated.threads == [True]
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(LONGER, 2), (LONGEST, 1)])
@@ -145,11 +146,3 @@ def test_the_budget_has_what_is_left_of_a_long_body(content: bytes, json_length:
 def test_a_refusal_in_a_thread_is_a_refusal() -> None:
     with pytest.raises(MalformedRequest):
         asyncio.run(read(Reader(Limits(), 1 << 30), LONG))
-
-
-def test_a_short_body_is_held_as_it_came() -> None:
-    hold = Budget(100).hold()
-    hold.resize(7)
-    content = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[2],"data":[1,2]}]}'
-    asked = asyncio.run(Reader(Limits(), 1).read(content, None, model(), hold, NEVER, NOBODY))
-    assert (asked.inputs["x"].tolist(), hold.size) == ([1, 2], 7)
