@@ -17,6 +17,8 @@ _PATH: Final = "/v2/models/digits/infer"
 _CHUNK: Final = bytes(64 << 10)
 _GIGABYTE: Final = 1 << 30
 _BOMB_BYTES: Final = 256 << 20
+_JSON_BYTES: Final = 32 << 20
+_TENSOR: Final = b'{"inputs":[{"name":"image","datatype":"FP32","shape":[1,64],"data":['
 
 # More than the service gives to a slow head or body by default (10 s).
 _PATIENCE_SECONDS: Final = 20
@@ -81,6 +83,27 @@ def _deep() -> Iterator[bytes]:
     yield _head(f"Content-Length: {len(body)}") + body
 
 
+def _repeated(before: bytes, piece: bytes, after: bytes) -> Callable[[], Iterator[bytes]]:
+    """JSON of which little is sent, and a reader that is not careful makes much."""
+
+    @cache
+    def body() -> bytes:
+        return before + piece * (_JSON_BYTES // len(piece)) + after
+
+    def chunks() -> Iterator[bytes]:
+        yield _head(f"Content-Length: {len(body())}") + body()
+
+    return chunks
+
+
+def _empty_strings() -> Iterator[bytes]:
+    """As many as fit, for a tensor of one."""
+    text = b'{"inputs":[{"name":"image","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":%d}}]}'
+    text %= _JSON_BYTES
+    yield _head(f"Content-Length: {len(text) + _JSON_BYTES}", f"Inference-Header-Content-Length: {len(text)}") + text
+    yield from repeat(_CHUNK, _JSON_BYTES // len(_CHUNK))
+
+
 def _long_head() -> Iterator[bytes]:
     yield _head()[:-2]
     yield from (b"X-Name-%d: " % index + b"x" * 8000 + b"\r\n" for index in range(128))
@@ -98,6 +121,11 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "1 GB in chunks": Attack(_chunked, pause=0.001),
     "resets": Attack(_half, resets=True),
     "deep JSON": Attack(_deep),
+    "objects": Attack(_repeated(b'{"inputs":[', b'{"a":1},', b"1]}")),
+    "arrays": Attack(_repeated(_TENSOR, b"[1],", b"[1]]}]}")),
+    "numbers too many": Attack(_repeated(_TENSOR, b"0.5,", b"1]}]}")),
+    "texts for numbers": Attack(_repeated(_TENSOR, b'"ab",', b'"ab"]}]}')),
+    "empty strings": Attack(_empty_strings),
     "long heads": Attack(_long_head),
     "garbage": Attack(_garbage),
 }

@@ -26,7 +26,19 @@ logged under the same request id. What can go wrong in one place of the start on
 The first line of a class's docstring is what the README says of its code.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+# As much of a caller's text as a message repeats: a path, a name, the value of a header.
+_MOST_REPEATED: Final = 100
+
+
+def shorten(text: str) -> str:
+    return text if len(text) <= _MOST_REPEATED else f"{text[: _MOST_REPEATED - 3]}..."
+
+
+def quoted(text: str) -> str:
+    """As Python writes it, which for some characters takes ten others, and then shortened."""
+    return shorten(repr(text[: _MOST_REPEATED + 1]))
 
 
 class OnnicornError(Exception):
@@ -57,7 +69,7 @@ class ModelNotFound(CallerError):
     code = "model_not_found"
 
     def __init__(self, model: str) -> None:
-        super().__init__(f"model {model!r} is not served here; GET /v2/models lists the models that are")
+        super().__init__(f"model {quoted(model)} is not served here; GET /v2/models lists the models that are")
 
 
 class VersionNotFound(CallerError):
@@ -67,7 +79,7 @@ class VersionNotFound(CallerError):
 
     def __init__(self, model: str, version: str, served: list[int]) -> None:
         numbers = ", ".join(map(str, served))
-        super().__init__(f"model {model!r} has no version {version!r}; the versions served are {numbers}")
+        super().__init__(f"model {model!r} has no version {quoted(version)}; the versions served are {numbers}")
 
 
 class NotFound(CallerError):
@@ -90,7 +102,7 @@ class MethodNotAllowed(CallerError):
 
 
 class RequestTooLarge(CallerError):
-    """The body is larger than `http.max_body_bytes`, before or after decompression."""
+    """The body is larger than `http.max_body_bytes`, also decompressed, or its tensors than `admission.max_bytes`."""
 
     code = "request_too_large"
 

@@ -210,6 +210,12 @@ class Limits(Group):
     json_depth: int = Field(100, ge=8, le=500, description="How deep a JSON body may be nested.")
     tensors: int = Field(1024, ge=1, le=100_000, description="Inputs, or outputs asked for, of one request.")
     elements: int = Field(64 << 20, ge=1, le=2**40, description="Elements of one input.")
+    values: int = Field(
+        1 << 20,
+        ge=1024,
+        le=10_000_000,
+        description="Values of a JSON body but for numbers in arrays, and strings of one BYTES input.",
+    )
     string_bytes: int = Field(16 * _MEBIBYTE, ge=1, le=2**32, description="One element of a BYTES input, in UTF-8.")
     answer_bytes: int = Field(256 * _MEBIBYTE, ge=1024, le=2**40, description="An answer, before compression.")
     unsent_bytes: int = Field(

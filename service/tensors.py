@@ -4,7 +4,7 @@ A tensor is a numpy array; BYTES tensors are object arrays of `str` (ONNX string
 sizes are those of the Open Inference Protocol v2, "Tensor Data Types".
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from itertools import islice
@@ -13,16 +13,17 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import SignatureMismatch
+from service.errors import SignatureMismatch, quoted
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]
 
 FREE: Final = -1
 MAX_RANK: Final = 64  # numpy's own limit
-# As much of other people's names as a message repeats.
-_NAMES_SHOWN: Final = 100
-_CHARACTERS_SHOWN: Final = 100
+# A string's own object, beside its characters, and the pointer to it.
+_STRING_BYTES: Final = 64
+# As many of other people's names as a message repeats.
+_NAMES_SHOWN: Final = 10
 
 
 class Datatype(Enum):
@@ -145,13 +146,13 @@ class Signature:
     def require(self, names: Mapping[str, object]) -> None:
         """Exactly the inputs that the model has. Raises SignatureMismatch."""
         if names.keys() != self.input_names:
-            raise self._wrong_names(list(names)[:_NAMES_SHOWN])
+            raise self._wrong_names(names)
 
-    def _wrong_names(self, names: list[str]) -> SignatureMismatch:
+    def _wrong_names(self, names: Mapping[str, object]) -> SignatureMismatch:
         wanted = [spec.name for spec in self.inputs]
         missing = [name for name in wanted if name not in names]
-        unknown = [name for name in names if name not in wanted]
-        wrong = [f"{word} {quote(names)}" for word, names in (("missing", missing), ("unknown", unknown)) if names]
+        unknown = [name for name in names if name not in self.input_names]
+        wrong = [f"{word} {quote(some)}" for word, some in (("missing", missing), ("unknown", unknown)) if some]
         return SignatureMismatch(f"inputs: expected {quote(wanted)}, got {quote(names)}: {', '.join(wrong)}")
 
 
@@ -170,16 +171,18 @@ def datatype_of(array: Array) -> Datatype:
     return Datatype(array.dtype)
 
 
-def quote(names: Iterable[str]) -> str:
+def weight(array: Array) -> int:
+    """The bytes of memory that a tensor takes; of strings, about as many."""
+    if not array.dtype.hasobject:
+        return array.nbytes
+    return array.size * _STRING_BYTES + sum(map(len, array.reshape(-1)))
+
+
+def quote(names: Collection[str]) -> str:
     """However many and long they are, as a message may repeat them."""
-    shown = [repr(shorten(name)) for name in islice(names, _NAMES_SHOWN + 1)]
-    if len(shown) > _NAMES_SHOWN:
-        shown[-1] = "..."
-    return ", ".join(shown) or "none"
-
-
-def shorten(name: str) -> str:
-    return name if len(name) <= _CHARACTERS_SHOWN else f"{name[: _CHARACTERS_SHOWN - 3]}..."
+    shown = ", ".join(map(quoted, islice(names, _NAMES_SHOWN))) or "none"
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _check_tensor(spec: TensorSpec, array: Array) -> None:

@@ -71,10 +71,13 @@ def _raw_shape(what: str, spec: TensorSpec, size: int) -> list[int]:
 
 
 def _decode_strings(what: str, shape: Sequence[int], blob: memoryview) -> Array:
+    """None is read beyond those that the shape has."""
     texts: list[str] = []
-    position, size = 0, len(blob)
+    position, size, wanted = 0, len(blob), prod(shape)
     try:
         while position < size:
+            if len(texts) == wanted:
+                raise MalformedRequest(f"{what}: {_has(shape)}, {size - position} bytes are left over behind them")
             start = position + _LENGTH.size
             if start > size:
                 raise MalformedRequest(f"{what}: {size - position} bytes at the end are too few for a length")
@@ -91,11 +94,14 @@ def _decode_strings(what: str, shape: Sequence[int], blob: memoryview) -> Array:
 
 def _strings(texts: list[str], shape: Sequence[int], what: str) -> Array:
     if len(texts) != prod(shape):
-        wanted = f"{describe(Datatype.BYTES, tuple(shape))} has {prod(shape)} elements"
-        raise MalformedRequest(f"{what}: {wanted}, got {len(texts)}")
+        raise MalformedRequest(f"{what}: {_has(shape)}, got {len(texts)}")
     strings = np.empty(len(texts), dtype=np.object_)
     strings[:] = texts
     return strings.reshape(shape)
+
+
+def _has(shape: Sequence[int]) -> str:
+    return f"{describe(Datatype.BYTES, tuple(shape))} has {prod(shape)} elements"
 
 
 def _text(what: str, data: memoryview) -> str:

@@ -14,8 +14,10 @@ _LONGEST_NUMBER: Final = 25
 # What a string's character becomes at most: \u0001 in JSON, four bytes in UTF-8. Its quotes and its comma, its length.
 _JSON_CHARACTER, _JSON_AROUND = 6, 3
 _UTF8_CHARACTER, _LENGTH = 4, 4
-# Elements that are written together to see how long they get.
-_CHUNK: Final = 1 << 16
+# What is written in less than a millisecond: elements one by one, text, and numbers' own bytes.
+_FEW: Final = 16 << 10
+_SHORT_TEXT: Final = 256 << 10
+_FEW_BYTES: Final = 4 << 20
 
 
 def require(tensors: Sequence[tuple[Array, bool]], most: int) -> None:
@@ -32,6 +34,13 @@ def require(tensors: Sequence[tuple[Array, bool]], most: int) -> None:
     for tensor, binary in tensors:
         total += exactly(tensor, binary, most - total)
         check(total, most)
+
+
+def is_long(tensor: Array, binary: bool) -> bool:
+    """Would to write it keep others waiting?"""
+    if not tensor.dtype.hasobject:
+        return tensor.nbytes > _FEW_BYTES if binary else tensor.size > _FEW
+    return tensor.size > _FEW or at_most(tensor, binary) > _SHORT_TEXT
 
 
 def check(length: int, most: int) -> None:
@@ -58,8 +67,8 @@ def exactly(tensor: Array, binary: bool, enough: int) -> int:
         return tensor.nbytes
     flat = tensor.reshape(-1)
     total = 0
-    for start in range(0, len(flat), _CHUNK):
-        chunk = elements.encode(flat[start : start + _CHUNK])
+    for start in range(0, len(flat), elements.CHUNK):
+        chunk = elements.encode(flat[start : start + elements.CHUNK])
         if binary:
             total += sum(_LENGTH + len(text.encode()) for text in chunk)
         else:  # but for one of its brackets, which is a comma in the whole

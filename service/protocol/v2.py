@@ -13,14 +13,16 @@ import numpy as np
 import orjson
 
 from service import elements
-from service.errors import MalformedRequest
+from service.errors import MalformedRequest, quoted
 from service.knobs import Limits
 from service.protocol import binary, large, size, values
 from service.protocol.document import parse, said
-from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, shorten
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature
 
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
+# In a longer text a search would keep other threads waiting; numpy, which looks at the numbers then, does not.
+_SHORT: Final = 1 << 20
 NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -101,8 +103,10 @@ def encode(
     if parameters:
         document["parameters"] = parameters
     text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # To look for a null is far cheaper than to look at every number; there hardly ever is one.
-    marked = b"null" in text and [_mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)]
+    # To look for a null is far cheaper than to look at every number, in a short text; there hardly ever is one.
+    marked = (len(text) > _SHORT or b"null" in text) and [
+        _mark_nonfinite(*pair) for pair in zip(tensors, outputs, strict=True)
+    ]
     if marked and any(marked):
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     answer = b"".join((text, *blobs)) if blobs else text
@@ -148,10 +152,10 @@ class _Decoder:
     """One request being read: the parsed document, and a cursor in the bytes behind it."""
 
     def __init__(self, document: bytes, blobs: memoryview, signature: Signature, limits: Limits) -> None:
-        read = large.parse(document, limits.json_depth)
+        read = large.parse(document, limits)
         # Only lists are looked at for booleans; where simdjson has read the numbers there are few.
         self._booleans = read is not None or b"true" in document or b"false" in document
-        self._document = read or parse(document, limits.json_depth)
+        self._document = read or parse(document, limits)
         self._size = len(document) + len(blobs)
         self._limits = limits
         self._signature = signature
@@ -182,6 +186,8 @@ class _Decoder:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
         _check_elements(what, shape, self._limits.elements)
+        if datatype is Datatype.BYTES:  # Python objects, which cost many times the bytes of a short one
+            _check_elements(what, shape, self._limits.values)
         array = self._elements(what, tensor, datatype, shape)
         _check_strings(what, array, self._size, self._limits.string_bytes)
         return array
@@ -228,14 +234,14 @@ def _named(field: str, value: Any, most: int) -> Iterator[tuple[str, dict[str, A
         if type(name) is not str:
             raise MalformedRequest(f"{what}: 'name': expected a string, got {said(name)}")
         if name in seen:
-            raise MalformedRequest(f"{what}: name {shorten(name)!r} stands in {field!r} twice")
+            raise MalformedRequest(f"{what}: name {quoted(name)} stands in {field!r} twice")
         seen.add(name)
         yield name, item
 
 
 def _outputs(value: Any, most: int) -> Iterator[RequestedOutput]:
     for name, item in _named("outputs", [] if value is None else value, most):
-        what = f"output {shorten(name)!r}: 'parameters"
+        what = f"output {quoted(name)}: 'parameters"
         parameters = values.an_object(f"{what}'", item.get("parameters"))
         if unsupported := _UNSUPPORTED & parameters.keys():
             raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")

@@ -8,16 +8,18 @@ from fastapi import APIRouter, Request, Response
 
 from service.dataplane import Dataplane
 from service.errors import Draining, MalformedRequest, ModelNotFound, ModelNotReady, ReloadInProgress, ReloadRefused
+from service.knobs import Limits
 from service.outcomes import Outcome
 from service.protocol.document import parse
 from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
+from service.web.headers import fields
 from service.web.records import record_of
 from service.wishes import Wish
 
 _MAX_BODY: Final = 64 << 10
-_MAX_DEPTH: Final = 100
+_LIMITS: Final = Limits()
 _LOOK_SECONDS: Final = 0.01
 # Triton takes other parameters; a model's own declaration and files are what is served here.
 _UNLOAD: Final = frozenset({"unload_dependents"})
@@ -73,8 +75,8 @@ def _report(seat: Seat, model: str, outcome: Outcome) -> Response:
 
 
 async def _parameters(request: Request) -> dict[str, Any]:
-    content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
-    parameters = parse(content, _MAX_DEPTH).get("parameters") if content.strip() else None
+    content = await body.read(fields(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
+    parameters = parse(content, _LIMITS).get("parameters") if content.strip() else None
     if parameters is not None and type(parameters) is not dict:
         raise MalformedRequest("'parameters': expected an object")
     return parameters or {}

@@ -183,7 +183,12 @@ def _served(dataplane: Dataplane) -> list[Served]:
 
 
 def _add_openapi(app: FastAPI, dataplane: Dataplane, settings: Settings) -> None:
-    document = Document(app, settings.http.root_path, needs_key=bool(settings.access.keys))
+    document = Document(
+        app,
+        settings.http.root_path,
+        needs_key=bool(settings.access.keys),
+        overload_status=settings.admission.overload_status,
+    )
 
     @app.get("/openapi.json", include_in_schema=False)
     async def openapi() -> Response:

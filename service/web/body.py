@@ -8,10 +8,9 @@ from typing import Any, Final
 from starlette.types import Receive
 
 from service.caller import ClientLeft
-from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
+from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia, quoted
 from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
-from service.tensors import shorten
 from service.web import inflate
 
 Headers = Mapping[bytes, bytes]
@@ -103,7 +102,7 @@ def _check_media_type(value: bytes) -> None:
     media_type = value.decode("latin-1").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise UnsupportedMedia(
-            f"Content-Type: expected application/json or application/octet-stream, got {shorten(media_type)!r}"
+            f"Content-Type: expected application/json or application/octet-stream, got {quoted(media_type)}"
         )
 
 
@@ -112,9 +111,7 @@ def _codings(value: bytes) -> list[str]:
     codings = [coding.strip().lower() for coding in value.decode("latin-1").split(",", _MOST_CODINGS)]
     codings = [coding for coding in codings if coding not in ("", "identity")]
     if unknown := [coding for coding in codings if coding not in _CODINGS]:
-        raise UnsupportedMedia(
-            f"Content-Encoding: expected gzip or deflate, got {shorten(unknown[0])!r}", ACCEPT_ENCODING
-        )
+        raise UnsupportedMedia(f"Content-Encoding: expected gzip or deflate, got {quoted(unknown[0])}", ACCEPT_ENCODING)
     if len(codings) > 2:
         raise UnsupportedMedia(f"Content-Encoding: expected at most two codings, got {len(codings)}", ACCEPT_ENCODING)
     return codings

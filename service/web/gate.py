@@ -17,6 +17,7 @@ from service.scheduling.turn import Turn
 from service.telemetry.refusals import Kind, Refusals
 from service.telemetry.trace import Trace, continue_trace, request_id
 from service.web import problems
+from service.web.headers import fields
 from service.web.routes import Asked, inference
 from service.web.timeouts import HEADERS, deadline_of
 
@@ -120,7 +121,7 @@ class Gate(Open):
     ) -> "_Said | None":
         try:
             lane = self._dataplane.enter(asked.model, asked.version)
-            deadline = deadline_of(dict(headers), self._default_timeout, arrived)
+            deadline = deadline_of(fields(headers), self._default_timeout, arrived)
             lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
             kind = Kind(asked.route, lane.model.name, lane.model.version, self.overload_status, refusal)

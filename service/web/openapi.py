@@ -3,7 +3,7 @@
 The app is built before any model is known, so the document is made per generation, when somebody asks for it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -12,11 +12,12 @@ from fastapi.openapi.utils import get_openapi
 
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
+from service.errors import Overloaded
 from service.protocol.v2 import tensor_document
-from service.tensors import Datatype, TensorSpec, limits_of
 from service.web import problems
 from service.web.access import scope_for
 from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.schemas import HEADERS, request, response
 
 # A larger example would make the document unreadable; such a model's path has its schema only.
 _MAX_EXAMPLE: Final = 4096
@@ -25,11 +26,7 @@ _PROBLEM: Final = {
     "required": ["error", "code", "request_id"],
     "properties": {name: {"type": "string"} for name in ("error", "code", "request_id")},
 }
-# The codes by status, and which statuses an operation may have. A 405 belongs to methods that are none.
-_CODES: Final = {
-    status: sorted({error.code for error, number in problems.STATUSES.items() if number == status})
-    for status in sorted(set(problems.STATUSES.values()))
-}
+# Which statuses an operation may have. A 405 belongs to methods that are none.
 _EVERYWHERE: Final = frozenset({401, 403, 414, 431, 500, 503})
 _OF_MODELS: Final = frozenset({404})
 _OF_BODIES: Final = frozenset({400, 408, 413, 415})
@@ -44,10 +41,14 @@ _KEYS: Final = {
 
 
 class Document:
-    """Made once per generation."""
+    """Made once per generation. `overload_status` is what is said where there is too much to do."""
 
-    def __init__(self, app: FastAPI, root_path: str = "", *, needs_key: bool = False) -> None:
+    def __init__(
+        self, app: FastAPI, root_path: str = "", *, needs_key: bool = False, overload_status: int = 503
+    ) -> None:
         self._app = app
+        self._overload_status = overload_status
+        self._codes = _codes(overload_status)
         self._root_path = root_path
         self._needs_key = needs_key
         self._generation: int | None = None
@@ -70,7 +71,7 @@ class Document:
         )
         components = document.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = _PROBLEM
-        components["responses"] = {f"Problem{status}": _problem(status) for status in _CODES}
+        components["responses"] = {f"Problem{status}": _problem(codes) for status, codes in self._codes.items()}
         for path in (ROUTE, VERSION_ROUTE):
             document["paths"][path] = {"post": _generic(path)}
         for model in catalogue.models:
@@ -79,7 +80,7 @@ class Document:
                 document["paths"][path] = {"post": _operation(model, path)}
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
-                _describe_problems(operation, method, path)
+                _describe_problems(operation, method, path, self._overload_status)
         if self._needs_key:
             _describe_keys(document)
         return document
@@ -117,22 +118,28 @@ def _generic(path: str) -> dict[str, Any]:
         "summary": "Run a model",
         "description": "The paths of the single models have their signatures and examples.",
         "operationId": "_".join(("infer", *names)),
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
+            *HEADERS,
+        ],
         "requestBody": {"required": True, "content": _content({"schema": {"type": "object"}})},
         "responses": {"200": {"description": "The outputs", "content": _content({"schema": {}})}},
     }
 
 
 def _operation(model: Model, path: str) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": _request(model)}
+    content: dict[str, Any] = {"schema": request(model.signature)}
     if (sample := example(model)) is not None:
         content["example"] = sample
     return {
         "tags": ["models"],
         "summary": f"Run {model.name} version {model.version}",
         "operationId": "infer" + path.removesuffix("/infer").removeprefix("/v2/models").replace("/", "_"),
+        "parameters": HEADERS,
         "requestBody": {"required": True, "content": _content(content)},
-        "responses": {"200": {"description": "The outputs", "content": _content({"schema": _response(model)})}},
+        "responses": {
+            "200": {"description": "The outputs", "content": _content({"schema": response(model.signature)})}
+        },
     }
 
 
@@ -141,94 +148,14 @@ def _content(json: dict[str, Any]) -> dict[str, Any]:
     return {"application/json": json, "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 
 
-def _request(model: Model) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string", "description": "Comes back in the answer."},
-            "inputs": _tensors(model.signature.inputs, _element),
-            "outputs": {
-                "type": "array",
-                "description": "The outputs to answer with, all of them by default.",
-                "items": {
-                    "type": "object",
-                    "required": ["name"],
-                    "properties": {"name": {"enum": model.signature.output_names}},
-                },
-            },
-        },
-    }
-
-
-def _response(model: Model) -> dict[str, Any]:
-    text = {"type": "string"}
-    return {
-        "type": "object",
-        "required": ["model_name", "model_version", "id", "outputs"],
-        "properties": {
-            "model_name": text,
-            "model_version": text,
-            "id": text,
-            "outputs": _tensors(model.signature.outputs, _answered),
-        },
-    }
-
-
-def _tensors(specs: Sequence[TensorSpec], element: Callable[[Datatype], dict[str, Any]]) -> dict[str, Any]:
-    if not specs:
-        return {"type": "array", "maxItems": 0}
-    return {"type": "array", "items": {"anyOf": [_tensor(spec, element(spec.datatype)) for spec in specs]}}
-
-
-def _tensor(spec: TensorSpec, element: dict[str, Any]) -> dict[str, Any]:
-    labels = f"; the last axis is {', '.join(spec.labels)}" if spec.labels else ""
-    return {
-        "type": "object",
-        "title": spec.name,
-        "description": f"{spec}{labels}",
-        "required": ["name", "datatype", "shape"],
-        "properties": {
-            "name": {"const": spec.name},
-            "datatype": {"const": spec.datatype.name},
-            "shape": {
-                "type": "array",
-                "items": {"type": "integer", "minimum": 0},
-                "description": f"{spec.public_shape}, where -1 stands for any size",
-            },
-            "data": {
-                "type": "array",
-                "items": element,
-                "description": "Flat and row-major, or nested.",
-            },
-        },
-    }
-
-
-def _element(datatype: Datatype) -> dict[str, Any]:
-    if datatype is Datatype.BYTES:
-        return {"type": "string"}
-    if datatype is Datatype.BOOL:
-        return {"type": "boolean"}
-    if not datatype.is_integer:
-        return {"type": "number"}
-    low, high = limits_of(datatype)
-    return {"type": "integer", "minimum": low, "maximum": high}
-
-
-def _answered(datatype: Datatype) -> dict[str, Any]:
-    """JSON has no NaN and no infinities: they are null."""
-    return {"type": ["number", "null"]} if datatype.is_float else _element(datatype)
-
-
-def _describe_problems(operation: dict[str, Any], method: str, path: str) -> None:
+def _describe_problems(operation: dict[str, Any], method: str, path: str, overload_status: int) -> None:
     """Every answer that is no success has one shape; what an operation says of itself stands."""
     operation["responses"].pop("422", None)
     statuses = set(_EVERYWHERE)
     for of_some, applies in (
         (_OF_MODELS, "/models/" in path),
         (_OF_BODIES, method == "post"),
-        (_OF_RUNS, path.endswith("/infer")),
+        (_OF_RUNS | {overload_status}, path.endswith("/infer")),
         (_OF_RELOADS, path.startswith("/v2/repository/models/")),
     ):
         statuses.update(of_some if applies else ())
@@ -236,9 +163,17 @@ def _describe_problems(operation: dict[str, Any], method: str, path: str) -> Non
         operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
 
 
-def _problem(status: int) -> dict[str, Any]:
+def _codes(overload_status: int) -> dict[int, list[str]]:
+    """The codes of errors by their status."""
+    codes: dict[int, set[str]] = {}
+    for error, number in problems.STATUSES.items():
+        codes.setdefault(overload_status if error is Overloaded else number, set()).add(error.code)
+    return {status: sorted(codes[status]) for status in sorted(codes)}
+
+
+def _problem(codes: Sequence[str]) -> dict[str, Any]:
     return {
-        "description": " or ".join(_CODES[status]),
+        "description": " or ".join(codes),
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
     }
 

@@ -49,6 +49,9 @@ RETRY_AFTER: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.Overloaded: 1,
 }
 
+# Of what no error has shortened itself; the log has all of it.
+_LONGEST: Final = 4000
+
 
 def status_of(error: errors.OnnicornError, overload_status: int = 503) -> int:
     """`overload_status` is what the operator wants to be said where there is too much to do."""
@@ -63,7 +66,10 @@ def statuses_of_inference(overload_status: int) -> frozenset[int]:
 
 
 def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
-    return orjson.dumps({"error": str(error), "code": error.code, "request_id": request_id})
+    sentence = str(error)
+    if len(sentence) > _LONGEST:
+        sentence = f"{sentence[: _LONGEST - 3]}..."
+    return orjson.dumps({"error": sentence, "code": error.code, "request_id": request_id})
 
 
 def headers_of(error: errors.OnnicornError) -> dict[str, str]:
@@ -117,7 +123,7 @@ async def on_any_other(request: Request, error: Exception) -> Response:
 
 
 def _translated(request: Request, error: HTTPException) -> errors.OnnicornError:
-    path, method = request.url.path, request.method
+    path, method = errors.shorten(request.url.path), errors.shorten(request.method)
     if error.status_code == 404:
         return errors.NotFound(f"there is nothing at {path}; GET /v2 and /openapi.json say what there is")
     if error.status_code == 405:

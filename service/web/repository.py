@@ -9,16 +9,18 @@ from pydantic import BaseModel
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest
+from service.knobs import Limits
 from service.outcomes import Outcome
 from service.protocol.document import parse
 from service.seat import Seat
 from service.web import body
 from service.web.answers import answer
+from service.web.headers import fields
 from service.web.records import record_of
 
 # The body is `{"ready": true}` at its longest.
 _MAX_BODY: Final = 64 << 10
-_MAX_DEPTH: Final = 100
+_LIMITS: Final = Limits()
 _REQUEST: Final = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
 
 
@@ -41,7 +43,9 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
         openapi_extra={"requestBody": {"content": {"application/json": {"schema": _REQUEST}}}},
     )
     async def index(request: Request) -> Response:
-        content = await body.read(dict(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY)
+        content = await body.read(
+            fields(request.scope["headers"]), request.receive, record_of(request.scope), _MAX_BODY
+        )
         last = await asyncio.to_thread(seat.outcomes.last) if seat.directory else None
         entries = index_of(dataplane.catalogue, last)
         if _only_ready(content):
@@ -52,7 +56,7 @@ def router(dataplane: Dataplane, seat: Seat) -> APIRouter:
 
 
 def _only_ready(content: bytes) -> bool:
-    ready = parse(content, _MAX_DEPTH).get("ready", False) if content.strip() else False
+    ready = parse(content, _LIMITS).get("ready", False) if content.strip() else False
     if type(ready) is not bool:
         raise MalformedRequest("Invalid value for 'ready': expected a boolean")
     return ready

@@ -13,8 +13,8 @@ from typing import Final
 from service.deadline import NEVER, Deadline
 from service.errors import MalformedRequest
 
-_MILLISECONDS: Final = re.compile(rb"[0-9]{1,10}(\.[0-9]{1,6})?")
-_GRPC: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
+MILLISECONDS: Final = re.compile(rb"[0-9]{1,10}(\.[0-9]{1,6})?")
+GRPC: Final = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 HEADERS: Final = {b"x-request-timeout-ms", b"grpc-timeout", b"x-envoy-expected-rq-timeout-ms"}
 
@@ -47,13 +47,13 @@ def _stated(headers: Mapping[bytes, bytes]) -> float:
 
 
 def _milliseconds(name: str, value: bytes) -> float:
-    if not _MILLISECONDS.fullmatch(value):
+    if not MILLISECONDS.fullmatch(value):
         raise _unreadable(name, "a number of milliseconds, or 0 for no timeout", value)
     return float(value) / 1000 or inf
 
 
 def _grpc(value: bytes) -> float:
-    match = _GRPC.fullmatch(value)
+    match = GRPC.fullmatch(value)
     if not match or not int(match[1]):
         raise _unreadable("grpc-timeout", "one to eight digits, above 0, and a unit of H M S m u n", value)
     return int(match[1]) * _UNITS[match[2]]

@@ -5,6 +5,7 @@ import json
 import random
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from service.tensors import DATATYPES, Array, Datatype, Signature, TensorSpec
 from service.web import body, coding, inflate
 from tests.fuzz.conftest import Rounds
 from tests.fuzz.mutation import corpus, mutate
+from tests.fuzz.test_app import LONGEST_SENTENCE
 
 LIMITS = Limits(elements=100_000, tensors=16)
 PADDING = b" " * LEAST_BYTES
@@ -71,12 +73,17 @@ def fitting(draw: some.DrawFn) -> Any:
     return {"name": draw(NAMES), "datatype": name, "shape": shape, "data": data}
 
 
+OPTIONS: dict[str, some.SearchStrategy[Any]] = {
+    "binary_data_output": some.booleans() | ANYTHING,
+    "timeout": some.integers(0, 2**64) | ANYTHING,
+    "priority": some.integers(0, 100) | ANYTHING,
+    "allow_fallback": some.booleans() | ANYTHING,
+}
 DOCUMENTS = some.fixed_dictionaries(
     {"inputs": some.lists(tensors(), max_size=3) | ANYTHING},
     optional={
         "id": some.text() | ANYTHING,
-        "parameters": some.fixed_dictionaries({}, optional={"binary_data_output": some.booleans() | ANYTHING})
-        | ANYTHING,
+        "parameters": some.fixed_dictionaries({}, optional=OPTIONS) | ANYTHING,
         "outputs": some.lists(some.fixed_dictionaries({"name": NAMES}, optional={"parameters": ANYTHING})) | ANYTHING,
     },
 )
@@ -87,8 +94,8 @@ def bits(array: Array) -> Any:
 
 
 def sentence(error: CallerError) -> str:
-    """Never as long as what the caller sent."""
-    assert len(str(error)) < 4000
+    """Whatever the caller sent, it is one that a person can read."""
+    assert len(str(error)) < LONGEST_SENTENCE
     return str(error)
 
 
@@ -98,7 +105,7 @@ def outcome(content: bytes, json_length: int | None, signature: Signature) -> An
         request = v2.decode(content, json_length, signature, LIMITS)
     except CallerError as error:
         return type(error), sentence(error).partition(" is not valid JSON")[0]
-    return {name: bits(array) for name, array in request.inputs.items()}, request.outputs, request.id, request.binary
+    return {name: bits(array) for name, array in request.inputs.items()}, replace(request, inputs={})
 
 
 def check(content: bytes, signatures: Sequence[Signature] = tuple(SIGNATURES)) -> None:

@@ -35,6 +35,14 @@ def test_the_docstring_draws_the_whole_tree(error: type[errors.OnnicornError]) -
     [
         (errors.ModelNotFound("cat"), "model 'cat' is not served here; GET /v2/models lists the models that are"),
         (errors.VersionNotFound("cat", "x", [1, 20]), "model 'cat' has no version 'x'; the versions served are 1, 20"),
+        (
+            errors.ModelNotFound("a" * 8000),
+            f"model '{'a' * 96}... is not served here; GET /v2/models lists the models that are",
+        ),
+        (
+            errors.VersionNotFound("cat", "\0" * 8000, [1]),
+            "model 'cat' has no version '" + r"\x00" * 24 + "...; the versions served are 1",
+        ),
         (errors.MethodNotAllowed("no", "GET, HEAD"), "no"),
         (errors.UnsupportedMedia("no"), "no"),
         (errors.InferenceFailed("cat", 2), "model 'cat' version 2 failed while it ran; the log has the reason"),

@@ -201,3 +201,34 @@ def test_only_an_answer_of_infer_is_compressed(client: TestClient, path: str) ->
     assert (answer.status_code, "Content-Encoding" in answer.headers) == (200, False)
     assert len(sent) > 1_024
     assert {row["state"] for row in json.loads(sent)} == {"READY"}
+
+
+def test_codings_may_stand_in_several_lines(client: TestClient) -> None:
+    body = gzip.compress(zlib.compress(json.dumps(text(LONG)).encode()))
+    lines = [("Content-Encoding", "deflate"), ("Content-Encoding", "gzip")]
+    assert outputs(client.post(INFER, content=body, headers=lines))[0]["data"] == [LONG]
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "code", "said"),
+    [
+        (
+            [("X-Request-Timeout-Ms", "0.001"), ("X-Request-Timeout-Ms", "60000")],
+            400,
+            "malformed_request",
+            "0.001, 60000",
+        ),
+        ([(HEADER_LENGTH, "5"), (HEADER_LENGTH, "5")], 400, "malformed_request", "5, 5"),
+        (
+            [("Content-Type", "text/plain"), ("Content-Type", "application/json")],
+            415,
+            "unsupported_media",
+            "text/plain",
+        ),
+    ],
+)
+def test_where_one_value_is_expected_two_are_refused(
+    client: TestClient, lines: list[tuple[str, str]], status: int, code: str, said: str
+) -> None:
+    answer = client.post(INFER, content=json.dumps(text("a")), headers=lines)
+    assert_problem(answer, status, code, said)

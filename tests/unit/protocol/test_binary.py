@@ -78,7 +78,13 @@ def test_a_tensor_is_written_row_by_row(array: Array, blob: bytes) -> None:
         (Datatype.FP64, (), b"", "FP64[] takes 8 bytes, got 0"),
         (Datatype.BOOL, (2,), b"\0\7", "expected the bytes 0 and 1 for BOOL, got 7"),
         (Datatype.BYTES, (2,), length_prefixed(b"a"), "BYTES[2] has 2 elements, got 1"),
-        (Datatype.BYTES, (0,), length_prefixed(b"a"), "BYTES[0] has 0 elements, got 1"),
+        (Datatype.BYTES, (0,), length_prefixed(b"a"), "BYTES[0] has 0 elements, 5 bytes are left over behind them"),
+        (
+            Datatype.BYTES,
+            (1,),
+            length_prefixed(b"a", b"\xff") + b"\xff",
+            "BYTES[1] has 1 elements, 6 bytes are left over behind them",
+        ),
         (Datatype.BYTES, (1,), b"\1\0\0", "3 bytes at the end are too few for a length"),
         (Datatype.BYTES, (2,), length_prefixed(b"a") + b"\0", "1 bytes at the end are too few for a length"),
         (

@@ -7,25 +7,32 @@ from typing import Any
 import pytest
 
 from service.errors import MalformedRequest
+from service.knobs import Limits
 from service.protocol import document
 from service.protocol.document import parse, said
 
+LIMITS = Limits()
 DEEP = "the body is nested deeper than 100 levels"
+
+
+def bounds(depth: int, **others: int) -> Limits:
+    """Also where it is less than anybody may set."""
+    return LIMITS.model_copy(update={"json_depth": depth, **others})
 
 
 def nested(depth: int) -> bytes:
     return b'{"a":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
 
 
-def refusal(text: bytes, depth: int = 100) -> str:
+def refusal(text: bytes, depth: int = 100, **limits: int) -> str:
     with pytest.raises(MalformedRequest) as caught:
-        parse(text, depth)
+        parse(text, bounds(depth, **limits))
     return str(caught.value)
 
 
 @pytest.mark.parametrize("depth", [8, 100, 500])
 def test_a_document_is_so_deep_and_no_deeper(depth: int) -> None:
-    assert list(parse(nested(depth), depth)) == ["a"]
+    assert list(parse(nested(depth), bounds(depth))) == ["a"]
     assert refusal(nested(depth + 1), depth) == f"the body is nested deeper than {depth} levels"
 
 
@@ -38,22 +45,47 @@ def test_depth_is_seen_before_anything_is_made_of_it(text: bytes) -> None:
 
 @pytest.mark.parametrize("text", ["[" * 200, '"' + "[" * 200, "\\" + "[" * 200, '\\"' + "[{" * 200, '[\\\\"' * 200])
 def test_brackets_in_a_string_are_no_depth(text: str) -> None:
-    assert parse(json.dumps({"a": text}).encode(), 100) == {"a": text}
+    assert parse(json.dumps({"a": text}).encode(), LIMITS) == {"a": text}
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:
-    assert parse(json.dumps({"a": [[]] * 200}).encode(), 100) == {"a": [[]] * 200}
+    assert parse(json.dumps({"a": [[]] * 200}).encode(), LIMITS) == {"a": [[]] * 200}
 
 
-def test_arrays_around_next_to_nothing_are_not_made() -> None:
-    hollow = b"[" * 90 + b"]" * 90
-    text = b'{"a":[' + b",".join([hollow] * 1000) + b"]}"
-    assert refusal(text) == "the body has 90002 arrays and objects with next to nothing inside; send 'data' flat"
+@pytest.mark.parametrize(
+    ("text", "members"),
+    [
+        (b'{"inputs":[' + b'{"a":1},' * 40_000 + b"1]}", 80_002),
+        (b'{"inputs":[' + b"{}," * 40_000 + b"1]}", 40_002),
+        (b"{" + b",".join(b'"%d":1' % key for key in range(40_000)) + b"}", 40_001),
+    ],
+)
+def test_objects_and_their_members_are_counted_before_they_are_made(text: bytes, members: int) -> None:
+    expected = f"the body has {members} objects and members, of which at most 32896 are read"
+    assert refusal(text).partition(";")[0] == expected
 
 
-def test_a_column_of_rank_nine_may_be_nested() -> None:
-    text = b'{"a":[' + b",".join([b"[" * 8 + b"1" + b"]" * 8] * 1000) + b"]}"
-    assert len(parse(text, 100)["a"]) == 1000
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (b'{"a":[' + b"1," * 50_000 + b"1]}", 50_001),
+        (b'{"a":[' + b"[]," * 50_000 + b"1]}", 100_001),
+        (b'{"a":[' + b'"a",' * 50_000 + b'"a"]}', 50_001),
+        (b'{"a":[' + b",".join([b"[" * 90 + b"]" * 90] * 1000) + b"]}", 91_000),
+    ],
+)
+def test_values_are_counted_before_they_are_made(text: bytes, values: int) -> None:
+    assert refusal(text, values=values - 1) == (
+        f"the body has {values} values; in JSON at most 16777214 numbers are read in arrays of 'data', "
+        f"and {values - 1} other values: send binary tensors, or fewer rows at a time"
+    )
+    assert list(parse(text, Limits(values=values))) == ["a"]
+
+
+def test_what_stands_in_a_string_is_no_value() -> None:
+    """Only then are strings told apart from what is around them."""
+    value = {"a": '[{,:"\\"' * 50_000}
+    assert parse(json.dumps(value).encode(), Limits(values=1024)) == value
 
 
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
@@ -63,7 +95,7 @@ def test_the_depth_of_any_document_is_seen(monkeypatch: pytest.MonkeyPatch, bloc
     for _ in range(300):
         value = {"a": some_json(chance, 0)}
         text, depth = json.dumps(value).encode(), depth_of(value)
-        assert parse(text, depth) == value
+        assert parse(text, bounds(depth)) == value
         assert refusal(text, depth - 1) == f"the body is nested deeper than {depth - 1} levels"
 
 
@@ -89,8 +121,9 @@ def depth_of(value: Any) -> int:
         ({"a": [1, "b"]}, '{"a":[1,"b"]}'),
         ("a" * 58, '"' + "a" * 58 + '"'),
         ("a" * 59, '"' + "a" * 56 + "..."),
-        (json.loads("[" * 400 + "]" * 400), "an array"),
-        (json.loads('{"a":' * 400 + "1" + "}" * 400), "an object"),
+        (json.loads("[" * 400 + "]" * 400), "[" * 57 + "..."),
+        (json.loads('{"a":' * 400 + "1" + "}" * 400), '{"a":' * 11 + '{"...'),
+        ([1.5, "zwölf", True, None], '[1.5,"zwölf",true,null]'),
     ],
 )
 def test_a_value_is_repeated_shortly(value: Any, text: str) -> None:

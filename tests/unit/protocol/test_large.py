@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from service import elements
 from service.errors import MalformedRequest, SignatureMismatch
 from service.knobs import Limits
-from service.protocol import large, v2
+from service.protocol import document, large, v2
 from service.protocol.large import LEAST_BYTES, Numbers
 from service.tensors import DATATYPES, Array, Datatype, Signature, TensorSpec
 
@@ -58,10 +59,10 @@ def both(text: str | bytes, *, names: Sequence[str] = "x") -> Any:
 
 def is_fast(text: str, datatype: Datatype) -> bool:
     """Does the first tensor get from text to array without becoming Python objects?"""
-    document = large.parse(text.encode() + PADDING, LIMITS.json_depth)
-    if document is None:
+    read = large.parse(text.encode() + PADDING, LIMITS)
+    if read is None:
         return False
-    numbers = document["inputs"][0]["data"]
+    numbers = read["inputs"][0]["data"]
     return isinstance(numbers, Numbers) and numbers._buffered(datatype) is not None
 
 
@@ -337,7 +338,10 @@ def test_the_numbers_outlive_the_text() -> None:
     ("text", "why"),
     [
         (body([1, 2]), "it is small"),
-        (body([[1]] * 99, shape=(99,)) + PADDING.decode(), "it has more brackets than it may"),
+        (body([{}] * 99) + PADDING.decode(), "it has more objects than are worth it"),
+        (body([1, 2], shape=[1] * 10_001), "it has more values around the numbers than are worth it"),
+        (f'{{"inputs":[],"a":{"[" * 101}{"]" * 101}}}' + PADDING.decode(), "it is too deep beside the numbers"),
+        (body("[" * 98 + "]" * 98) + PADDING.decode(), "its numbers are too deep"),
         ('{"inputs":[' + PADDING.decode(), "it is no JSON"),
         ("[]" + PADDING.decode(), "it is no object"),
         ("{}" + PADDING.decode(), "it is empty"),
@@ -354,16 +358,42 @@ def test_the_numbers_outlive_the_text() -> None:
     ],
 )
 def test_what_the_fast_way_cannot_take_is_left_to_the_ordinary_one(text: str, why: str) -> None:
-    assert large.parse(text.encode(), LIMITS.json_depth) is None, why
+    assert large.parse(text.encode(), LIMITS) is None, why
 
 
 @pytest.mark.parametrize(("size", "fast"), [(LEAST_BYTES - 1, False), (LEAST_BYTES, True)])
 def test_from_a_size_on_the_fast_way_is_taken(size: int, fast: bool) -> None:
-    assert (large.parse(body([1, 2]).ljust(size).encode(), LIMITS.json_depth) is not None) is fast
+    assert (large.parse(body([1, 2]).ljust(size).encode(), LIMITS) is not None) is fast
 
 
-@pytest.mark.parametrize(("rows", "fast"), [(95, True), (96, False)])
-def test_up_to_a_hundred_brackets_the_fast_way_is_taken(rows: int, fast: bool) -> None:
-    text = body([[1]] * rows, shape=(rows,)).encode() + PADDING
-    assert text.count(b"[") + text.count(b"{") == rows + 5
-    assert (large.parse(text, LIMITS.json_depth) is not None) is fast
+@pytest.mark.parametrize("shape", [(3000, 1), (1500, 2), (50, 60), (3000, 1, 1), (3000, 0)])
+def test_rows_may_be_many_and_short(shape: tuple[int, ...]) -> None:
+    data = np.arange(prod(shape)).reshape(shape).tolist()
+    text = body(data, "INT32", shape).ljust(LEAST_BYTES)
+    assert is_fast(text, Datatype.INT32)
+    got = v2.decode(text.encode(), None, signature("x"), LIMITS).inputs["x"]
+    assert (got.shape, got.tolist()) == (shape, data)
+
+
+def test_what_is_no_number_is_read_as_far_as_it_is_harmless() -> None:
+    """A number costs eight bytes, an object many times that."""
+
+    def refusal(data: str, datatype: str) -> str:
+        with pytest.raises(MalformedRequest) as caught:
+            v2.decode(body(f"[{data}]", datatype, (1,)).encode(), None, signature("x"), Limits(values=5000))
+        return str(caught.value)
+
+    numbers, others = "1," * 10_000 + "1", "true," * 10_000 + "true"
+    assert refusal(numbers, "INT8") == "input 'x': INT8[1] has 1 elements, 'data' has 10001"
+    assert refusal(f"{numbers},128", "INT8") == (
+        "input 'x': expected all elements of 'data' in the range of INT8, got others among them"
+    )
+    assert refusal(others, "BOOL") == "input 'x': expected at most 5000 elements in 'data', got 10001"
+
+
+def test_arrays_are_as_many_as_simdjson_can_count() -> None:
+    """It makes lists of as many elements as it has counted, and writes beyond the end of a longer one."""
+    most = document.MOST_NUMBERS
+    assert large.parse(body(f"[{'1,' * most}1]", "INT8").encode(), LIMITS) is None
+    text = body(f"[{'1,' * (most - 10)}1]", "INT8", (most - 9,)).encode()
+    assert v2.decode(text, None, signature("x"), LIMITS).inputs["x"].sum() == most - 9

@@ -78,6 +78,16 @@ def test_a_huge_shape_is_refused_before_anything_is_made_of_it(shape: list[int])
         assert refusal(content, len(content), signature("x")) == expected
 
 
+def test_strings_are_counted_as_the_values_that_they_are() -> None:
+    model, texts = signature("x", datatype=Datatype.BYTES), ["a"] * 2000
+    blob = length_prefixed(*[b"a"] * 2000)
+    head = body(blob_tensor("x", "BYTES", [2000], len(blob)))
+    for content, json_length in ((body(tensor("x", "BYTES", [2000], texts)), None), (head + blob, len(head))):
+        assert decode(content, json_length, model, Limits(values=2001)).inputs["x"].tolist() == texts
+        expected = "input 'x': 'shape': expected at most 1999 elements, got [2000]"
+        assert refusal(content, json_length, model, values=1999) == expected
+
+
 def test_elements_are_counted_in_binary_and_raw_bodies() -> None:
     model, blob = signature("x"), bytes(24)
     head = body(blob_tensor("x", "FP32", [6], 24))
@@ -113,7 +123,7 @@ def test_an_id_is_short_enough_to_come_back() -> None:
 
 def test_long_names_are_not_repeated() -> None:
     x, name = tensor("x", "FP32", [1], [1]), "a" * 10_000
-    short = f"'{'a' * 97}...'"
+    short = f"'{'a' * 96}..."
     assert refusal(body(x | {"name": name}, x | {"name": name}), None, signature("x")) == (
         f"inputs[1]: name {short} stands in 'inputs' twice"
     )

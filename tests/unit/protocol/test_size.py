@@ -43,3 +43,23 @@ def test_a_tensor_is_as_large_as_it_is_written(tensor: Array, is_binary: bool) -
 def test_no_more_is_written_than_shows_that_it_is_too_much(name: str) -> None:
     tensor = TENSORS[name]
     assert 1000 < size.exactly(tensor, False, 1000) < written(tensor, False)
+
+
+TEXT = np.array(["a" * 1000] * 43, np.object_)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "json", "binary"),
+    [
+        (np.zeros(16 << 10), False, False),
+        (np.zeros((16 << 10) + 1), True, False),
+        (np.zeros(4 << 20, np.uint8), True, False),
+        (np.zeros((4 << 20) + 1, np.uint8), True, True),
+        (TEXT, False, False),
+        (np.tile(TEXT, 2), True, True),
+        (np.array([""] * (16 << 10), np.object_), False, False),
+        (np.array([""] * ((16 << 10) + 1), np.object_), True, True),
+    ],
+)
+def test_what_takes_long_to_write_is_known(tensor: Array, json: bool, binary: bool) -> None:
+    assert (size.is_long(tensor, False), size.is_long(tensor, True)) == (json, binary)

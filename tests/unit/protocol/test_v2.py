@@ -342,3 +342,28 @@ def test_an_answer_may_say_more_of_itself() -> None:
         "outputs": [],
         "parameters": {"fallback_for": "lion"},
     }
+
+
+@pytest.mark.parametrize("count", [65_536, 65_537, 200_001])
+@pytest.mark.parametrize("kind", ["numbers", "strings", "bools"])
+def test_many_elements_are_written_as_few_are(count: int, kind: str) -> None:
+    """In chunks, between which other threads have their turn."""
+    numbers = np.arange(count) / 3
+    array = {"numbers": numbers, "strings": np.array(list(map(str, numbers)), np.object_), "bools": numbers > 9}[kind]
+    answer, _ = encode(
+        "m", 1, "7", [OutputTensor("y", Datatype(array.dtype), array.reshape(1, count), False)], Limits()
+    )
+    document = {"name": "y", "datatype": Datatype(array.dtype).name, "shape": [1, count], "data": array.tolist()}
+    assert json.loads(answer)["outputs"] == [document]
+
+
+@pytest.mark.parametrize("place", [0, 70_000])
+def test_what_is_not_finite_is_marked_among_many(place: int) -> None:
+    numbers = np.ones(80_000)
+    numbers[place] = np.nan
+    outputs = [
+        OutputTensor(name, Datatype.FP64, array, False) for name, array in (("y", numbers), ("z", np.ones(80_000)))
+    ]
+    answer, _ = encode("m", 1, "7", outputs, Limits())
+    y, z = json.loads(answer)["outputs"]
+    assert (y["parameters"], y["data"].index(None), "parameters" in z) == ({"nonfinite": True}, place, False)

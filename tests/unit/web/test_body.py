@@ -155,9 +155,9 @@ def test_a_member_that_follows_zeros_is_refused() -> None:
 @pytest.mark.parametrize(
     ("headers", "error"),
     [
-        ({"content_type": "a" * 60_000}, "got '" + "a" * 97 + "...'"),
-        ({"content_encoding": "a" * 60_000}, "got '" + "a" * 97 + "...'"),
-        ({"content_encoding": "identity," * 6_000}, "got '" + "identity," * 10 + "identit...'"),
+        ({"content_type": "a" * 60_000}, "got '" + "a" * 96 + "..."),
+        ({"content_encoding": "a" * 60_000}, "got '" + "a" * 96 + "..."),
+        ({"content_encoding": "identity," * 6_000}, "got '" + "identity," * 10 + "identi..."),
     ],
 )
 def test_a_long_header_is_not_repeated(headers: dict[str, str], error: str) -> None:

@@ -13,9 +13,11 @@ import pytest
 from service.engine.catalogue import Catalogue
 from service.errors import MalformedRequest, MethodNotAllowed, ModelNotFound, OnnicornError, SignatureMismatch
 from service.knobs import Admission, Http, Limits
+from service.protocol.v2 import OutputTensor
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
-from service.web.infer import Infer
+from service.tensors import Datatype
+from service.web.infer import Infer, _is_long
 from service.web.records import attach
 from service.web.routes import ROUTE, VERSION_ROUTE
 from tests.oip import Json, tensor
@@ -197,3 +199,16 @@ def test_a_compressed_answer_is_the_same_whatever_its_size(
         (b"vary", b"accept-encoding"),
         (b"content-length", b"%d" % len(answer)),
     ]
+
+
+@pytest.mark.parametrize("rows", [4096, 4097, 100_000])
+def test_a_long_answer_is_the_same_as_a_short_one(infer: Infer, rows: int) -> None:
+    """It is written beside the event loop, in chunks."""
+    _, answer = post(infer, {"inputs": [tensor("x", "FP32", [rows, 4], [0.5] * rows * 4)]})
+    assert json.loads(answer)["outputs"] == [tensor("y", "FP32", [rows, 4], [1.0] * rows * 4)]
+
+
+@pytest.mark.parametrize(("count", "long"), [(10, False), (20_000, True)])
+def test_one_long_tensor_makes_an_answer_long(count: int, long: bool) -> None:
+    few, many = (OutputTensor("y", Datatype.FP32, np.zeros(size, np.float32), False) for size in (1, count))
+    assert (_is_long([few, many]), _is_long([many, few]), _is_long([])) == (long, long, False)

@@ -20,6 +20,52 @@ OF_INFERENCE = {
     str(status): {"$ref": f"#/components/responses/Problem{status}"}
     for status in (400, 401, 403, 404, 408, 413, 414, 415, 431, 500, 503, 504)
 }
+HEADERS = [
+    {
+        "name": name,
+        "in": "header",
+        "description": f"How long {who} waits, in milliseconds; 0 for none.",
+        "schema": {"type": "string", "pattern": r"^[0-9]{1,10}(\.[0-9]{1,6})?$"},
+    }
+    for name, who in (("X-Request-Timeout-Ms", "the caller"), ("x-envoy-expected-rq-timeout-ms", "Envoy"))
+] + [
+    {
+        "name": "grpc-timeout",
+        "in": "header",
+        "description": "How long a gRPC caller waits.",
+        "schema": {"type": "string", "pattern": "^([0-9]{1,8})([HMSmun])$"},
+    },
+    {
+        "name": "Inference-Header-Content-Length",
+        "in": "header",
+        "description": "The bytes of JSON in front of binary tensors; 0 where the body is the one input itself.",
+        "schema": {"type": "integer", "minimum": 0},
+    },
+]
+PARAMETERS = {
+    "type": "object",
+    "properties": {
+        "timeout": {"type": "integer", "minimum": 0, "description": "In microseconds; 0 for none."},
+        "priority": {"type": "integer", "minimum": 0, "description": "A level, of which 1 runs first; 0 says nothing."},
+        "allow_fallback": {
+            "type": "boolean",
+            "description": "Where the model is overloaded, its smaller one may answer.",
+        },
+        "binary_data_output": {"type": "boolean", "description": "Answer with binary tensors."},
+    },
+}
+OF_AN_OUTPUT = {
+    "type": "object",
+    "properties": {
+        "binary_data": {"type": "boolean", "description": "Answer with this one as a binary tensor, or not."}
+    },
+}
+ANSWERED = {
+    "type": "object",
+    "properties": {
+        "fallback_for": {"type": "string", "description": "The model asked for, where its smaller one has answered."}
+    },
+}
 OWN = ["/own/{number}", ROUTE, VERSION_ROUTE]
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
@@ -107,6 +153,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
         "tags": ["models"],
         "summary": "Run cat version 3",
         "operationId": "infer_cat_versions_3",
+        "parameters": HEADERS,
         "requestBody": {
             "required": True,
             "content": {
@@ -116,6 +163,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                         "required": ["inputs"],
                         "properties": {
                             "id": text | {"description": "Comes back in the answer."},
+                            "parameters": PARAMETERS,
                             "inputs": described("x", {"type": "number"}),
                             "outputs": {
                                 "type": "array",
@@ -123,7 +171,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                                 "items": {
                                     "type": "object",
                                     "required": ["name"],
-                                    "properties": {"name": {"enum": ["y"]}},
+                                    "properties": {"name": {"enum": ["y"]}, "parameters": OF_AN_OUTPUT},
                                 },
                             },
                         },
@@ -148,6 +196,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                                 "outputs": described(
                                     "y", {"type": ["number", "null"]}, "; the last axis is n, e, s, w"
                                 ),
+                                "parameters": ANSWERED,
                             },
                         }
                     },
@@ -176,7 +225,10 @@ def test_the_inference_routes_of_all_models_are_listed(path: str, identity: str,
         "summary": "Run a model",
         "description": "The paths of the single models have their signatures and examples.",
         "operationId": identity,
-        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
+            *HEADERS,
+        ],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": {"type": "object"}}, "application/octet-stream": BYTES},
@@ -209,6 +261,22 @@ def test_every_answer_that_is_no_success_is_a_problem(tmp_path: Path) -> None:
         "required": ["error", "code", "request_id"],
         "properties": {"error": {"type": "string"}, "code": {"type": "string"}, "request_id": {"type": "string"}},
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "codes"),
+    [
+        (503, {"503": "draining or model_not_ready or overloaded"}),
+        (429, {"429": "overloaded", "503": "draining or model_not_ready"}),
+    ],
+)
+def test_what_is_said_under_overload_is_what_the_operator_wants(status: int, codes: dict[str, str]) -> None:
+    document = Document(app(), overload_status=status).render(Catalogue(1, ()))
+    responses = document["paths"][ROUTE]["post"]["responses"]
+    assert responses.keys() == OF_INFERENCE.keys() | codes.keys() | {"200"}
+    problems = document["components"]["responses"]
+    assert {code: problems[f"Problem{code}"]["description"] for code in codes} == codes
+    assert str(429) not in document["paths"]["/own/{number}"]["get"]["responses"]
 
 
 @pytest.mark.parametrize(("root_path", "servers"), [("", None), ("/behind", [{"url": "/behind"}])])

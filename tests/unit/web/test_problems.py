@@ -46,6 +46,11 @@ def test_a_body_is_the_sentence_the_code_and_the_id() -> None:
     assert body == {"error": "model 'cat' is not ready: it sleeps", "code": "model_not_ready", "request_id": "7"}
 
 
+@pytest.mark.parametrize(("length", "said"), [(4000, "a" * 4000), (4001, "a" * 3997 + "...")])
+def test_a_body_is_never_long(length: int, said: str) -> None:
+    assert json.loads(body_of(errors.MalformedRequest("a" * length), "7"))["error"] == said
+
+
 @pytest.mark.parametrize(
     ("error", "headers"),
     [
