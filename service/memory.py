@@ -6,8 +6,24 @@ import resource
 from pathlib import Path
 from typing import Final
 
+# glibc's names for the bounds, from malloc.h. To ask the system for each block of so many bytes costs little beside
+# what is done with the block.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_OWN_BLOCK: Final = 4 << 20
 # Fewer bytes are soon used again.
 _LARGE: Final = 256 << 10
+
+
+def bound_heaps() -> None:
+    """For this process and those that it forks: what is large has blocks of its own, what is free goes back.
+
+    Otherwise glibc adapts both bounds to the largest block that was ever freed, up to 32 MB: then whatever a thread has
+    once needed stays at the end of its heap, where nothing gives it back (mallopt(3)).
+    """
+    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
+        set_option(_M_MMAP_THRESHOLD, _OWN_BLOCK)
+        set_option(_M_TRIM_THRESHOLD, _OWN_BLOCK)
 
 
 def give_back() -> None:
@@ -24,9 +40,8 @@ def give_back() -> None:
 class Heap:
     """Sees to it that memory goes back to the system some seconds after much has been freed.
 
-    glibc raises the size from which on it asks the system for a block of its own to the largest that was ever freed,
-    so large bodies come to lie among all else, and what they leave behind is kept: 500 MB after a minute of attacks. To
-    give it back takes 10 ms, so it is not done after each.
+    What large bodies leave behind between smaller things is kept, 500 MB after a minute of attacks. To give it back
+    takes 10 ms, so it is not done after each.
     """
 
     def __init__(self, much: int = 64 << 20, seconds: float = 5.0) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from service import memory
 from service.cgroup import Cgroup
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
@@ -118,6 +119,7 @@ class Master:
 
     def _start(self, server: Any) -> None:
         self._refuse_contradictions(server.cfg)
+        memory.bound_heaps()
         connections = files.allow(self._limits.connections)
         self._limits = self._limits.model_copy(update={"connections": connections})
         tls.check(server.cfg)
