@@ -178,7 +178,10 @@ class Admission(Group):
         description="Rows that wait for one model, those of less urgent requests aside.",
     )
     max_bytes: int = Field(
-        512 * _MEBIBYTE, ge=1 << 20, le=2**40, description="Request bodies, read or being read, all together."
+        512 * _MEBIBYTE,
+        ge=1 << 20,
+        le=2**40,
+        description="Request bodies, read or being read, all together; less where memory is short, unless it is set.",
     )
     default_timeout_ms: float = Field(
         0,

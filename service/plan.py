@@ -7,12 +7,16 @@ from typing import Final
 
 from service.cgroup import Cgroup
 from service.errors import StartError
-from service.knobs import Runtime
+from service.knobs import Admission, Runtime
 
 _MEBIBYTE: Final = 1 << 20
 # Measured as proportional set size with a small model: master and ops together, and what each worker adds.
 _BASE_BYTES: Final = 64 * _MEBIBYTE
 _WORKER_BYTES: Final = 40 * _MEBIBYTE
+# Of the bytes that request bodies may have all together, how many it takes for a moment to read the worst of them; and
+# the least that is worth serving with.
+_TIMES: Final = 3
+_LEAST_BODIES: Final = 16 * _MEBIBYTE
 
 
 class DoesNotFit(StartError):
@@ -23,7 +27,7 @@ class DoesNotFit(StartError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many workers, how many threads inside each one's operators, and why."""
+    """How many workers, how many threads inside each one's operators, how many bytes of request bodies; and why."""
 
     workers: int
     intra_op_threads: int
@@ -32,6 +36,7 @@ class Plan:
     cpus: int = 1
     workers_by_hand: bool = False
     threads_by_hand: bool = False
+    body_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,22 @@ def fit(plan: Plan, weights: Weights, limit: int | None) -> Plan:
         f"only {some(room, 'worker')} with {some(threads, 'thread')} each: memory for more workers is missing: {need}"
     )
     return replace(plan, workers=room, intra_op_threads=threads, reasons=(*plan.reasons, reason))
+
+
+def with_bodies(plan: Plan, admission: Admission, weights: Weights, limit: int | None) -> Plan:
+    """The plan, for which there is room, with the bytes of request bodies that each worker may hold, and the reason.
+
+    What was set by hand is kept.
+    """
+    asked = admission.max_bytes
+    if limit is None or "max_bytes" in admission.model_fields_set:
+        return replace(plan, body_bytes=asked)
+    free = limit - _BASE_BYTES - weights.shared - (_WORKER_BYTES + weights.private) * plan.workers
+    most = min(asked, max(_LEAST_BODIES, free // (_TIMES * plan.workers)))
+    reason = f"{_mib(most)} of request bodies in each worker"
+    if most < asked:
+        reason += f": memory for {_mib(asked)} is missing, since to read them may take {_TIMES} times as much"
+    return replace(plan, body_bytes=most, reasons=(*plan.reasons, reason))
 
 
 def check_room(weights: Weights, workers: int, cgroup: Cgroup | None = None) -> None:

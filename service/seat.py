@@ -19,6 +19,8 @@ class Seat:
         self.board.service.workers = 1
         self.directory: Path | None = None
         self.slot: int | None = None
+        # What the plan grants to request bodies, in bytes; 0 where nobody has planned.
+        self.body_bytes = 0
         # One of its threads will never end: the process shall be replaced.
         self.is_stuck = False
         # The same of a load; it may end after all.

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import click
 import orjson
 
-from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some
+from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some, with_bodies
 from service.settings import Settings
 
 
@@ -21,7 +21,8 @@ def plan(settings: Settings, as_json: bool) -> None:
     from service.loading import prepare_generation, weights
 
     manifest = prepare_generation(settings, number=1)
-    made = fit(plan_for_this_machine(settings.runtime), weights(manifest.entries), memory_limit())
+    models, limit = weights(manifest.entries), memory_limit()
+    made = with_bodies(fit(plan_for_this_machine(settings.runtime), models, limit), settings.admission, models, limit)
     click.echo(orjson.dumps(asdict(made)) if as_json else _text(made))
 
 

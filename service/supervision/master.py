@@ -16,7 +16,7 @@ from service.engine.cache import Hold
 from service.engine.manifest import Manifest
 from service.errors import Contradiction, StartError
 from service.loading import cache_of, weights
-from service.plan import Plan, fit, memory_limit
+from service.plan import Plan, fit, memory_limit, with_bodies
 from service.settings import Settings
 from service.supervision import arbiter, child, directory, files, last_words, listener, ops, tls
 from service.supervision.exits import Ended
@@ -178,7 +178,9 @@ class Master:
 
     def _fit(self, server: Any, manifest: Manifest) -> None:
         """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
-        plan = fit(self._plan, weights(manifest.entries), memory_limit())
+        models, limit = weights(manifest.entries), memory_limit()
+        plan = with_bodies(fit(self._plan, models, limit), self._settings.admission, models, limit)
+        seat.body_bytes = plan.body_bytes
         log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
         if plan.workers != self._plan.workers:
             # The setting is what Gunicorn would go back to, the attribute what it works by.

@@ -45,6 +45,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     `seat` is where the process sits among the others; without one the app checks and loads the repository by itself.
     """
     seat = seat or Seat()
+    if seat.body_bytes:
+        admission = settings.admission.model_copy(update={"max_bytes": seat.body_bytes})
+        settings = settings.model_copy(update={"admission": admission})
     dataplane = Dataplane(
         settings.batching,
         settings.admission,

@@ -76,6 +76,7 @@ def test_the_plan_follows_the_quota_and_the_limit(tmp_path: Path) -> None:
     assert "1 CPU: the cgroup quota grants 0.5 of the" in said.stdout
     assert "memory suffices" in said.stdout
     assert "of 500 MiB" in said.stdout
+    assert "of request bodies in each worker: memory for 512 MiB is missing" in said.stdout
 
 
 def test_what_does_not_fit_is_said(tmp_path: Path) -> None:

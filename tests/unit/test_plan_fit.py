@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from service.cgroup import Cgroup
-from service.plan import DoesNotFit, Plan, Weights, check_room, fit, memory_limit, some
+from service.knobs import Admission
+from service.plan import DoesNotFit, Plan, Weights, check_room, fit, memory_limit, some, with_bodies
 
 MEBIBYTE = 1 << 20
 BASE, EACH = 64, 40
@@ -146,3 +147,43 @@ def test_without_a_limit_there_is_room(tmp_path: Path) -> None:
 def test_new_models_that_do_not_fit_beside_the_old_ones_are_refused(models: Weights, tmp_path: Path) -> None:
     with pytest.raises(DoesNotFit, match=r"of 1000 MiB 100 MiB are left: raise the container's memory limit"):
         check_room(models, 4, container(tmp_path, 900))
+
+
+@pytest.mark.parametrize(
+    ("limit", "models", "most", "reason"),
+    [
+        (16384, Weights(), 512, "512 MiB of request bodies in each worker"),
+        (
+            BASE + 4 * EACH + 12 * 100,
+            Weights(),
+            100,
+            "100 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
+            "times as much",
+        ),
+        (
+            BASE + 4 * EACH + 12 * 100,
+            Weights(shared=4 * 12 * MEBIBYTE, private=12 * MEBIBYTE),
+            92,
+            "92 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
+            "times as much",
+        ),
+        (
+            BASE + 4 * EACH,
+            Weights(),
+            16,
+            "16 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
+            "times as much",
+        ),
+    ],
+)
+def test_request_bodies_may_take_what_is_left(limit: int, models: Weights, most: int, reason: str) -> None:
+    assert with_bodies(PLAN, Admission(), models, limit * MEBIBYTE) == replace(
+        PLAN, body_bytes=most * MEBIBYTE, reasons=("eight CPUs", reason)
+    )
+
+
+@pytest.mark.parametrize(("admission", "limit"), [(Admission(max_bytes=1 << 30), 1 << 30), (Admission(), None)])
+def test_what_is_set_for_request_bodies_is_kept_and_so_is_the_default_without_a_limit(
+    admission: Admission, limit: int | None
+) -> None:
+    assert with_bodies(PLAN, admission, Weights(), limit) == replace(PLAN, body_bytes=admission.max_bytes)

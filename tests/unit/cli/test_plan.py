@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.loading import prepare_generation, weights
-from service.plan import Plan, fit, memory_limit, plan_for_this_machine
+from service.plan import Plan, fit, memory_limit, plan_for_this_machine, with_bodies
 from service.settings import Settings
 from tests import tiny
 from tests.unit.cli.conftest import Onnicorn
@@ -22,7 +22,8 @@ def made(root: Path, tmp_path: Path) -> Plan:
         repository={"path": root}, cache={"dir": tmp_path / "cache"}, runtime={"workers": 1, "intra_op_threads": 3}
     )
     manifest = prepare_generation(settings, number=1)
-    return fit(plan_for_this_machine(settings.runtime), weights(manifest.entries), memory_limit())
+    models, limit = weights(manifest.entries), memory_limit()
+    return with_bodies(fit(plan_for_this_machine(settings.runtime), models, limit), settings.admission, models, limit)
 
 
 def test_the_plan_is_told_with_its_reasons(onnicorn: Onnicorn, made: Plan) -> None:

@@ -201,6 +201,15 @@ def pending(client: TestClient) -> dict[str, float]:
     return {sample.labels["model"]: sample.value for sample in families["onnicorn_inference_pending"].samples}
 
 
+def test_a_worker_holds_no_more_of_bodies_than_the_plan_grants(repository: Path) -> None:
+    seat = Seat()
+    seat.body_bytes = 1 << 20
+    with client_of(repository, seat) as client:
+        name = next(iter(client.get("/v2/models").json()["models"]))
+        answer = client.post(f"/v2/models/{name}/infer", content=b" " * (seat.body_bytes + 1))
+        assert_problem(answer, 413, "request_too_large")
+
+
 def test_metrics_are_served_on_the_api_port(repository: Path) -> None:
     with client_of(repository) as client:
         answer = client.get("/metrics", headers={"Accept": "application/openmetrics-text"})
