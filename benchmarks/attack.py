@@ -147,8 +147,9 @@ def hold(port: int, seconds: float, connections: int) -> int:
 
 @dataclass(eq=False)
 class _Client(asyncio.Protocol):
-    """Remembers the first line of the answer."""
+    """Remembers the first line of the answer. Is among those that `wait` as long as it is connected without one."""
 
+    wait: set["_Client"] = field(default_factory=set)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
     writable: asyncio.Event = field(default_factory=asyncio.Event)
     line: bytes = b""
@@ -156,6 +157,7 @@ class _Client(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        self.wait.add(self)
         self.writable.set()
 
     def pause_writing(self) -> None:
@@ -166,10 +168,12 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.line = self.line or data[:12]
+        self.wait.discard(self)
         self.answered.set()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True
+        self.wait.discard(self)
         self.answered.set()
         self.writable.set()
 
@@ -194,10 +198,12 @@ async def _attack(port: int, end: float, clients: int) -> Outcomes:
     return {name: dict(counts) for name, counts in outcomes.items()}
 
 
-async def _attempt(port: int, attack: Attack, end: float) -> str:
+async def _attempt(port: int, attack: Attack, end: float, wait: set[_Client] | None = None) -> str:
+    client = _Client(set() if wait is None else wait)
     try:
-        _, client = await asyncio.get_running_loop().create_connection(_Client, "127.0.0.1", port)
+        await asyncio.get_running_loop().create_connection(lambda: client, "127.0.0.1", port)
     except ConnectionError:
+        await asyncio.sleep(_BETWEEN_SECONDS)
         return "no connection"
     try:
         async with asyncio.timeout(max(0.0, end - monotonic())):
@@ -226,20 +232,17 @@ async def _send(client: _Client, attack: Attack) -> None:
 
 async def _hold(port: int, end: float, connections: int) -> int:
     held: list[int] = []
-    open_now = 0
+    wait: set[_Client] = set()
 
     async def again(index: int) -> None:
-        nonlocal open_now
         await asyncio.sleep(index / connections)
         while monotonic() < end:
-            open_now += 1
-            await _attempt(port, _SLOW[index % len(_SLOW)], end)
-            open_now -= 1
+            await _attempt(port, _SLOW[index % len(_SLOW)], end, wait)
 
     async def count() -> None:
         await asyncio.sleep(1)
         while monotonic() < end - _BETWEEN_SECONDS:
-            held.append(open_now)
+            held.append(len(wait))
             await asyncio.sleep(_BETWEEN_SECONDS)
 
     await asyncio.gather(count(), *map(again, range(connections)))
