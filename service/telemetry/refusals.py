@@ -5,6 +5,7 @@ Refusing must cost little, and a log line and five counters for each cost more t
 
 import asyncio
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -12,6 +13,9 @@ from service.errors import Overloaded
 from service.telemetry import metrics
 
 log = structlog.get_logger()
+
+# In one line: those who collect logs cut or refuse lines above 16 KiB, and an id may have 128 characters.
+_MOST_IDS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +55,16 @@ def _account(kind: Kind, ids: list[str]) -> None:
     metrics.other_duration(kind.route).observe(0.0, count)
     metrics.inference_requests(kind.model, kind.version, kind.error.code).inc(count)
     metrics.refused(kind.error.reason).inc(count)
-    log.warning(
-        "refused",
-        route=kind.route,
-        model=kind.model,
-        version=kind.version,
-        status=kind.status,
-        code=kind.error.code,
-        reason=str(kind.error),
-        requests=count,
-        request_ids=ids,
-    )
+    for start in range(0, count, _MOST_IDS):
+        named = ids[start : start + _MOST_IDS]
+        log.warning(
+            "refused",
+            route=kind.route,
+            model=kind.model,
+            version=kind.version,
+            status=kind.status,
+            code=kind.error.code,
+            reason=str(kind.error),
+            requests=len(named),
+            request_ids=named,
+        )

@@ -65,3 +65,10 @@ def test_every_refusal_is_counted(records: list[EventDict]) -> None:
     before = counts()
     account((cat, "1"), (cat, "2"))
     assert [after - was for after, was in zip(counts(), before, strict=True)] == [3, 3, 0, 3, 3]
+
+
+def test_a_line_names_no_more_than_collectors_of_logs_can_take(records: list[EventDict]) -> None:
+    cat = kind("cat")
+    ids = [str(number) for number in range(250)]
+    account(*((cat, identity) for identity in ids))
+    assert records == [line("cat", *part) for part in (ids[:100], ids[100:200], ids[200:], ids[:1])]
