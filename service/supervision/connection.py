@@ -90,7 +90,7 @@ class Connection(Mannerly):
         try:
             while data:
                 data = self._feed(data)
-            if not self._is_whole:
+            if self.cycle is None or self.cycle.more_body or self.cycle.scope is not self.scope:
                 self._weigh(scope, body, held)
         except httptools.HttpParserError as error:
             self._fail(error_behind(error))
@@ -111,6 +111,8 @@ class Connection(Mannerly):
         super().on_header(name, value.rstrip(b" \t") if value[-1:] in _SPACE else value)
 
     def on_headers_complete(self) -> None:
+        if self._farewell:
+            return  # it stands behind the last request
         self._intake.check_head(self.url, self.headers)
         version = self.parser.get_http_version()
         head.check_form(version, self.url, self.headers)
@@ -132,18 +134,20 @@ class Connection(Mannerly):
     def _is_refused(self) -> bool:
         """Answer at once and go on, if the gate says so; what is unusual in any way may cost a little more."""
         parser, default = self.parser, self.server_state.default_headers
-        is_unusual = parser.should_upgrade() or not parser.should_keep_alive() or b"connection" in dict(default)
-        if is_unusual or not self.is_idle or self._farewell or self.flow.write_paused:
+        if parser.should_upgrade() or not self.is_idle or self.flow.write_paused or b"connection" in dict(default):
             return False
+        is_last = not parser.should_keep_alive() or parser.get_http_version() == "1.0"
         answer = self._gate.refuse(parser.get_method(), self.url, self.headers, self._heard)
         if answer is None:
             return False
         self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past
         self.headers = head.NOWHERE
-        written = in_one_piece(answer, default)
+        written = in_one_piece(answer, default, is_last)
         self._sent += len(written)
         self.transport.write(written)
         self.on_response_complete()
+        if is_last:
+            self._linger()
         return True
 
     def on_response_complete(self) -> None:
@@ -183,12 +187,6 @@ class Connection(Mannerly):
     def _is_in_head(self) -> bool:
         """Of the last request only a part of its head has come."""
         return self.scope is not None and (self.cycle is None or self.cycle.scope is not self.scope)
-
-    @property
-    def _is_whole(self) -> bool:
-        """All that has come of the last request is all there is of it."""
-        cycle = self.cycle
-        return cycle is not None and not cycle.more_body and cycle.scope is self.scope
 
     def _weigh(self, scope: Any, body: bytes | bytearray, held: int) -> None:
         """Something is not whole behind this packet; what it was before says what the packet was part of.

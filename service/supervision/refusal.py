@@ -52,10 +52,11 @@ class Answered:
         self.scope = scope
 
 
-def in_one_piece(answer: Answer, default: Headers) -> bytes:
-    """What the gate says, as it is sent; the connection goes on."""
+def in_one_piece(answer: Answer, default: Headers, is_last: bool) -> bytes:
+    """What the gate says, as it is sent; unless it is the last answer the connection goes on."""
     lines = b"".join([b"%s: %s\r\n" % header for header in default])
-    return b"%s%s%s\r\n%s" % (STATUS_LINE[answer.status], lines, answer.lines, answer.body)
+    end = b"connection: close\r\n" if is_last else b""
+    return b"%s%s%s%s\r\n%s" % (STATUS_LINE[answer.status], lines, answer.lines, end, answer.body)
 
 
 def error_behind(error: httptools.HttpParserError) -> OnnicornError:

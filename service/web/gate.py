@@ -155,8 +155,8 @@ class _Said:
 
 @lru_cache(256)
 def _asked(target: bytes, root_path: str) -> Asked | None:
-    """What a target asks for, where it is plain; a model's name never needs escapes."""
+    """What a target asks for, where it is plain; a model's name never needs escapes, and a query says nothing here."""
     try:
-        return inference(target.decode("ascii").removeprefix(root_path))
+        return inference(target.partition(b"?")[0].decode("ascii").removeprefix(root_path))
     except UnicodeDecodeError:
         return None

@@ -100,12 +100,26 @@ def test_a_gate_that_nobody_presses_on_is_not_asked() -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("unusual", [CLOSING, OLD, OFFER])
-def test_what_is_unusual_is_let_in(unusual: bytes) -> None:
+def test_what_is_unusual_is_let_in() -> None:
     async def run() -> None:
         gate = Closed()
-        assert b"200 OK" in await Door(gate).receive(unusual)
+        assert b"200 OK" in await Door(gate).receive(OFFER)
         assert gate.asked == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("last", [CLOSING, OLD])
+def test_who_wants_one_answer_may_be_turned_away_for_good(last: bytes) -> None:
+    """As proxies do that keep no connections. What comes behind it, in the same packet or later, is not looked at."""
+
+    async def run() -> None:
+        gate = Closed()
+        door = Door(gate)
+        closing = NO.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+        assert await door.receive(last + REQUEST, REQUEST) == closing
+        assert (len(gate.asked), gate.arrivals.waiting) == (1, 0)
+        assert (door.transport.has_eof, door.transport.is_closed) == (True, False)
 
     asyncio.run(run())
 

@@ -144,7 +144,6 @@ def test_a_trace_is_continued(gate: Gates) -> None:
         (b"GET", INFER),
         (b"POST", b"/v2/models/nobody/infer"),
         (b"POST", b"/v2/models/double/versions/9/infer"),
-        (b"POST", INFER + b"?query"),
         (b"POST", b"/v2/models/\xff/infer"),
     ],
 )
@@ -163,6 +162,10 @@ def test_nobody_else_is_refused_here(gate: Gates, method: bytes, target: bytes) 
 )
 def test_what_is_unusual_is_looked_at_elsewhere(gate: Gates, header: tuple[bytes, bytes]) -> None:
     assert refuse(gate(), header) is None
+
+
+def test_a_query_says_nothing(gate: Gates) -> None:
+    assert refuse(gate(), target=INFER + b"?query") is not None
 
 
 def test_a_version_may_be_named(gate: Gates) -> None:
