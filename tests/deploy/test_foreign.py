@@ -10,7 +10,7 @@ from tools.manifests.documents import Document, read
 
 FILES = {
     "PodMonitor": "components/monitoring/podmonitor.yaml",
-    "PrometheusRule": "components/monitoring/prometheusrule.yaml",
+    "PrometheusRule": "monitoring/prometheusrule.yaml",
     "ScaledObject": "components/keda/scaledobject.yaml",
     "BackendConfig": "components/ingress-gke/backendconfig.yaml",
     "ServingRuntime": "kserve/servingruntime.yaml",
