@@ -102,7 +102,7 @@ class MethodNotAllowed(CallerError):
 
 
 class RequestTooLarge(CallerError):
-    """The body is larger than `http.max_body_bytes`, also decompressed, or its tensors than `admission.max_bytes`."""
+    """The body, also decompressed, is larger than `http.max_body_bytes` or, like its tensors, `admission.max_bytes`."""
 
     code = "request_too_large"
 

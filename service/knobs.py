@@ -226,7 +226,7 @@ class Limits(Group):
         ge=1 << 20,
         le=2**40,
         description="Answers that clients have not taken yet, all together in a worker; beyond it, who has the most to "
-        "take is cut off.",
+        "take is cut off. Unless it is set, no more than admission.max_bytes.",
     )
     connections: int = Field(10_000, ge=1, le=1_000_000, description="Connections that one worker holds.")
 

@@ -13,9 +13,9 @@ _MEBIBYTE: Final = 1 << 20
 # Measured as proportional set size with a small model: master and ops together, and what each worker adds.
 _BASE_BYTES: Final = 64 * _MEBIBYTE
 _WORKER_BYTES: Final = 40 * _MEBIBYTE
-# Of the bytes that request bodies may have all together, how many it takes for a moment to read the worst of them; and
-# the least that is worth serving with.
-_TIMES: Final = 3
+# Of the bytes that request bodies may have all together, how many times as much it takes for a moment to read the worst
+# of them, and once more for answers that nobody takes; and the least that is worth serving with.
+_TIMES: Final = 4
 _LEAST_BODIES: Final = 16 * _MEBIBYTE
 
 
@@ -121,7 +121,7 @@ def with_bodies(plan: Plan, admission: Admission, weights: Weights, limit: int |
     most = min(asked, max(_LEAST_BODIES, free // (_TIMES * plan.workers)))
     reason = f"{_mib(most)} of request bodies in each worker"
     if most < asked:
-        reason += f": memory for {_mib(asked)} is missing, since to read them may take {_TIMES} times as much"
+        reason += f": memory for {_mib(asked)} is missing, which with the answers may take {_TIMES} times as much"
     return replace(plan, body_bytes=most, reasons=(*plan.reasons, reason))
 
 

@@ -12,6 +12,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -139,14 +140,18 @@ class Acceptor:
             )
         )
         if self._tls and len(self._tasks) >= _MOST_HANDSHAKES:
-            next(iter(self._tasks)).cancel()
+            longest = next(iter(self._tasks))
+            del self._tasks[longest]
+            longest.cancel()
         self._tasks[task] = None
-        task.add_done_callback(self._settle)
+        task.add_done_callback(partial(self._settle, connection))
         return True
 
-    def _settle(self, task: asyncio.Task[Any]) -> None:
+    def _settle(self, connection: socket.socket, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
-        if not task.cancelled() and (error := task.exception()):
+        if task.cancelled():
+            connection.close()  # before it has begun nobody else would
+        elif error := task.exception():
             log.debug("handshake_failed", reason=str(error))  # such as a client that speaks no TLS
 
     def _leave_for(self, seconds: float) -> None:

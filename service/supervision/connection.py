@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.caller import EXTENSION, Caller
-from service.errors import OnnicornError, Overloaded, RequestTimeout
+from service.errors import OnnicornError, Overloaded
 from service.knobs import Limits
 from service.supervision import head, presence
 from service.supervision.crowd import Crowd
@@ -21,7 +21,7 @@ from service.supervision.declined import parser_behind
 from service.supervision.farewell import Farewell
 from service.supervision.intake import Intake
 from service.supervision.manners import Mannerly
-from service.supervision.patience import Reading
+from service.supervision.patience import Reading, slow_body, slow_head
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
 from service.supervision.response import Cycle
 from service.supervision.unread import Heard
@@ -64,8 +64,7 @@ class Connection(Mannerly):
         self._heard = Heard(transport.get_extra_info("socket"))
         self._since = self._crowd.now
         if not self._crowd.admits():
-            most = self._limits.connections
-            self.refuse(Overloaded(f"{most} connections are open, and none of them is idle", "connections", 1))
+            self.refuse(self._crowd.is_full())
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -73,8 +72,6 @@ class Connection(Mannerly):
         for cycle in (self._answering, *(queued for queued, _ in self.pipeline)):
             if cycle:
                 cycle.lose()  # type: ignore[attr-defined]
-        for _ in self.pipeline:
-            self._gate.arrivals.begin()  # they never will
         self._answering = None
         self.pipeline.clear()
 
@@ -90,6 +87,7 @@ class Connection(Mannerly):
         try:
             while data:
                 data = self._feed(data)
+            # Seldom so: mostly all that has come of the last request is all there is of it.
             if self.cycle is None or self.cycle.more_body or self.cycle.scope is not self.scope:
                 self._weigh(scope, body, held)
         except httptools.HttpParserError as error:
@@ -112,7 +110,7 @@ class Connection(Mannerly):
 
     def on_headers_complete(self) -> None:
         if self._farewell:
-            return  # it stands behind the last request
+            return  # a request behind one whose answer at the gate was the last
         self._intake.check_head(self.url, self.headers)
         version = self.parser.get_http_version()
         head.check_form(version, self.url, self.headers)
@@ -121,10 +119,11 @@ class Connection(Mannerly):
         if self._gate.is_pressed and self._is_refused():
             return
         before = self._answering
-        if before and len(self.pipeline) >= _MOST_WAITING:
+        if len(self.pipeline) >= _MOST_WAITING:
             raise Overloaded(f"{_MOST_WAITING} requests of this connection wait for their answers", "waiting", 1)
         super().on_headers_complete()  # the request's task begins in a later turn of the loop
-        self._gate.arrivals.arrive()
+        if not before:  # others wait for the answers before theirs, and not for the loop
+            self._gate.arrivals.arrive()
         caller = Caller(self._heard, self._gate.arrivals.begin)
         self.scope["extensions"] = {EXTENSION: caller}  # type: ignore[dict-item]
         Cycle.adopt(self.cycle, caller)
@@ -168,20 +167,21 @@ class Connection(Mannerly):
         if self.pipeline:
             cycle, app = self.pipeline.pop()
             self._answering = cycle  # type: ignore[assignment]
+            self._gate.arrivals.arrive()
             self._start_asgi_task(cycle, app)
         elif self._refusal:
             self.refuse(self._refusal)
 
     @property
     def is_idle(self) -> bool:
-        """No request is being answered, and none is read later."""
-        return (self.cycle is None or self.cycle.response_complete) and not self.postponed
+        """No request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     @property
     def idle_since(self) -> float | None:
         """Since when nothing has been going on; None where something is, or nothing ever was."""
         is_between = self.cycle is not None and self.is_idle and not self._farewell and not self._is_in_head
-        return self._since if is_between else None
+        return self._since if is_between and not self.postponed else None
 
     @property
     def _is_in_head(self) -> bool:
@@ -208,7 +208,7 @@ class Connection(Mannerly):
     @property
     def unsent(self) -> int:
         """Bytes of answers that the client has not taken yet."""
-        return self.transport.get_write_buffer_size()
+        return self.transport.get_write_buffer_size() + (self._answering.bytes_left if self._answering else 0)
 
     def look(self, elapsed: float) -> None:
         """End what has lasted too long. `elapsed` is how long ago the last look was, in seconds."""
@@ -217,19 +217,18 @@ class Connection(Mannerly):
         if not self._reading.is_kept(sent, unsent, elapsed, self._limits):
             log.info("reader_too_slow", unsent=unsent)
             self.transport.abort()
-        elif self.transport.is_closing():
+        elif self.transport.is_closing() or self.postponed:
             return
         elif not self.is_idle:
             self._look_at_body(elapsed)
             if self._has_ended:
                 presence.ask(self.transport, self._answering)
         elif self._farewell:
-            if self._farewell.has_ended:
+            if self._farewell.has_ended and not unsent:
                 self.transport.close()
         elif self._is_in_head:
             if self._crowd.has_lasted(self._since, self._limits.header_seconds):
-                seconds = self._limits.header_seconds
-                self._fail(RequestTimeout(f"the request's line and headers took longer than {seconds:g} s"))
+                self._fail(slow_head(self._limits))
         else:
             seconds = self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds
             self.rests_until = 0.0 if unsent else self._since + seconds
@@ -242,11 +241,12 @@ class Connection(Mannerly):
         if self._farewell or not cycle.more_body or cycle.waiting_for_100_continue or self.flow.read_paused:
             return
         if not self._intake.is_body_fast(elapsed):
-            rate = self._limits.body_bytes_per_second
-            self._fail(RequestTimeout(f"the body comes too slowly: expected {rate} bytes a second or more"))
+            self._fail(slow_body(self._limits))
 
     def _fail(self, error: OnnicornError) -> None:
         """Nothing that comes is looked at any more. Whoever is owed the answer gets it; others get theirs before."""
+        if self._farewell:
+            return  # bytes behind the last answer
         self._farewell = Farewell(self._crowd)
         if self.is_idle:
             self.refuse(error)
@@ -279,12 +279,15 @@ class Connection(Mannerly):
 
     def say_goodbye(self) -> None:
         """FIN to an idle client."""
-        if self.is_idle and not self._farewell:
+        if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
 
     def _linger(self) -> None:
-        """FIN. What the client sends from now on is read, so that closing resets nothing, and dropped."""
+        """FIN. What has come behind the last request, and what still comes, is dropped, but read: nothing is reset."""
         self.rests_until = 0.0
+        if self.pipeline:
+            self.pipeline.clear()
+            self.cycle = None  # type: ignore[assignment]
         self._farewell = self._farewell or Farewell(self._crowd)
         self._farewell.begin()
         self._crowd.leaving[self] = None

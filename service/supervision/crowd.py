@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from service.errors import Overloaded
 from service.knobs import Limits
 
 if TYPE_CHECKING:
@@ -76,8 +77,11 @@ class Crowd:
             connection = self._ahead.pop()
             if connection.rests_until > self.now or connection not in self._connections:
                 continue
-            connection.look(self._elapsed)
-            if connection.unsent:
+            try:
+                connection.look(self._elapsed)
+            except Exception:
+                log.exception("look_failed")  # and the others shall not suffer for it
+            if connection.unsent and not connection.transport.is_closing():
                 self._owed.append(connection)
             if monotonic() > until:
                 asyncio.get_running_loop().call_soon(self._look_on)
@@ -90,6 +94,8 @@ class Crowd:
         if unsent <= self.limits.unsent_bytes:
             return
         for connection in sorted(self._owed, key=lambda each: each.unsent, reverse=True):
+            if connection.transport.is_closing():
+                continue
             unsent -= connection.unsent
             log.warning("answer_not_taken", unsent=connection.unsent, most=self.limits.unsent_bytes)
             connection.transport.abort()
@@ -104,16 +110,22 @@ class Crowd:
         """Whether one more that has just come can stay; the longest idle one may have to go."""
         count = len(self._connections)
         self._on_count(count)
-        if self.leaving and count > self.limits.connections + _MOST_LEAVING:
-            longest_gone = next(iter(self.leaving))
-            del self.leaving[longest_gone]
+        if count > self.limits.connections + _MOST_LEAVING and (longest_gone := self._longest_gone()):
             longest_gone.transport.abort()
         return count - len(self.leaving) <= self.limits.connections or self._makes_room()
+
+    def is_full(self) -> Overloaded:
+        """What one is told that cannot stay."""
+        most = self.limits.connections
+        return Overloaded(f"{most} connections are open, and none of them is idle", "connections", 1)
 
     def leave(self, connection: "Connection") -> None:
         """Its connection is lost."""
         self.leaving.pop(connection, None)
         self._on_count(len(self._connections))
+
+    def _longest_gone(self) -> "Connection | None":
+        return next((each for each in self.leaving if not each.transport.is_closing()), None)
 
     def _makes_room(self) -> bool:
         if not self._has_searched:

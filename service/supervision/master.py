@@ -181,6 +181,9 @@ class Master:
         models, limit = weights(manifest.entries), memory_limit()
         plan = with_bodies(fit(self._plan, models, limit), self._settings.admission, models, limit)
         seat.body_bytes = plan.body_bytes
+        if "unsent_bytes" not in self._settings.limits.model_fields_set:
+            unsent = min(self._limits.unsent_bytes, plan.body_bytes)
+            self._limits = self._limits.model_copy(update={"unsent_bytes": unsent})
         log.info("plan", workers=plan.workers, intra_op_threads=plan.intra_op_threads, why="; ".join(plan.reasons))
         if plan.workers != self._plan.workers:
             # The setting is what Gunicorn would go back to, the attribute what it works by.

@@ -1,6 +1,16 @@
 """How slow a client may be: bytes that must come, or be taken, at a certain rate."""
 
+from service.errors import RequestTimeout
 from service.knobs import Limits
+
+
+def slow_head(limits: Limits) -> RequestTimeout:
+    return RequestTimeout(f"the request's line and headers took longer than {limits.header_seconds:g} s")
+
+
+def slow_body(limits: Limits) -> RequestTimeout:
+    rate = limits.body_bytes_per_second
+    return RequestTimeout(f"the body comes too slowly: expected {rate} bytes a second or more")
 
 
 class Pace:

@@ -154,25 +154,25 @@ def test_new_models_that_do_not_fit_beside_the_old_ones_are_refused(models: Weig
     [
         (16384, Weights(), 512, "512 MiB of request bodies in each worker"),
         (
-            BASE + 4 * EACH + 12 * 100,
+            BASE + 4 * EACH + 16 * 100,
             Weights(),
             100,
-            "100 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
-            "times as much",
+            "100 MiB of request bodies in each worker: memory for 512 MiB is missing, which with the answers may "
+            "take 4 times as much",
         ),
         (
-            BASE + 4 * EACH + 12 * 100,
-            Weights(shared=4 * 12 * MEBIBYTE, private=12 * MEBIBYTE),
+            BASE + 4 * EACH + 16 * 100,
+            Weights(shared=4 * 16 * MEBIBYTE, private=16 * MEBIBYTE),
             92,
-            "92 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
-            "times as much",
+            "92 MiB of request bodies in each worker: memory for 512 MiB is missing, which with the answers may "
+            "take 4 times as much",
         ),
         (
             BASE + 4 * EACH,
             Weights(),
             16,
-            "16 MiB of request bodies in each worker: memory for 512 MiB is missing, since to read them may take 3 "
-            "times as much",
+            "16 MiB of request bodies in each worker: memory for 512 MiB is missing, which with the answers may "
+            "take 4 times as much",
         ),
     ],
 )

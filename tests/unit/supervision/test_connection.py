@@ -397,6 +397,23 @@ def test_the_last_of_several_answers_that_are_under_way_is_the_last() -> None:
     play(scenario)
 
 
+def test_who_asks_on_behind_the_last_request_is_read_no_more() -> None:
+    """The parser of HTTP/1.0 requests that keep the connection says that more may come; no answer does."""
+
+    async def scenario() -> None:
+        line = Line(accounts=True)
+        old = GET.replace(b"1.1", b"1.0").replace(b"Host", b"Connection: keep-alive\r\nHost")
+        assert (await line.receive(old * 50)).count(b"HTTP/1.1 200 OK") == 1
+        assert (line.end, len(line.connection.pipeline)) == ("said goodbye", 0)
+        assert line.connection.eof_received() is False
+        await line.let_pass(6)
+        assert line.end == "closed"
+        line.lose()
+        assert line.connection._gate.arrivals.waiting == 0
+
+    play(scenario)
+
+
 @pytest.mark.parametrize("asked", [[], [REQUEST], [GET[:9]]])
 def test_where_no_answer_is_under_way_none_is_the_last(asked: list[bytes]) -> None:
     async def scenario() -> None:

@@ -109,6 +109,16 @@ def test_what_is_unusual_is_let_in() -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("behind", [b"nonsense\r\n\r\n", b"GET /" + b"x" * 100_000, REQUEST])
+def test_bytes_behind_a_last_answer_at_the_gate_are_not_answered(behind: bytes) -> None:
+    async def run() -> None:
+        door = Door(Closed())
+        old = OLD.replace(b"Host", b"Connection: keep-alive\r\nHost")
+        assert await door.receive(old + behind) == NO.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("last", [CLOSING, OLD])
 def test_who_wants_one_answer_may_be_turned_away_for_good(last: bytes) -> None:
     """As proxies do that keep no connections. What comes behind it, in the same packet or later, is not looked at."""

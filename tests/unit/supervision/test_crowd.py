@@ -21,6 +21,9 @@ class Transport:
     def abort(self) -> None:
         self.is_aborted = True
 
+    def is_closing(self) -> bool:
+        return self.is_aborted
+
 
 class Quiet:
     """A connection that rests, or wants to be looked at, with so many bytes that its client has not taken."""
@@ -73,6 +76,19 @@ def test_a_look_that_takes_long_lets_others_have_their_turns(monkeypatch: pytest
     assert [each.looks for each in connections] == [[INTERVAL, 2 * INTERVAL]] * 3
 
 
+def test_one_that_cannot_be_looked_at_does_not_keep_the_others_from_their_time(records: list[EventDict]) -> None:
+    class Broken(Quiet):
+        def look(self, elapsed: float) -> None:
+            raise AttributeError("cycle")
+
+    others = [Quiet(), Quiet()]
+    made = crowd_of(Broken(), *others)
+    made.look(7.0)
+    made.look(7.0 + INTERVAL)
+    assert [each.looks for each in others] == [[INTERVAL] * 2] * 2
+    assert [record["event"] for record in records] == ["look_failed"] * 2
+
+
 def test_who_has_left_during_a_look_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowd, "_MOMENT", -1.0)
     connections = {Quiet(), Quiet()}
@@ -109,5 +125,5 @@ def test_connections_on_their_way_out_do_not_pile_up_either() -> None:
     made = crowd_of(*leaving, connections=3)
     for each in leaving:
         made.leaving[each] = None  # type: ignore[index]
-    assert made.admits()
-    assert [each.transport.is_aborted for each in leaving] == [True] + [False] * 99
+    assert [made.admits(), made.admits()] == [True, True]
+    assert [each.transport.is_aborted for each in leaving] == [True] * 2 + [False] * 98

@@ -44,10 +44,32 @@ def test_what_comes_behind_it_stays_behind_it() -> None:
     async def run() -> None:
         made = door()
         made.connection.data_received(REQUEST[:20])
-        assert not made.connection.is_idle
         made.connection.data_received(REQUEST[20:])
         await turns()
-        assert (made.transport.written, made.connection.is_idle) == (ANSWER, True)
+        assert made.transport.written == ANSWER
+
+    asyncio.run(run())
+
+
+def test_nothing_happens_to_a_connection_that_is_to_be_read_later() -> None:
+    """Looks, goodbyes, the end of the service, the client's own end: all may come before its turn."""
+
+    async def run() -> None:
+        for before in (b"", REQUEST):
+            made = door()
+            made.connection.receive(before)
+            await turns()
+            made.connection.data_received(REQUEST)
+            assert made.connection.idle_since is None
+            made.connection.look(100.0)
+            made.connection.say_goodbye()
+            made.connection.answer_last()
+            await turns()
+            assert made.transport.written.endswith(ANSWER)
+            assert (made.transport.has_eof, made.transport.is_closed) == (False, False)
+        made = door()
+        made.connection.data_received(REQUEST)
+        made.connection.eof_received()
 
     asyncio.run(run())
 

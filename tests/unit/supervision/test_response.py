@@ -80,6 +80,47 @@ def test_nothing_is_written_to_a_connection_that_was_reset() -> None:
     assert asyncio.run(run()).writes == []
 
 
+def test_behind_tls_a_large_body_leaves_as_fast_as_it_is_taken() -> None:
+    """What is written at once is encrypted at once, and then nobody can tell how much of it is still with us."""
+
+    class Tls(Writes):
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return object() if name == "sslcontext" else super().get_extra_info(name, default)
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            super().write(data)
+            if len(self.writes) == 2:
+                connection.pause_writing()
+
+    body = bytes(range(256)) * 1000
+    start = {**START, "headers": [(b"content-length", b"%d" % len(body))]}
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start)
+        await send({**BODY, "body": body})
+
+    async def run() -> None:
+        connection.connection_made(transport)
+        connection.data_received(GET)
+        await turns()
+        assert connection.unsent == len(body) - 65536
+        connection.resume_writing()
+        await turns()
+        assert connection.unsent == 0
+        pieces = transport.writes[1:]
+        assert b"".join(pieces) == body
+        assert [len(piece) for piece in pieces] == [65536, 65536, 65536, len(body) - 3 * 65536]
+
+    async def made() -> Connection:
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        return Connection(config, ServerState(), {})
+
+    transport = Tls()
+    with asyncio.Runner() as runner:
+        connection = runner.run(made())
+        runner.run(run())
+
+
 def test_the_servers_own_headers_come_first() -> None:
     assert writes(START, BODY, default=((b"server", b"x"),)) == [WHOLE.replace(b"OK\r\n", b"OK\r\nserver: x\r\n")]
 
