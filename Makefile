@@ -50,7 +50,7 @@ bench: install-dev ## Measure what the service costs: four minutes on two cores 
 load: install-dev ## Measure overload and hostile traffic: 25 minutes on two cores that are otherwise idle
 	@$(BIN)/python -m benchmarks --rounds 3 overload hostile
 
-rehearse: install ## Replace copies of the service behind HAProxy ten times under load: three minutes; needs haproxy, prometheus
+rehearse: install ## Replace both copies of the service behind HAProxy ten times under load: three minutes; needs haproxy, prometheus
 	@$(BIN)/python -m rehearsal
 
 readme: install-dev ## Write the README's tables and the dashboard anew from the code

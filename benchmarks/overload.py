@@ -22,7 +22,7 @@ _CONCURRENCY: Final = {"chain": 2, "digits": 32}
 _CALM: Final = 0.8
 # Callers that are independent wait for no connection. So many are open that those would be enough for whom the server
 # has no answer until their deadline, and half as many again, as far as a worker holds them (10,000).
-_CONNECTIONS: Final = 1000
+_CONNECTIONS: Final = 64
 _SPARE: Final = 1.5
 _MOST: Final = 9000
 
