@@ -17,7 +17,7 @@ from tests.process.conftest import Service, connect, running
 from tests.process.double import BODY, INFER, doubled, serve_double
 from tests.process.wire import request
 
-# What is no answer to the content of a request: 408 for one that never ends, 503 for one too many, 504 for one too late.
+# What is no answer to the content of a request: 408 for what never ends, 503 for one too many, 504 for one too late.
 EXPECTED: Final = ALLOWED | {100, 408, 431, 503, 504}
 _STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3}) [A-Z]")
 _SPICES: Final = (
