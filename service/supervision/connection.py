@@ -23,7 +23,7 @@ from service.supervision.intake import Intake
 from service.supervision.manners import Mannerly
 from service.supervision.patience import Reading, slow_body, slow_head
 from service.supervision.refusal import Answered, error_behind, in_one_piece, refusal
-from service.supervision.response import Cycle
+from service.supervision.response import PIECE, Cycle
 from service.supervision.unread import Heard
 
 log = structlog.get_logger()
@@ -62,6 +62,9 @@ class Connection(Mannerly):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._heard = Heard(transport.get_extra_info("socket"))
+        if self.scheme == "https":  # what waits there waits in two buffers, and only one of them can be seen
+            transport.set_write_buffer_limits(high=PIECE)
+            self._reading = Reading(step=2 * PIECE)
         self._since = self._crowd.now
         if not self._crowd.admits():
             self.refuse(self._crowd.is_full())
@@ -69,9 +72,8 @@ class Connection(Mannerly):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         self._crowd.leave(self)
-        for cycle in (self._answering, *(queued for queued, _ in self.pipeline)):
-            if cycle:
-                cycle.lose()  # type: ignore[attr-defined]
+        for cycle in filter(None, (self._answering, *(queued for queued, _ in self.pipeline))):
+            cycle.lose()  # type: ignore[attr-defined]
         self._answering = None
         self.pipeline.clear()
 
@@ -87,8 +89,7 @@ class Connection(Mannerly):
         try:
             while data:
                 data = self._feed(data)
-            # Seldom so: mostly all that has come of the last request is all there is of it.
-            if self.cycle is None or self.cycle.more_body or self.cycle.scope is not self.scope:
+            if self.cycle is None or self.cycle.more_body or self.cycle.scope is not self.scope:  # not all has come
                 self._weigh(scope, body, held)
         except httptools.HttpParserError as error:
             self._fail(error_behind(error))
@@ -232,13 +233,12 @@ class Connection(Mannerly):
         else:
             seconds = self._limits.header_seconds if self.cycle is None else self._crowd.keep_alive_seconds
             self.rests_until = 0.0 if unsent else self._since + seconds
-            if self._crowd.has_lasted(self._since, seconds):
+            if not unsent and self._crowd.has_lasted(self._since, seconds):
                 self.transport.close()
 
     def _look_at_body(self, elapsed: float) -> None:
         """A body that we do not let come is not the client's fault."""
-        cycle = self.cycle
-        if self._farewell or not cycle.more_body or cycle.waiting_for_100_continue or self.flow.read_paused:
+        if self._farewell or not self.cycle.more_body or self.cycle.waiting_for_100_continue or self.flow.read_paused:
             return
         if not self._intake.is_body_fast(elapsed):
             self._fail(slow_body(self._limits))

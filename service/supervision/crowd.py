@@ -45,6 +45,7 @@ class Crowd:
         self.now = 0.0
         # Those that have had their last answer, the longest gone first.
         self.leaving: dict[Connection, None] = {}
+        self._cut: set[Connection] = set()
         self._connections = connections
         self._on_count = on_count
         self._looked: float | None = None
@@ -81,7 +82,7 @@ class Crowd:
                 connection.look(self._elapsed)
             except Exception:
                 log.exception("look_failed")  # and the others shall not suffer for it
-            if connection.unsent and not connection.transport.is_closing():
+            if connection.unsent:
                 self._owed.append(connection)
             if monotonic() > until:
                 asyncio.get_running_loop().call_soon(self._look_on)
@@ -89,13 +90,14 @@ class Crowd:
         self._bound_unsent()
 
     def _bound_unsent(self) -> None:
-        """Answers that nobody takes may not fill the memory: whoever has the most to take loses the connection."""
+        """Answers that nobody takes may not fill the memory: whoever has the most to take loses the connection.
+
+        One alone may be as large as an answer can be.
+        """
         unsent = sum(connection.unsent for connection in self._owed)
-        if unsent <= self.limits.unsent_bytes:
+        if unsent <= self.limits.unsent_bytes or len(self._owed) == 1:
             return
         for connection in sorted(self._owed, key=lambda each: each.unsent, reverse=True):
-            if connection.transport.is_closing():
-                continue
             unsent -= connection.unsent
             log.warning("answer_not_taken", unsent=connection.unsent, most=self.limits.unsent_bytes)
             connection.transport.abort()
@@ -111,6 +113,7 @@ class Crowd:
         count = len(self._connections)
         self._on_count(count)
         if count > self.limits.connections + _MOST_LEAVING and (longest_gone := self._longest_gone()):
+            self._cut.add(longest_gone)
             longest_gone.transport.abort()
         return count - len(self.leaving) <= self.limits.connections or self._makes_room()
 
@@ -122,10 +125,12 @@ class Crowd:
     def leave(self, connection: "Connection") -> None:
         """Its connection is lost."""
         self.leaving.pop(connection, None)
+        self._cut.discard(connection)
         self._on_count(len(self._connections))
 
     def _longest_gone(self) -> "Connection | None":
-        return next((each for each in self.leaving if not each.transport.is_closing()), None)
+        """Who is cut off stays until the loop has told it: others may come before that."""
+        return next((each for each in self.leaving if each not in self._cut), None)
 
     def _makes_room(self) -> bool:
         if not self._has_searched:

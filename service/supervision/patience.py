@@ -19,17 +19,18 @@ class Pace:
     A client that has been fast may not rest on it: what it has sent lies in our memory for as long as it waits.
     """
 
-    __slots__ = ("_before", "_seconds")
+    __slots__ = ("_before", "_seconds", "_step")
 
-    def __init__(self, before: int) -> None:
-        """`before` is how many bytes had passed when it began."""
+    def __init__(self, before: int, step: int = 0) -> None:
+        """`before` is how many bytes had passed when it began; `step`, how many may seem to pass all at once."""
         self._before = before
+        self._step = step
         self._seconds = 0.0
 
     def is_kept(self, passed: int, elapsed: float, limits: Limits) -> bool:
         """`passed` bytes until now, `elapsed` seconds after the last look; the first of them may have been shorter."""
         self._seconds += elapsed
-        if self._seconds <= limits.body_seconds:
+        if self._seconds <= max(limits.body_seconds, self._step / (limits.body_bytes_per_second or 1)):
             return True
         is_enough = passed - self._before >= limits.body_bytes_per_second * limits.body_seconds
         self._before, self._seconds = passed, 0.0
@@ -39,10 +40,11 @@ class Pace:
 class Reading:
     """Whether a client takes its answers at that rate. As long as everything has left us there is nothing to take."""
 
-    __slots__ = ("_pace",)
+    __slots__ = ("_pace", "_step")
 
-    def __init__(self) -> None:
+    def __init__(self, step: int = 0) -> None:
         self._pace: Pace | None = None
+        self._step = step
 
     def is_kept(self, sent: int, unsent: int, elapsed: float, limits: Limits) -> bool:
         """`sent` bytes have been given to the connection in all, `unsent` of them are still with us."""
@@ -50,6 +52,6 @@ class Reading:
             self._pace = None
             return True
         if self._pace is None:
-            self._pace = Pace(sent - unsent)
+            self._pace = Pace(sent - unsent, self._step)
             return True
         return self._pace.is_kept(sent - unsent, elapsed, limits)

@@ -12,7 +12,7 @@ from service.caller import Caller
 from service.errors import OnnicornError
 
 # How much is given to TLS at a time, in bytes.
-_PIECE: Final = 64 << 10
+PIECE: Final = 64 << 10
 _UNUSUAL: Final = frozenset({b"connection", b"transfer-encoding"})
 
 
@@ -22,7 +22,7 @@ class Cycle(RequestResponseCycle):
     caller: Caller
     # The client may still send when the last answer has ended: the connection must end so that it can be read.
     lingers = False
-    # So that it can be told how much of it was read.
+    # So that it can be told how much of it was read: what has been written, or is about to be.
     bytes_sent = 0
     # Of the one that is being sent in pieces: what the connection has not been given yet.
     bytes_left = 0
@@ -76,10 +76,10 @@ class Cycle(RequestResponseCycle):
 
     async def _send_piece(self, message: Any) -> None:
         body = message.get("body", b"")
-        if len(body) > _PIECE and self.scope["scheme"] == "https":
-            message = await self._send_all_but_last(message, body)
         if self.scope["method"] != "HEAD":
-            self.bytes_sent += len(message.get("body", b""))
+            self.bytes_sent += len(body)
+        if len(body) > PIECE and self.scope["scheme"] == "https":
+            message = await self._send_all_but_last(message, body)
         if not self.keep_alive and not message.get("more_body"):
             # Uvicorn would close at once, and what is still unread would reset the connection, answer and all.
             self.keep_alive = self.lingers = True
@@ -92,18 +92,17 @@ class Cycle(RequestResponseCycle):
         Returns what is left to be sent.
         """
         self.bytes_left = len(body)
-        while self.bytes_left > _PIECE:
+        while self.bytes_left > PIECE:
             start = len(body) - self.bytes_left
-            await super().send({"type": "http.response.body", "body": body[start : start + _PIECE], "more_body": True})
-            self.bytes_sent += _PIECE
-            self.bytes_left -= _PIECE
+            await super().send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True})
+            self.bytes_left -= PIECE
         return {**message, "body": body[len(body) - self.bytes_left :]}
 
     def _is_written_at_once(self, start: Any, message: Any) -> bool:
         if message.get("more_body") or not self.keep_alive or self.disconnected or self.flow.write_paused:
             return False
         body = message.get("body", b"")
-        if len(body) > _PIECE and self.scope["scheme"] == "https":
+        if len(body) > PIECE and self.scope["scheme"] == "https":
             return False
         head = _head(self.default_headers, start)
         if head is None or self.scope["method"] == "HEAD" or b"\r\ncontent-length: %d\r\n" % len(body) not in head:

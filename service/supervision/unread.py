@@ -30,6 +30,6 @@ class Heard:
         now = monotonic()
         try:
             info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA.size)
-        except (AttributeError, OSError):  # no socket; one that is no TCP, or is closed
+        except (AttributeError, OSError, ValueError):  # no socket; one that is no TCP; one that is closed
             return now
         return float(now - _LAST_DATA.unpack(info)[0] / 1000)

@@ -64,6 +64,9 @@ class Transport(asyncio.Transport):
     def abort(self) -> None:
         self.is_closed = self.is_aborted = True
 
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """It has no buffer."""
+
     def get_write_buffer_size(self) -> int:
         return self.unsent
 

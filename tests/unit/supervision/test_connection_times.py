@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from service.knobs import Limits
 from service.supervision.crowd import INTERVAL
 from tests.unit.loop import turns
-from tests.unit.supervision.test_connection import ANSWER, GET, KEEP_ALIVE, REQUEST, Line
+from tests.unit.supervision.test_connection import ANSWER, GET, KEEP_ALIVE, REQUEST, Line, Transport
 
 HEAD, BODY = 4, 6
 RATE = 10
@@ -213,6 +213,30 @@ def test_a_client_that_asks_on_and_on_and_takes_nothing_is_cut_off() -> None:
         assert line.end == "aborted"
 
     play(scenario)
+
+
+def test_behind_tls_an_answer_is_taken_in_large_steps() -> None:
+    """64 KiB and more seem to be taken at once, and 10 KiB/s is no slow client."""
+
+    class Tls(Transport):
+        def get_extra_info(self, name: str, default: Any = None) -> Any:
+            return object() if name == "sslcontext" else super().get_extra_info(name, default)
+
+    async def run() -> None:
+        line = Line(Tls(can_write_eof=False), limits=Limits(body_seconds=BODY, body_bytes_per_second=1024))
+        await line.receive(GET)
+        line.transport.unsent = 300_000
+        for _ in range(4):
+            await line.let_pass(120)
+            assert line.end == ""
+            line.transport.unsent -= 65_536
+        await line.let_pass(130)
+        assert line.end == ""
+        await line.let_pass(130)
+        assert line.end == "aborted"
+        line.lose()
+
+    asyncio.run(run())
 
 
 def test_a_client_that_takes_what_a_stream_sends_may_always_be_behind() -> None:

@@ -22,7 +22,7 @@ class Transport:
         self.is_aborted = True
 
     def is_closing(self) -> bool:
-        return self.is_aborted
+        return True  # as behind TLS, where there is no half-closed state
 
 
 class Quiet:
@@ -117,6 +117,12 @@ def test_within_the_bound_nobody_is_cut_off() -> None:
     waiting = [Quiet(unsent=MEBIBYTE), Quiet(unsent=MEBIBYTE)]
     crowd_of(*waiting, unsent_bytes=2 * MEBIBYTE).look(7.0)
     assert not any(each.transport.is_aborted for each in waiting)
+
+
+def test_one_alone_may_be_as_large_as_an_answer_can_be() -> None:
+    alone = Quiet(unsent=9 * MEBIBYTE)
+    crowd_of(alone, Quiet(), unsent_bytes=2 * MEBIBYTE).look(7.0)
+    assert not alone.transport.is_aborted
 
 
 def test_connections_on_their_way_out_do_not_pile_up_either() -> None:

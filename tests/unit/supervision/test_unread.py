@@ -71,3 +71,12 @@ def test_where_the_system_does_not_tell_it_is_now(connected: Any, monkeypatch: p
         if connected == "closed":
             one.close()
         assert Heard(connected and one)() == 100.0
+
+
+def test_a_socket_that_the_loop_has_closed_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed:
+        def getsockopt(self, *asked: int) -> bytes:
+            raise ValueError("negative file descriptor")
+
+    monkeypatch.setattr(unread, "monotonic", lambda: 100.0)
+    assert Heard(Closed())() == 100.0
