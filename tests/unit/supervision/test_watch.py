@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.typing import EventDict
 
-from service.supervision.watch import look_at, watch
+from service.supervision.watch import Look, look_at, watch
 from service.wishes import Wish, Wishes
 from tests.unit.loop import until
 
@@ -101,15 +101,15 @@ def test_several_places_are_looked_at(repository: Path, tmp_path: Path) -> None:
     assert look_at(repository, tmp_path / "keys.toml") != before
 
 
-def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: Path) -> None:
+def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: Path, glances: list[Look]) -> None:
     wishes = Wishes(tmp_path / "wishes")
 
     async def scenario() -> None:
         watching = asyncio.create_task(watch([repository], 0.001, wishes, is_read=True))
-        await until_looked(repository)
+        await until_looked(glances)
         (repository / "dog").write_text("dog")
         await until(lambda: wishes.after(0))
-        await until_looked(repository)
+        await until_looked(glances)
         watching.cancel()
         await asyncio.wait([watching])
 
@@ -117,11 +117,23 @@ def test_a_change_that_has_come_to_rest_is_one_wish(repository: Path, tmp_path: 
     assert wishes.after(0) == (Wish(), len(Wish().model_dump_json()) + 1)
 
 
-async def until_looked(repository: Path) -> None:
-    """Long enough for the watch, which takes its glances in the same threads, to have taken some."""
-    for _ in range(20):
-        await asyncio.to_thread(look_at, repository)
-        await asyncio.sleep(0.001)
+@pytest.fixture
+def glances(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+    """What the watch has seen, each time."""
+    seen: list[Look] = []
+
+    def look(*places: Path) -> Look:
+        seen.append(look_at(*places))
+        return seen[-1]
+
+    monkeypatch.setattr("service.supervision.watch.look_at", look)
+    return seen
+
+
+async def until_looked(glances: list[Look]) -> None:
+    """More than once, since a change has to be seen to rest."""
+    before = len(glances)
+    await until(lambda: len(glances) >= before + 4)
 
 
 def test_a_wish_that_cannot_be_written_is_tried_again(
