@@ -54,7 +54,6 @@ class Connection(Mannerly):
         self.rests_until = 0.0  # there is nothing to look for until then, unless something comes
         self._intake = Intake(self._limits)
         self._reading = Reading()
-        self._sent = 0  # bytes of answers that have ended
         self._refusal: OnnicornError | None = None
         self._farewell: Farewell | None = None  # from then on what comes is dropped
         self._has_ended = False  # the client has closed its side
@@ -143,7 +142,7 @@ class Connection(Mannerly):
         self.cycle = Answered(self.scope)  # type: ignore[assignment]  # so that the body is read past
         self.headers = head.NOWHERE
         written = in_one_piece(answer, default, is_last)
-        self._sent += len(written)
+        self._reading.sent += len(written)
         self.transport.write(written)
         self.on_response_complete()
         if is_last:
@@ -156,7 +155,7 @@ class Connection(Mannerly):
         self._since = self._crowd.now
         ended, self._answering = self._answering, None
         if ended:
-            self._sent += ended.bytes_sent
+            self._reading.sent += ended.bytes_sent
             ended.body = bytearray()  # what nobody has read of it
         if self.transport.is_closing():
             return
@@ -214,8 +213,8 @@ class Connection(Mannerly):
     def look(self, elapsed: float) -> None:
         """End what has lasted too long. `elapsed` is how long ago the last look was, in seconds."""
         unsent = self.unsent
-        sent = self._sent + (self._answering.bytes_sent if self._answering else 0)
-        if not self._reading.is_kept(sent, unsent, elapsed, self._limits):
+        answering = self._answering.bytes_sent if self._answering else 0
+        if not self._reading.is_kept(answering, unsent, elapsed, self._limits):
             log.info("reader_too_slow", unsent=unsent)
             self.transport.abort()
         elif self.transport.is_closing() or self.postponed:

@@ -38,20 +38,25 @@ class Pace:
 
 
 class Reading:
-    """Whether a client takes its answers at that rate. As long as everything has left us there is nothing to take."""
+    """Whether a client takes its answers at that rate. As long as everything has left us there is nothing to take.
 
-    __slots__ = ("_pace", "_step")
+    `sent` is how many bytes of answers that have ended were given to the connection.
+    """
+
+    __slots__ = ("_pace", "_step", "sent")
 
     def __init__(self, step: int = 0) -> None:
+        self.sent = 0
         self._pace: Pace | None = None
         self._step = step
 
-    def is_kept(self, sent: int, unsent: int, elapsed: float, limits: Limits) -> bool:
-        """`sent` bytes have been given to the connection in all, `unsent` of them are still with us."""
+    def is_kept(self, answering: int, unsent: int, elapsed: float, limits: Limits) -> bool:
+        """`answering` bytes of the answer under way have been given to the connection too; `unsent` are with us."""
         if not unsent:
             self._pace = None
             return True
+        taken = self.sent + answering - unsent
         if self._pace is None:
-            self._pace = Pace(sent - unsent, self._step)
+            self._pace = Pace(taken, self._step)
             return True
-        return self._pace.is_kept(sent - unsent, elapsed, limits)
+        return self._pace.is_kept(taken, elapsed, limits)
