@@ -1,7 +1,6 @@
 """How long each part of a request may take, with the time in the test's hands: one look after another."""
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +11,7 @@ from service.knobs import Limits
 from service.supervision.crowd import INTERVAL
 from tests.unit.loop import turns
 from tests.unit.supervision.test_connection import ANSWER, GET, KEEP_ALIVE, REQUEST, Line, Transport
+from tests.unit.supervision.test_connection_limits import status_and_code
 
 HEAD, BODY = 4, 6
 RATE = 10
@@ -29,12 +29,6 @@ def play(scenario: Callable[[Line], Coroutine[Any, Any, None]], limits: Limits =
         line.lose()
 
     asyncio.run(run())
-
-
-def status_and_code(answer: bytes) -> tuple[int, str]:
-    head, body = answer.split(b"\r\n\r\n", 1)
-    assert b"\r\nconnection: close" in head
-    return int(head.split()[1]), json.loads(body)["code"]
 
 
 def read_later(line: Line) -> None:
