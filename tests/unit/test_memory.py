@@ -37,7 +37,7 @@ def times_given_back(monkeypatch: pytest.MonkeyPatch, *freed: int) -> list[int]:
     monkeypatch.setattr(memory, "give_back", lambda: given.append(None))
 
     async def run() -> list[int]:
-        heap, counts = Heap(much=4 * MEBIBYTE, seconds=5.0), []
+        heap, counts = Heap(seconds=5.0), []
         for size in freed:
             heap.note(size)
             counts.append(len(given))
@@ -54,10 +54,6 @@ def times_given_back(monkeypatch: pytest.MonkeyPatch, *freed: int) -> list[int]:
 
 def test_what_was_freed_in_large_blocks_is_given_back_once_a_while_later(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times_given_back(monkeypatch, *[MEBIBYTE] * 8) == [0] * 8 + [1, 1]
-
-
-def test_little_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert times_given_back(monkeypatch, *[MEBIBYTE] * 3) == [0] * 5
 
 
 def test_small_blocks_are_soon_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
