@@ -32,8 +32,8 @@ from typing import ClassVar, Final
 _MOST_REPEATED: Final = 100
 
 
-def shorten(text: str) -> str:
-    return text if len(text) <= _MOST_REPEATED else f"{text[: _MOST_REPEATED - 3]}..."
+def shorten(text: str, most: int = _MOST_REPEATED) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def quoted(text: str) -> str:

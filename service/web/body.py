@@ -39,7 +39,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int, h
     """
     hold = hold or Budget(limit).hold()
     _check_media_type(headers.get(b"content-type", b""))
-    codings = _codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
+    applied = codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit():
         if len(declared) > _MAX_DIGITS or int(declared) > limit:
@@ -47,7 +47,7 @@ async def read(headers: Headers, receive: Receive, record: Record, limit: int, h
         hold.check(int(declared))
     body = await _receive(receive, limit, hold)
     record.bytes_in = len(body)
-    for coding in reversed(codings):
+    for coding in reversed(applied):
         body = await _inflated(coding, body, limit, hold)
     return body
 
@@ -106,15 +106,15 @@ def _check_media_type(value: bytes) -> None:
         )
 
 
-def _codings(value: bytes) -> list[str]:
-    """In the order in which they were applied (RFC 9110, 8.4)."""
-    codings = [coding.strip().lower() for coding in value.decode("latin-1").split(",", _MOST_CODINGS)]
-    codings = [coding for coding in codings if coding not in ("", "identity")]
-    if unknown := [coding for coding in codings if coding not in _CODINGS]:
+def codings(value: bytes) -> list[str]:
+    """Those of a Content-Encoding, in the order in which they were applied (RFC 9110, 8.4). Raises UnsupportedMedia."""
+    named = [coding.strip().lower() for coding in value.decode("latin-1").split(",", _MOST_CODINGS)]
+    applied = [coding for coding in named if coding not in ("", "identity")]
+    if unknown := [coding for coding in applied if coding not in _CODINGS]:
         raise UnsupportedMedia(f"Content-Encoding: expected gzip or deflate, got {quoted(unknown[0])}", ACCEPT_ENCODING)
-    if len(codings) > 2:
-        raise UnsupportedMedia(f"Content-Encoding: expected at most two codings, got {len(codings)}", ACCEPT_ENCODING)
-    return codings
+    if len(applied) > 2:
+        raise UnsupportedMedia(f"Content-Encoding: expected at most two codings, got {len(applied)}", ACCEPT_ENCODING)
+    return applied
 
 
 def _too_large(limit: int) -> RequestTooLarge:

@@ -66,9 +66,7 @@ def statuses_of_inference(overload_status: int) -> frozenset[int]:
 
 
 def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
-    sentence = str(error)
-    if len(sentence) > _LONGEST:
-        sentence = f"{sentence[: _LONGEST - 3]}..."
+    sentence = errors.shorten(str(error), _LONGEST)
     return orjson.dumps({"error": sentence, "code": error.code, "request_id": request_id})
 
 

@@ -1,0 +1,102 @@
+"""The framing of streams: lines of JSON, in and out (NDJSON), and server-sent events.
+
+Sources: github.com/ndjson/ndjson-spec; the HTML standard, "Server-sent events". JSON is written without line breaks, so
+a document is a line, and the data of an event.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import orjson
+
+from service.errors import OnnicornError, RequestTooLarge, shorten
+
+_BLANK: Final = b" \t\r"
+# As much of a sentence as an answer repeats, and it may be repeated a million times.
+_LONGEST: Final = 4000
+
+
+class Line(NamedTuple):
+    """`number` counts all lines from 1, blank ones too; `text` is None for one that is longer than is read."""
+
+    number: int
+    text: bytes | None
+
+
+class Lines:
+    """Cuts what comes, in whatever pieces, into lines. Blank lines are passed over, and the last needs no end.
+
+    Of a line longer than `most` bytes nothing is kept.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.begun = 1  # the number of the line that is being read
+        self._text = bytearray()  # of it
+        self._is_too_long = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of the line that is being read."""
+        return len(self._text)
+
+    def feed(self, piece: bytes) -> Iterator[Line]:
+        """The lines that this completes."""
+        first, *others = piece.split(b"\n")
+        self._add(first)
+        if not others:
+            return
+        yield from self.end()
+        *whole, rest = others
+        for text in whole:
+            self.begun += 1
+            if text and (line := self._line(text, is_too_long=len(text) > self.most)):
+                yield line
+        self._add(rest)
+
+    def end(self) -> Iterator[Line]:
+        """The line that is being read, if there is anything in it, is complete."""
+        text, self._text = bytes(self._text), bytearray()
+        is_too_long, self._is_too_long = self._is_too_long, False
+        self.begun += 1
+        if line := self._line(text, is_too_long):
+            yield line
+
+    def _line(self, text: bytes, is_too_long: bool) -> Line | None:
+        """The one before the one that has begun; None where it is blank."""
+        if is_too_long:
+            return Line(self.begun - 1, None)
+        text = text.strip(_BLANK)
+        return Line(self.begun - 1, text) if text else None
+
+    def _add(self, text: bytes) -> None:
+        if self._is_too_long:
+            return
+        self._text += text
+        if len(self._text) > self.most:
+            self._text = bytearray()
+            self._is_too_long = True
+
+    def too_long(self) -> RequestTooLarge:
+        """What is said of such a line."""
+        return RequestTooLarge(f"the line is longer than {self.most} bytes, the most that is read of one")
+
+
+def line_problem(error: OnnicornError, number: int) -> bytes:
+    """What stands in place of the answer to a line; or, as the last line, from which one on nothing was run."""
+    return orjson.dumps({"error": _sentence(error), "code": error.code, "line": number}) + b"\n"
+
+
+def event(document: bytes, identity: int) -> bytes:
+    """A document of JSON as an event; a client that has to come back says the identity of the last that it got."""
+    return b"id: %d\ndata: %s\n\n" % (identity, document)
+
+
+def event_problem(error: OnnicornError, request_id: str) -> bytes:
+    """The last event, of the type `error`, where there are no more to come that should have come."""
+    document = {"error": _sentence(error), "code": error.code, "request_id": request_id}
+    return b"event: error\ndata: %s\n\n" % orjson.dumps(document)
+
+
+def _sentence(error: OnnicornError) -> str:
+    return shorten(str(error), _LONGEST)
