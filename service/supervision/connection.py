@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.caller import EXTENSION, Caller
-from service.errors import OnnicornError, Overloaded
+from service.errors import Draining, OnnicornError, Overloaded
 from service.knobs import Limits
 from service.supervision import head, presence
 from service.supervision.crowd import Crowd
@@ -237,7 +237,7 @@ class Connection(Mannerly):
 
     def _look_at_body(self, elapsed: float) -> None:
         """A body that we do not let come is not the client's fault."""
-        if self._farewell or not self.cycle.more_body or self.cycle.waiting_for_100_continue or self.flow.read_paused:
+        if self._farewell or self.flow.read_paused or not self.cycle.is_owed_more:
             return
         if not self._intake.is_body_fast(elapsed):
             self._fail(slow_body(self._limits))
@@ -251,8 +251,6 @@ class Connection(Mannerly):
             self.refuse(error)
         elif self._is_in_head or not self.cycle.more_body:
             self._refusal = error
-        elif self.cycle.response_started:
-            self.transport.abort()  # in the middle of an answer nothing else can be said
         else:
             self.cycle.fail(error)
 
@@ -277,9 +275,11 @@ class Connection(Mannerly):
             self.cycle.keep_alive = False
 
     def say_goodbye(self) -> None:
-        """FIN to an idle client."""
+        """FIN to an idle client; a stream takes nothing more."""
         if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
+        elif not self.is_idle and self.cycle.is_two_way:
+            self.cycle.fail(Draining())
 
     def _linger(self) -> None:
         """FIN. What has come behind the last request, and what still comes, is dropped, but read: nothing is reset."""

@@ -26,7 +26,10 @@ class Cycle(RequestResponseCycle):
     bytes_sent = 0
     # Of the one that is being sent in pieces: what the connection has not been given yet.
     bytes_left = 0
+    # The app waits for more of the body: until it does, a client may wait for what the app sends.
+    awaits_more = False
     _start: Any = None
+    _is_until_close = False
     _failure: OnnicornError | None = None
 
     @classmethod
@@ -55,7 +58,21 @@ class Cycle(RequestResponseCycle):
     async def receive(self) -> Any:
         if self._failure and not self.disconnected:
             raise self._failure
-        return await super().receive()
+        self.awaits_more = True
+        try:
+            return await super().receive()
+        finally:
+            self.awaits_more = False
+
+    @property
+    def is_two_way(self) -> bool:
+        """A stream, whose answer has begun before its body has ended."""
+        return self.response_started and self.more_body and not self.response_complete
+
+    @property
+    def is_owed_more(self) -> bool:
+        """The client has to send more of the body, and has no reason to wait."""
+        return self.more_body and not self.waiting_for_100_continue and (self.awaits_more or not self.is_two_way)
 
     async def send(self, message: Any) -> None:
         if self.transport.is_closing():  # reset, though nobody has told us yet: to write would fail
@@ -71,6 +88,8 @@ class Cycle(RequestResponseCycle):
                 self.keep_alive = False  # a client that is told so stops sending what nobody reads
             if self._is_written_at_once(start, message):
                 return
+            if self.scope["http_version"] == "1.0" and b"content-length" not in dict(start["headers"]):
+                self.chunked_encoding, self._is_until_close = False, True  # chunks are unknown there (RFC 9112, 7)
             await super().send(start)
         await self._send_piece(message)
 
@@ -83,8 +102,13 @@ class Cycle(RequestResponseCycle):
         if not self.keep_alive and not message.get("more_body"):
             # Uvicorn would close at once, and what is still unread would reset the connection, answer and all.
             self.keep_alive = self.lingers = True
-        await super().send(message)
+        await self._pass_on(message)
         self.bytes_left = 0
+
+    async def _pass_on(self, message: Any) -> None:
+        if self._is_until_close:
+            self.expected_content_length = len(message.get("body", b""))
+        await super().send(message)
 
     async def _send_all_but_last(self, message: Any, body: bytes) -> Any:
         """Behind TLS all that is written at once is encrypted at once, and nobody can tell how much is still with us.
@@ -94,7 +118,7 @@ class Cycle(RequestResponseCycle):
         self.bytes_left = len(body)
         while self.bytes_left > PIECE:
             start = len(body) - self.bytes_left
-            await super().send({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True})
+            await self._pass_on({"type": "http.response.body", "body": body[start : start + PIECE], "more_body": True})
             self.bytes_left -= PIECE
         return {**message, "body": body[len(body) - self.bytes_left :]}
 

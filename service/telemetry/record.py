@@ -26,7 +26,8 @@ class Record:
     """One request. Times are seconds; `rows` and the model are set for inference requests only.
 
     `left` is the stage in which the caller left, `fallback_for` the model that was asked for, where a smaller one ran.
-    `client` is the name that the file of keys gives whoever calls.
+    `client` is the name that the file of keys gives whoever calls. `answers` are those of a stream, which has counted
+    them with its model by itself, and `failed` how many of them say why there is none.
     """
 
     request_id: str
@@ -49,6 +50,8 @@ class Record:
     encode: float | None = None
     left: str = ""
     fallback_for: str = ""
+    answers: int | None = None
+    failed: int = 0
 
     @property
     def has_started(self) -> bool:
@@ -64,7 +67,9 @@ class Record:
             metrics.ok_duration(self.route).observe(duration)
         else:
             self._count_failure(duration)
-        if self.model:
+        if self.left:
+            metrics.cancelled(self.left).inc()
+        if self.model and self.answers is None:
             self._count_inference()
         self._log(duration)
         # Its traceback holds the frames of the request, and those hold this record and all that came: a cycle, which
@@ -73,8 +78,6 @@ class Record:
 
     def _count_failure(self, duration: float) -> None:
         metrics.other_duration(self.route).observe(duration)
-        if self.left:
-            metrics.cancelled(self.left).inc()
         if isinstance(self.error, Overloaded):
             metrics.refused(self.error.reason).inc()
 
@@ -121,6 +124,8 @@ class Record:
             fields["fallback_for"] = self.fallback_for
         if self.rows is not None:
             fields["rows"] = self.rows
+        if self.answers is not None:
+            fields |= {"answers": self.answers, "failed": self.failed}
         if self.decode is not None:
             fields["decode_ms"] = _ms(self.decode)
         if self.queue is not None and self.run is not None:
