@@ -64,7 +64,7 @@ class Lane:
     """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads.
 
     A request holds it with `with`, from the moment when it is admitted. A reload that takes the model away lets the
-    lane go when the last of them has ended.
+    lane go when the last of them has ended. `batch_rows` are the most rows of several requests in one run.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Lane:
         on_end: Callable[["Lane"], object],
     ) -> None:
         self.model = model
+        self.batch_rows = model.batch_limit(batching.max_rows)
         self._bounds = bounds
         self._runs = runs
         self._observer = observer
@@ -90,7 +91,7 @@ class Lane:
         self._batcher: Batcher[_Call, list[Array]] = Batcher(
             self._run_batch,
             self._executor,
-            max_rows=model.batch_limit(batching.max_rows),
+            max_rows=self.batch_rows,
             concurrency=threads,
             linger=batching.linger_ms / 1000,
             pace=model.findings.row_seconds,

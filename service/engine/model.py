@@ -131,16 +131,25 @@ class Model:
         self, requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str], run: Run | None = None
     ) -> list[list[Array]]:
         """One run for requests of one key, each with so many rows; their outputs. Raises InferenceFailed."""
-        if len(requests) == 1:
-            return [self.run(requests[0], outputs, run)]
-        padding = self.padding if self.findings.pads else None
-        results = split(self.run(padding.join(requests) if padding else join(requests), outputs, run), rows)
-        if padding is None:
-            return results
+        return self.part(self.run(self.join(requests), outputs, run), requests, rows, outputs)
+
+    def join(self, requests: Sequence[Tensors]) -> Tensors:
+        """Requests of one key as one, their rows one behind the other."""
+        if self.padding and self.findings.pads and len(requests) > 1:
+            return self.padding.join(requests)
+        return join(requests)
+
+    def part(
+        self, results: list[Array], requests: Sequence[Tensors], rows: Sequence[int], outputs: Sequence[str]
+    ) -> list[list[Array]]:
+        """The outputs of joined requests, each with so many rows, back to the requests. Raises ValueError."""
+        parts = split(results, rows)
+        if not (self.padding and self.findings.pads) or len(requests) == 1:
+            return parts
         specs = [self._outputs[name] for name in outputs]
         return [
-            [padding.cut(spec, output, tensors) for spec, output in zip(specs, result, strict=True)]
-            for tensors, result in zip(requests, results, strict=True)
+            [self.padding.cut(spec, output, tensors) for spec, output in zip(specs, part, strict=True)]
+            for tensors, part in zip(requests, parts, strict=True)
         ]
 
     def _replay(self, samples: Sequence[Golden]) -> None:
