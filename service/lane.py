@@ -1,11 +1,11 @@
 """One model's way to be run: who may come, who runs with whom, and where."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter, thread_time
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -17,7 +17,7 @@ from service.errors import ModelNotReady
 from service.knobs import Admission, Batching
 from service.scheduling import admission
 from service.scheduling.batcher import Batcher
-from service.scheduling.queue import Batch
+from service.scheduling.queue import Batch, Done
 from service.tensors import Array, Tensors, TensorSpec
 
 log = structlog.get_logger()
@@ -28,6 +28,8 @@ _DEMOTE_SECONDS: Final = 1e-3
 _SUSPECT_RUNS: Final = 8
 _NEVER_INLINE: Final = -1
 _MOST_URGENT: Final = 1
+# What all requests with instances have in common: the transform makes a batch of whatever they are.
+_PREDICT: Final = "predict"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,16 @@ class Inference:
     """What came out, parallel to the outputs asked for, and what it took. Times are seconds."""
 
     outputs: list[Array]
+    rows: int
+    queue: float
+    run: float
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """One prediction for each instance, and what they took. Times are seconds."""
+
+    predictions: list[Any]
     rows: int
     queue: float
     run: float
@@ -52,10 +64,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What one request asks of a model."""
+    """What one request asks of a model: `outputs` for tensors, or, where they are None, predictions for instances."""
 
-    tensors: Tensors
-    outputs: tuple[str, ...]
+    given: Any
+    outputs: tuple[str, ...] | None
     rows: int
 
 
@@ -86,7 +98,7 @@ class Lane:
         self._suspect = 0
         threads = model.declaration.run_threads
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=f"run-{model.name}-{model.version}")
-        self._batcher: Batcher[_Call, list[Array]] = Batcher(
+        self._batcher: Batcher[_Call, list[Any]] = Batcher(
             self._run_batch,
             self._executor,
             max_rows=model.batch_limit(batching.max_rows),
@@ -136,15 +148,22 @@ class Lane:
         names = tuple([spec.name for spec in outputs])
         if rows <= self._inline_rows:
             return self._run_inline(tensors, names, rows)
-        if self._runs.is_stuck(self.model.name, self.model.version):
-            raise ModelNotReady(self.model.name, "a run of it does not end, and its worker is being replaced")
-        level = self._level(priority)
-        admission.check(self._bounds, self.model.name, self._batcher.load(level), rows, deadline)
-        call = _Call(tensors, names, rows)
         key = (names, self.model.batch_key(tensors))
-        with self._pending():
-            done = await self._batcher.submit(call, rows, key, deadline, level, caller)
+        done = await self._batched(_Call(tensors, names, rows), key, deadline, priority, caller)
         return Inference(done.result, rows, done.queue, done.run)
+
+    async def predict(
+        self, instances: Sequence[Any], deadline: Deadline = NEVER, priority: int = 0, caller: Caller = NOBODY
+    ) -> Predicted:
+        """By the model's transform, which has parsed the instances, in its run thread.
+
+        Raises what `infer` raises, and from the transform MalformedRequest and TransformFailed.
+        """
+        self.model.check_rows(len(instances))
+        if not instances:
+            return Predicted([], 0, 0.0, 0.0)
+        done = await self._batched(_Call(instances, None, len(instances)), _PREDICT, deadline, priority, caller)
+        return Predicted(done.result, len(instances), done.queue, done.run)
 
     def retire(self) -> None:
         """Nobody new will come."""
@@ -174,16 +193,28 @@ class Lane:
         self._observer.batch(self.model.name, self.model.version, rows)
         return Inference(result, rows, 0.0, seconds)
 
+    async def _batched(
+        self, call: _Call, key: Hashable, deadline: Deadline, priority: int, caller: Caller
+    ) -> Done[list[Any]]:
+        if self._runs.is_stuck(self.model.name, self.model.version):
+            raise ModelNotReady(self.model.name, "a run of it does not end, and its worker is being replaced")
+        level = self._level(priority)
+        admission.check(self._bounds, self.model.name, self._batcher.load(level), call.rows, deadline)
+        with self._pending():
+            return await self._batcher.submit(call, call.rows, key, deadline, level, caller)
+
     def _level(self, priority: int) -> int:
         """As Triton's: 1 is the most urgent; 0 says nothing, and is in the middle."""
         levels = self._bounds.priority_levels
         return min(priority, levels) if priority and levels else levels // 2 + 1
 
-    def _run_batch(self, calls: list[_Call], batch: Batch[_Call, list[Array]]) -> list[list[Array]]:
-        rows = [call.rows for call in calls]
+    def _run_batch(self, calls: list[_Call], batch: Batch[_Call, list[Any]]) -> list[list[Any]]:
+        given, rows, outputs = [call.given for call in calls], [call.rows for call in calls], calls[0].outputs
         with self._runs.enter(self.model.name, self.model.version) as run:
             batch.when_abandoned(run.stop)
-            return self.model.run_together([call.tensors for call in calls], rows, calls[0].outputs, run)
+            if outputs is None:
+                return self.model.predict_together(given, run)
+            return self.model.run_together(given, rows, outputs, run)
 
     @contextmanager
     def _pending(self) -> Iterator[None]:

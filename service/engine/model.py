@@ -3,11 +3,14 @@
 import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import structlog
 
 from service import elements
+from service.engine import code
 from service.engine.batch import join, split
 from service.engine.declaration import Declaration, WarmUpInput
 from service.engine.manifest import Entry
@@ -44,6 +47,7 @@ class Model:
         self._session, self.is_prepared = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
         self.padding = Padding(self.signature, declaration.padding) if declaration.padding else None
+        self.transform = code.load(entry, self.signature)
         self._outputs = {spec.name: spec for spec in self.signature.outputs}
 
     def batch_limit(self, most: int) -> int:
@@ -55,10 +59,14 @@ class Model:
     def check(self, tensors: Tensors) -> int:
         """Would the model take these? Returns their rows. Raises SignatureMismatch."""
         rows = self.signature.check(tensors)
+        self.check_rows(rows)
+        return rows
+
+    def check_rows(self, rows: int) -> None:
+        """May one request bring so many? Raises SignatureMismatch."""
         limit = self.declaration.limits.max_rows
         if limit is not None and rows > limit:
             raise SignatureMismatch(f"model {self.name!r} takes at most {limit} rows in one request, got {rows}")
-        return rows
 
     def run(self, tensors: Tensors, outputs: Sequence[str], run: Run | None = None) -> list[Array]:
         """Blocks while the model runs, or until `run` is terminated. Raises InferenceFailed from ONNX Runtime's."""
@@ -142,6 +150,19 @@ class Model:
             [padding.cut(spec, output, tensors) for spec, output in zip(specs, result, strict=True)]
             for tensors, result in zip(requests, results, strict=True)
         ]
+
+    def predict(self, instances: Sequence[Any], run: Run | None = None) -> list[Any]:
+        """One prediction for each, by the model's transform. Blocks.
+
+        Raises MalformedRequest where an instance is at fault, TransformFailed where the transform is, InferenceFailed.
+        """
+        assert self.transform is not None
+        return self.transform.predict(instances, lambda tensors: self.run(tensors, self.signature.output_names, run))
+
+    def predict_together(self, requests: Sequence[Sequence[Any]], run: Run | None = None) -> list[list[Any]]:
+        """The instances of several requests as one batch; what `predict` raises is about all of them."""
+        predictions = iter(self.predict([instance for request in requests for instance in request], run))
+        return [list(islice(predictions, len(request))) for request in requests]
 
     def _replay(self, samples: Sequence[Golden]) -> None:
         for sample in samples:

@@ -22,6 +22,7 @@ FLOORS = {
             "deadline",
             "caller",
             "elements",
+            "wording",
             "settings",
             "knobs",
             "plan",
