@@ -18,6 +18,7 @@ from service.engine.repository import Candidate, Refusal, scan
 from service.engine.samples import Golden, read_golden
 from service.engine.session import Compute
 from service.engine.sources import Sources
+from service.engine.warm_up import warm_up
 from service.errors import RepositoryError
 
 log = structlog.get_logger()
@@ -85,7 +86,7 @@ def _check(
         _refuse_without_room(entry.files, _TO_PREPARE, room)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
-        model.warm_up(samples)
+        warm_up(model, samples)
         entry = entry.model_copy(update={"findings": measure(model)})
         for each in (sources, beside):
             each.check_unchanged()

@@ -1,6 +1,5 @@
-"""One version of one model, ready to run: session, limits, warm-up, golden check."""
+"""One version of one model, ready to run: session, transform, limits."""
 
-import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -9,17 +8,15 @@ from typing import Any
 import numpy as np
 import structlog
 
-from service import elements
 from service.engine import code
 from service.engine.batch import join, split
-from service.engine.declaration import Declaration, WarmUpInput
+from service.engine.declaration import Declaration
 from service.engine.manifest import Entry
 from service.engine.padding import Padding
 from service.engine.prepare import load_checked, load_prepared
 from service.engine.runs import Run
-from service.engine.samples import Golden, made_up, ones, read_golden
 from service.engine.session import Compute, Session
-from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
+from service.errors import InferenceFailed, RepositoryError, SignatureMismatch
 from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
 
 log = structlog.get_logger()
@@ -84,49 +81,6 @@ class Model:
         """Every output, in the model's order."""
         return self.run(tensors, self.signature.output_names)
 
-    def warm_up(self, samples: Sequence[Golden] | None = None) -> None:
-        """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError.
-
-        `samples` are the golden ones, where they have been read already.
-        """
-        started = time.perf_counter()
-        if samples is None:
-            samples = self._checked_samples()
-        self._replay(samples)
-        golden = len(samples)
-        declared = self.declaration.warm_up
-        for inputs in declared:
-            self._run_declared(inputs)
-        if not golden and not declared:
-            self._run_made_up()
-        log.debug(
-            "warmed_up",
-            model=self.name,
-            version=self.version,
-            golden=golden,
-            declared=len(declared),
-            seconds=round(time.perf_counter() - started, 3),
-        )
-
-    def _checked_samples(self) -> list[Golden]:
-        """The golden samples that the version was checked with.
-
-        What lies beside it may be another version's by now, or gone; this one was good, and is wanted.
-        """
-        known = self.entry.golden_digests
-        try:
-            samples = read_golden(self.entry.golden, self.declaration.tolerance)
-        except RepositoryError:
-            if known is None:
-                raise
-            samples = []
-        if known is None:
-            return samples
-        kept = [sample for sample in samples if sample.digest in known]
-        if len(kept) != len(known) or len(kept) != len(samples):
-            log.warning("golden_changed", model=self.name, version=self.version, checked=len(known), left=len(kept))
-        return kept
-
     def batch_key(self, tensors: Tensors) -> Hashable:
         """Requests whose keys are equal may share a run; no two have equal keys where none may."""
         if not self.findings.together:
@@ -163,59 +117,6 @@ class Model:
         """The instances of several requests as one batch; what `predict` raises is about all of them."""
         predictions = iter(self.predict([instance for request in requests for instance in request], run))
         return [list(islice(predictions, len(request))) for request in requests]
-
-    def _replay(self, samples: Sequence[Golden]) -> None:
-        for sample in samples:
-            names = [spec.name for spec in self._select(sample.file, list(sample.outputs))]
-            got = self._try(f"golden sample {sample.file}", sample.inputs, names)
-            if difference := sample.difference(dict(zip(names, got, strict=True))):
-                raise RepositoryError(f"model {self.name!r} version {self.version}: {difference}")
-            self.example = self.example or sample.inputs
-
-    def _select(self, file: object, names: list[str]) -> list[TensorSpec]:
-        try:
-            return self.signature.select(names)
-        except SignatureMismatch as error:
-            raise RepositoryError(f"golden sample {file}: {error}") from None
-
-    def _run_declared(self, inputs: dict[str, WarmUpInput]) -> None:
-        specs = {spec.name: spec for spec in self.signature.inputs}
-        unknown = inputs.keys() - specs.keys()
-        if unknown:
-            raise RepositoryError(f"model {self.name!r}: warm_up names unknown inputs {', '.join(sorted(unknown))}")
-        try:
-            tensors = {name: _warm_up_tensor(specs[name], given) for name, given in inputs.items()}
-        except MalformedRequest as error:
-            raise RepositoryError(f"model {self.name!r}: warm_up: {error}") from None
-        self._try("warm_up in model.toml", tensors, self.signature.output_names)
-        self.example = self.example or tensors
-
-    def _run_made_up(self) -> None:
-        """Not every model takes made-up numbers; one that does not is served cold, with a word about it."""
-        refusal: OnnicornError | None = None
-        for tensors in made_up(self.signature):
-            try:
-                self.run(tensors, self.signature.output_names)
-            except InferenceFailed as error:
-                refusal = error
-            else:
-                self.example = tensors
-                return
-        log.warning(
-            "warm_up_skipped",
-            model=self.name,
-            version=self.version,
-            reason=" ".join(str(refusal.__cause__).split()) if refusal else "",
-            hint="the model does not run on made-up inputs: give it warm_up inputs in model.toml, or a golden sample",
-        )
-
-    def _try(self, what: str, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
-        try:
-            self.check(tensors)
-            return self.run(tensors, outputs)
-        except OnnicornError as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise RepositoryError(f"model {self.name!r} version {self.version}: {what}: {reason}") from None
 
     def _empty_outputs(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array] | None:
         """No rows in, no rows out: many graphs cannot run on nothing. None where an output's shape is not known."""
@@ -258,12 +159,6 @@ def _declared(signature: Signature, declaration: Declaration) -> Signature:
         outputs[name] = replace(spec, labels=labels)
     signature = replace(signature, outputs=tuple(outputs.values()))
     return signature.with_batch_axis() if declaration.batch else signature
-
-
-def _warm_up_tensor(spec: TensorSpec, given: WarmUpInput) -> Array:
-    if given.data is None:
-        return ones(spec.datatype, given.shape)
-    return elements.decode(f"input {spec.name!r}", spec.datatype, given.shape, given.data)
 
 
 def _resolved(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:
