@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from service.errors import OnnicornError
 from service.knobs import Limits
 from service.supervision.crowd import INTERVAL
 from tests.unit.loop import turns
@@ -163,6 +164,72 @@ def test_a_body_that_is_not_let_in_is_not_the_clients_fault() -> None:
         await turns()
         assert not line.transport.is_paused
         assert await line.receive(b"x" * 30_000) == ANSWER
+
+    play(scenario)
+
+
+def stream(line: Line, *, reads: bool) -> None:
+    """The app answers while the body comes, and then reads on, or not, and says at last why the body ended."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"some", "more_body": True})
+        if not reads:
+            await line.may_answer.wait()
+        try:
+            while True:
+                await receive()
+        except OnnicornError as error:
+            await send({"type": "http.response.body", "body": error.code.encode()})
+
+    line.connection.app = app
+    line.may_answer.clear()
+
+
+def test_a_stream_that_reads_no_more_for_a_while_waits_for_nobody() -> None:
+    """A client may wait for answers before it sends more."""
+
+    async def scenario(line: Line) -> None:
+        stream(line, reads=False)
+        await line.receive(POST + b"\r\nx")
+        assert await line.let_pass(1000) == b""
+        line.may_answer.set()
+        await turns()
+        assert await line.let_pass(BODY) == b""
+        assert await line.let_pass(INTERVAL) == b"f\r\nrequest_timeout\r\n0\r\n\r\n"
+
+    play(scenario)
+
+
+def test_who_stops_sending_to_a_stream_that_reads_is_told_so_in_its_last_part() -> None:
+    async def scenario(line: Line) -> None:
+        stream(line, reads=True)
+        assert b"some" in await line.receive(POST + b"\r\nx")
+        assert await line.let_pass(BODY) == b""
+        assert await line.let_pass(INTERVAL) == b"f\r\nrequest_timeout\r\n0\r\n\r\n"
+        assert line.end == "said goodbye"
+
+    play(scenario)
+
+
+def test_a_stream_takes_nothing_more_once_the_server_says_goodbye() -> None:
+    async def scenario(line: Line) -> None:
+        stream(line, reads=True)
+        await line.receive(POST + b"\r\nx")
+        line.connection.say_goodbye()
+        await turns()
+        assert line.transport.written.endswith(b"8\r\ndraining\r\n0\r\n\r\n")
+        assert line.end == "said goodbye"
+
+    play(scenario)
+
+
+def test_a_body_whose_answer_has_not_begun_may_go_on_when_the_server_says_goodbye() -> None:
+    async def scenario(line: Line) -> None:
+        await line.receive(POST + b"\r\nx")
+        line.connection.say_goodbye()
+        assert (await line.receive(b"x" * 99_999)).endswith(b"ok")
 
     play(scenario)
 

@@ -143,6 +143,17 @@ def test_without_a_length_it_is_chunked() -> None:
     assert writes({**START, "headers": []}, BODY) == [head, b"2\r\nok\r\n0\r\n\r\n"]
 
 
+OLD = b"GET /here HTTP/1.0\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [[b"ok"], [b"", b"o", b"k"], [b"o", b"k", b""]])
+def test_who_does_not_know_chunks_reads_until_the_end(pieces: list[bytes]) -> None:
+    bodies = [{**BODY, "body": piece, "more_body": True} for piece in pieces]
+    found = asyncio.run(writes_of({**START, "headers": []}, *bodies, {**BODY, "body": b"!"}, request=OLD))
+    assert b"".join(found.writes) == b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\nok!"
+    assert found.has_eof
+
+
 def test_an_answer_to_head_has_no_body() -> None:
     assert writes(START, BODY, request=GET.replace(b"GET", b"HEAD")) == [HEAD]
 
