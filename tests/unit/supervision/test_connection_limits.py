@@ -181,10 +181,11 @@ def test_a_body_that_breaks_in_the_middle_of_its_answer_is_what_the_answer_can_e
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"some", "more_body": True})
-        with pytest.raises(MalformedRequest) as broken:
+        try:
             while True:
                 await receive()
-        await send({"type": "http.response.body", "body": broken.value.code.encode()})
+        except MalformedRequest as broken:
+            await send({"type": "http.response.body", "body": broken.code.encode()})
 
     async def scenario(line: Line) -> None:
         line.connection.app = app

@@ -10,7 +10,7 @@ import pytest
 from service.errors import MalformedRequest
 from service.web.inflate import Inflater
 
-NOISE = random.Random(7).randbytes(150_000)  # noqa: S311 - nobody shall guess nothing
+NOISE = random.Random(7).randbytes(150_000)
 BODIES = {"short": b"hello", "nothing": b"", "dense": NOISE, "a thousand times as much": b"\0" * 3_000_000}
 CODINGS: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 

@@ -1,0 +1,94 @@
+"""POST /v2/models/{model}/infer_stream: one request that is answered row by row, or many, line by line."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from starlette.types import Receive, Scope, Send
+
+from service.caller import caller_of
+from service.deadline import Deadline
+from service.errors import OnnicornError
+from service.lane import Lane
+from service.protocol.events import event, event_problem
+from service.telemetry.record import Record
+from service.web.bulk import Bulk
+from service.web.forms import Requests
+from service.web.headers import fields
+from service.web.infer import requested
+from service.web.passage import Passage
+from service.web.portions import are_lines
+from service.web.records import record_of
+from service.web.routes import Asked
+from service.web.scoring import Job, Scored, Scoring
+from service.web.stream import Reply, answers, while_heard
+
+_HEADERS: Final = [
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class InferStream:
+    """By the body's type: lines of JSON are answered by lines, anything else by server-sent events."""
+
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+        self._bulk = Bulk(passage)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, path: Asked) -> None:
+        passage, record, caller = self._passage, record_of(scope), caller_of(scope)
+        given = fields(scope["headers"])
+        if are_lines(given):
+            await self._bulk(scope, receive, send, path, self._form)
+            return
+        with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
+            asked, deadline = await requested(passage, lane, given, receive, record, caller, hold)
+            form = self._form(lane, record)
+            whole = form.item(asked, asked.inputs)
+            record.answers = 0
+            stream = _Events(Scoring(lane, form, record), form.rows_of(whole, lane.batch_rows), record, deadline)
+            await while_heard(caller, stream.serve(Reply(send, _HEADERS)))
+
+    def _form(self, lane: Lane, record: Record) -> Requests:
+        return Requests(lane, self._passage.limits, record.request_id)
+
+
+class _Events:
+    """One answer. Nothing has been sent before the first row has run, so until then it can fail as any other."""
+
+    def __init__(self, scoring: Scoring, portions: Iterator[Sequence[Job]], record: Record, deadline: Deadline) -> None:
+        self._scoring = scoring
+        self._portions = portions
+        self._record = record
+        self._deadline = deadline
+
+    async def serve(self, reply: Reply) -> None:
+        try:
+            async with aclosing(answers(self._take, self._score)) as scored:
+                async for some in scored:
+                    await self._send(some, reply)
+        except OnnicornError as error:
+            if not reply.has_begun:
+                raise
+            self._record.code, self._record.error = error.code, error
+            await reply.end(event_problem(error, self._record.request_id))
+        else:
+            await reply.end()
+
+    async def _take(self) -> Sequence[Job] | None:
+        return next(self._portions, None)
+
+    async def _score(self, jobs: Sequence[Job]) -> list[Scored]:
+        return await self._scoring.score(jobs, self._deadline)
+
+    async def _send(self, scored: Sequence[Scored], reply: Reply) -> None:
+        """Raises why the first failed that has."""
+        async with aclosing(self._scoring.texts(scored)) as texts:
+            async for each, text in texts:
+                if each.failure:
+                    raise each.failure
+                await reply.add(event(text, each.number))
+                self._record.answers = (self._record.answers or 0) + 1
+        await reply.flush()
