@@ -42,6 +42,14 @@ class Wire:
         size = int(headers.get("content-length", "0")) if has_body else 0
         return WireAnswer(int(status_line.split()[1]), headers, self._stream.read(size))
 
+    def line(self) -> bytes:
+        """The next one of an answer's body, its end included."""
+        return self._stream.readline()
+
+    def read(self, size: int) -> bytes:
+        """So many bytes of it."""
+        return self._stream.read(size)
+
     def rest(self) -> bytes:
         """Everything until the server closes the connection."""
         return self._stream.read()
