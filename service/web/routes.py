@@ -6,9 +6,15 @@ from typing import Final, NamedTuple
 INFER: Final = "infer"
 ROUTE: Final = "/v2/models/{model_name}/infer"
 VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
-ROUTES: Final = (ROUTE, VERSION_ROUTE)
+PREDICT: Final = "predict"
+PREDICT_ROUTE: Final = "/v1/models/{model_name}:predict"
+PREDICT_VERSION_ROUTE: Final = "/v1/models/{model_name}/versions/{model_version}:predict"
+ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE)
 # The most frequent first.
-_PATHS: Final = ((re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"), INFER, ROUTE, VERSION_ROUTE),)
+_PATHS: Final = (
+    (re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"), INFER, ROUTE, VERSION_ROUTE),
+    (re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
+)
 
 
 class Asked(NamedTuple):
