@@ -4,7 +4,6 @@ They are its documentation, and say where a request is wrong that could not be r
 `elements`, which takes a fraction of the time.
 """
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Final, NamedTuple
@@ -13,25 +12,11 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError, WithJsonSchema
 from pydantic import create_model as create
 
-from service.errors import quoted
-from service.protocol.document import said
 from service.tensors import FREE, Datatype, Signature, TensorSpec, limits_of
+from service.wording import explain
 
 # As many complaints as one sentence has.
 _MOST: Final = 10
-_NAME: Final = re.compile(r"[\w-]{1,100}")
-_EXPECTED: Final = {
-    "float_type": "a number",
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "bool_type": "true, false, 0 or 1",
-    "string_type": "a string",
-    "list_type": "an array",
-    "model_type": "an object",
-    "model_attributes_type": "an object",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-}
 
 
 class PredictParameters(BaseModel):
@@ -67,9 +52,9 @@ def forms(title: str, signature: Signature) -> Forms:
     values = create(f"{title}OutputsAnswer", outputs=(_answer(f"{title}Outputs", outputs, 0), ...), parameters=told)
     if not signature.batch:
         return Forms(None, columns, None, values)
-    rows = _request(f"{title}Rows", "instances", list[_object(f"{title}Instance", inputs, _row)])  # type: ignore[misc]
+    rows = _request(f"{title}Rows", "instances", _array(_object(f"{title}Instance", inputs, _row)))
     prediction = _answer(f"{title}Prediction", outputs, 1)
-    predictions = create(f"{title}PredictionsAnswer", predictions=(list[prediction], ...), parameters=told)
+    predictions = create(f"{title}PredictionsAnswer", predictions=(_array(prediction), ...), parameters=told)
     return Forms(rows, columns, predictions, values)
 
 
@@ -81,20 +66,15 @@ def complaints(document: dict[str, Any], signature: Signature, *, by_row: bool, 
     try:
         _asked(signature, by_row, is_bare).model_validate(document)
     except ValidationError as error:
-        return [_sentence(detail) for detail in error.errors(include_url=False)[:_MOST]]
+        return explain(error)[:_MOST]
     return []
-
-
-def path(*parts: int | str) -> str:
-    """`instances[3].age`; an empty part is none."""
-    return "".join(map(_step, parts)).removeprefix(".")
 
 
 @lru_cache(128)
 def _asked(signature: Signature, by_row: bool, is_bare: bool) -> type[BaseModel]:
     field, of = ("instances", _row) if by_row else ("inputs", _column)
     kind = of(signature.inputs[0]) if is_bare else _object("Instance", signature.inputs, of)
-    return _request("Request", field, Annotated[list[kind], FailFast()] if by_row else kind)
+    return _request("Request", field, _array(kind) if by_row else kind)
 
 
 def _request(title: str, field: str, kind: Any) -> type[BaseModel]:
@@ -148,9 +128,15 @@ def _given(spec: TensorSpec, first: int) -> Any:
 
 def _nested(element: Any, sizes: Sequence[int]) -> Any:
     for size in reversed(sizes):
-        length = Field() if size == FREE else Field(min_length=size, max_length=size)
-        element = Annotated[list[element], FailFast(), length]
+        element = _array(element)
+        if size != FREE:
+            element = Annotated[element, Field(min_length=size, max_length=size)]
     return element
+
+
+def _array(element: Any) -> Any:
+    """The first that is wrong in it will do."""
+    return Annotated[list[element], FailFast()]
 
 
 def _element(datatype: Datatype) -> Any:
@@ -183,24 +169,3 @@ def _text(value: Any) -> Any:
 
 def _truth(value: Any) -> Any:
     return bool(value) if type(value) is int and value in (0, 1) else value
-
-
-def _sentence(detail: Any) -> str:
-    where, kind, given = path(*detail["loc"]), detail["type"], detail["input"]
-    if kind == "missing":
-        return f"{where} is missing"
-    if kind == "extra_forbidden":
-        return f"{where}: the model has no such input"
-    if kind in ("too_short", "too_long"):
-        wanted = detail["ctx"]["min_length" if kind == "too_short" else "max_length"]
-        return f"{where}: expected {wanted} elements, got {len(given)}"
-    expected = _EXPECTED.get(kind, "something else").format(**detail.get("ctx", {}))
-    return f"{where}: expected {expected}, got {said(given)}"
-
-
-def _step(part: int | str) -> str:
-    if isinstance(part, int):
-        return f"[{part}]"
-    if not part:
-        return ""
-    return f".{part}" if _NAME.fullmatch(part) else f"[{quoted(part)}]"

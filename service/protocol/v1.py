@@ -24,6 +24,7 @@ from service.knobs import Limits
 from service.protocol import bounds, size, typed, values
 from service.protocol.document import parse, said
 from service.tensors import FREE, MAX_RANK, Array, Datatype, Signature, TensorSpec, quote, weight
+from service.wording import path
 
 ROWS: Final = "instances"
 COLUMNS: Final = "inputs"
@@ -130,9 +131,9 @@ class _Decoder:
     def _of_columns(self, columns: Any) -> dict[str, Any]:
         if _is_bare(columns, self._signature):
             return {self._signature.inputs[0].name: columns}
-        columns = values.an_object(f"{COLUMNS!r}", columns)
-        self._signature.require(columns)
-        return columns
+        named = values.an_object(f"{COLUMNS!r}", columns)
+        self._signature.require(named)
+        return named
 
     def _tensor(self, spec: TensorSpec, data: Any) -> Array:
         what = f"input {spec.name!r}"
@@ -206,7 +207,8 @@ def _unlike(given: Any, name: str, by_row: bool) -> str:
 
 
 def _path(name: str, place: int, by_row: bool) -> str:
-    return typed.path(ROWS, place, name) if by_row else typed.path(COLUMNS, name, place)
+    steps = (place, name) if by_row else (name, place)
+    return path(ROWS if by_row else COLUMNS, [step for step in steps if step != ""])
 
 
 def _nested(tensor: Array) -> Any:

@@ -8,7 +8,7 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from service.caller import caller_of
-from service.dataplane import Inference
+from service.lane import Inference
 from service.protocol import size, v2
 from service.tensors import TensorSpec
 from service.web import body

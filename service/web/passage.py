@@ -12,11 +12,12 @@ from typing import Final, Protocol
 from starlette.types import Receive
 
 from service.caller import Caller
-from service.dataplane import Dataplane, Inference, Lane
+from service.dataplane import Dataplane
 from service.deadline import Deadline
 from service.engine.model import Model
 from service.errors import CallerError, ModelNotReady, Overloaded
 from service.knobs import Admission, Http, Limits
+from service.lane import Inference, Lane
 from service.memory import Heap
 from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
