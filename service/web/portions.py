@@ -24,7 +24,7 @@ MEDIA_TYPE: Final = b"application/x-ndjson"
 
 def are_lines(headers: Mapping[bytes, bytes]) -> bool:
     """Does a body with these headers come as lines of JSON?"""
-    return headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower() in _MEDIA_TYPES
+    return body.media_type(headers) in _MEDIA_TYPES
 
 
 class Decoder(Protocol):

@@ -6,15 +6,20 @@ from typing import Final, NamedTuple
 INFER: Final = "infer"
 ROUTE: Final = "/v2/models/{model_name}/infer"
 VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
+PREDICT: Final = "predict"
+PREDICT_ROUTE: Final = "/v1/models/{model_name}:predict"
+PREDICT_VERSION_ROUTE: Final = "/v1/models/{model_name}/versions/{model_version}:predict"
 INFER_STREAM: Final = "infer_stream"
 STREAM_ROUTE: Final = "/v2/models/{model_name}/infer_stream"
 STREAM_VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer_stream"
-ROUTES: Final = (ROUTE, VERSION_ROUTE, STREAM_ROUTE, STREAM_VERSION_ROUTE)
-_MODEL: Final = r"/v2/models/([^/]+)(?:/versions/([^/]+))?/"
+ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE, STREAM_ROUTE, STREAM_VERSION_ROUTE)
+_V2: Final = r"/v2/models/([^/]+)(?:/versions/([^/]+))?"
+_V1: Final = r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?"
 # The most frequent first.
 _PATHS: Final = (
-    (re.compile(f"{_MODEL}infer"), INFER, ROUTE, VERSION_ROUTE),
-    (re.compile(f"{_MODEL}infer_stream"), INFER_STREAM, STREAM_ROUTE, STREAM_VERSION_ROUTE),
+    (re.compile(f"{_V2}/infer"), INFER, ROUTE, VERSION_ROUTE),
+    (re.compile(f"{_V1}:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
+    (re.compile(f"{_V2}/infer_stream"), INFER_STREAM, STREAM_ROUTE, STREAM_VERSION_ROUTE),
 )
 
 
