@@ -28,18 +28,23 @@ _WRITER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def parse(text: bytes, limits: Limits) -> dict[str, Any]:
-    """A JSON object, nested no deeper and of no more values and members than is allowed. Raises MalformedRequest."""
+    """A JSON object; the rest as `parse_value`."""
+    document = parse_value(text, limits)
+    if type(document) is not dict:
+        raise MalformedRequest(f"the body: expected a JSON object, got {said(document)}")
+    return document
+
+
+def parse_value(text: bytes, limits: Limits) -> Any:
+    """Any JSON, nested no deeper and of no more values and members than is allowed. Raises MalformedRequest."""
     # Counting brackets is fast and says yes to nearly every body; the rest is looked at before anything is made of it.
     if len(text) > _HARMLESS or text.count(b"[") + text.count(b"{") > limits.json_depth:
         _check(text, limits)
     try:
-        document = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         problem = "it is empty" if not text else str(error)
         raise MalformedRequest(f"the body is not valid JSON: {problem}") from None
-    if type(document) is not dict:
-        raise MalformedRequest(f"the body: expected a JSON object, got {said(document)}")
-    return document
 
 
 def count(text: bytes, character: bytes) -> int:

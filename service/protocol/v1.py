@@ -60,7 +60,11 @@ class Instances:
 
 def decode(body: bytes, signature: Signature, limits: Limits) -> Columns:
     """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
-    document = parse(body, limits)
+    return columns(parse(body, limits), body, signature, limits)
+
+
+def columns(document: dict[str, Any], body: bytes, signature: Signature, limits: Limits) -> Columns:
+    """The same of a body that has been parsed."""
     options = _options(document)
     by_row = _is_by_row(document, signature)
     try:
@@ -80,9 +84,7 @@ def decode_instances(body: bytes, make: Callable[[list[Any]], list[Any]], limits
     rows = document.get(ROWS)
     if type(rows) is not list:
         got = repr(COLUMNS) if rows is None and COLUMNS in document else said(rows)
-        raise MalformedRequest(
-            f"{ROWS!r}: expected an array of what the model's transform takes, got {got}"
-        )
+        raise MalformedRequest(f"{ROWS!r}: expected an array of what the model's transform takes, got {got}")
     return Instances(make(rows), len(body), **options)
 
 
@@ -94,11 +96,11 @@ def encode(
     around = rows * sum(len(name) + 4 for name, _ in outputs) if len(outputs) > 1 else 0
     size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes - around)
     if len(outputs) == 1:
-        told = _nested(outputs[0][1])
+        told = nested(outputs[0][1])
     elif by_row:
         told = _rows([name for name, _ in outputs], [tensor for _, tensor in outputs])
     else:
-        told = {name: _nested(tensor) for name, tensor in outputs}
+        told = {name: nested(tensor) for name, tensor in outputs}
     document: dict[str, Any] = {"predictions" if by_row else "outputs": told}
     if parameters:
         document["parameters"] = parameters
@@ -249,7 +251,7 @@ def _path(name: str, place: int, by_row: bool) -> str:
     return path(ROWS if by_row else COLUMNS, [step for step in steps if step != ""])
 
 
-def _nested(tensor: Array) -> Any:
+def nested(tensor: Array) -> Any:
     """A tensor's elements in a form that the JSON codec writes: `null` where a number is not finite.
 
     Many are written here already, a chunk at a time: the codec itself would keep all other threads waiting.
@@ -270,8 +272,8 @@ def _chunks(tensor: Array) -> list[Any]:
         return chunks
     together = elements.CHUNK // (tensor.size // len(tensor))
     if not together:
-        return [_nested(row) for row in tensor]
-    return [_fragment(_nested(tensor[start : start + together])) for start in range(0, len(tensor), together)]
+        return [nested(row) for row in tensor]
+    return [_fragment(nested(tensor[start : start + together])) for start in range(0, len(tensor), together)]
 
 
 def _rows(names: list[str], tensors: list[Array]) -> list[Any]:
@@ -287,7 +289,7 @@ def _rows(names: list[str], tensors: list[Array]) -> list[Any]:
 
 
 def _few_rows(names: list[str], tensors: list[Array]) -> list[Any]:
-    return [dict(zip(names, map(_nested, row), strict=True)) for row in zip(*tensors, strict=True)]
+    return [dict(zip(names, map(nested, row), strict=True)) for row in zip(*tensors, strict=True)]
 
 
 def _fragment(values: Any) -> orjson.Fragment:

@@ -1,58 +1,40 @@
-"""The forms in which streams ask for answers: the protocol's requests, one in each line; rows of one request."""
+"""The forms in which streams ask and are answered: requests of either protocol, one in each line, or rows of one."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from service.deadline import Deadline
-from service.errors import MalformedRequest
+from service.engine.transform import Loaded
+from service.errors import CallerError, MalformedRequest
 from service.knobs import Limits
 from service.lane import Lane
-from service.protocol import size, v2
+from service.protocol import lines, size, v2
+from service.protocol.document import parse_value
 from service.tensors import Array, Tensors, TensorSpec
-from service.web.scoring import Item, Job, Ran
+from service.web.scoring import Form, Item, Job, Ran
+
+# How the typed protocol calls what is alone in its line.
+_ALONE: Final = "instances[0]"
 
 
 @dataclass(frozen=True, slots=True)
 class Tensorial:
-    """Items that ask with tensors and are answered with tensors."""
+    """What is asked with tensors and answered with tensors; `id` is the answer's."""
 
     inputs: Tensors
     outputs: tuple[TensorSpec, ...]
-    id: str
+    id: str = ""
 
 
-class Requests:
-    """Of the Open Inference Protocol, in JSON; `request_id` names answers to those that have no name of their own."""
+class _ByTensors:
+    """What both protocols have in common."""
 
-    def __init__(self, lane: Lane, limits: Limits, request_id: str) -> None:
+    def __init__(self, lane: Lane, limits: Limits) -> None:
         self._lane = lane
         self._limits = limits
-        self._request_id = request_id
-
-    def read(self, text: bytes) -> Item:
-        model = self._lane.model
-        asked = v2.decode(text, None, model.signature, self._limits)
-        return self.item(asked, asked.inputs)
-
-    def item(self, asked: v2.InferRequest, inputs: Tensors) -> Item:
-        """That is what is asked for these inputs. Raises MalformedRequest, SignatureMismatch."""
-        model = self._lane.model
-        outputs = tuple(model.signature.select([output.name for output in asked.outputs]))
-        for spec in outputs:
-            if asked.wants_binary(spec.name):
-                raise MalformedRequest(f"output {spec.name!r}: a stream has no binary tensors; ask for it in JSON")
-        rows = model.check(inputs)
-        key = outputs, model.batch_key(inputs)
-        wanted = Tensorial(inputs, outputs, asked.id or self._request_id)
-        return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
-
-    def rows_of(self, whole: Item, most: int) -> Iterator[list[Job]]:
-        """The same for each row by itself, so many at a time; a model without a batch axis has one."""
-        if not self._lane.model.signature.batch:
-            yield [Job(0, whole)]
-            return
-        for start in range(0, whole.rows, most):
-            yield [Job(row, _row(whole, row)) for row in range(start, min(start + most, whole.rows))]
 
     async def run(self, items: Sequence[Item], deadline: Deadline) -> Ran:
         model, outputs = self._lane.model, items[0].asked.outputs
@@ -65,6 +47,37 @@ class Requests:
     def is_long(self, result: Sequence[Array]) -> bool:
         return any(size.is_long(tensor, False) for tensor in result)
 
+
+class Requests(_ByTensors):
+    """The Open Inference Protocol's, in JSON; `request_id` names answers to those that have no name of their own."""
+
+    def __init__(self, lane: Lane, limits: Limits, request_id: str) -> None:
+        super().__init__(lane, limits)
+        self._request_id = request_id
+
+    def read(self, text: bytes) -> Item:
+        return self.item(v2.decode(text, None, self._lane.model.signature, self._limits))
+
+    def item(self, asked: v2.InferRequest) -> Item:
+        """Raises MalformedRequest, SignatureMismatch."""
+        model = self._lane.model
+        outputs = tuple(model.signature.select([output.name for output in asked.outputs]))
+        for spec in outputs:
+            if asked.wants_binary(spec.name):
+                raise MalformedRequest(f"output {spec.name!r}: a stream has no binary tensors; ask for it in JSON")
+        rows = model.check(asked.inputs)
+        key = outputs, model.batch_key(asked.inputs)
+        wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id)
+        return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
+
+    def rows_of(self, whole: Item, most: int) -> Iterator[list[Job]]:
+        """The same for each row by itself, so many at a time; a model without a batch axis has one."""
+        if not self._lane.model.signature.batch:
+            yield [Job(0, whole)]
+            return
+        for start in range(0, whole.rows, most):
+            yield [Job(row, _row(whole, row)) for row in range(start, min(start + most, whole.rows))]
+
     def write(self, item: Item, result: Sequence[Array]) -> bytes:
         model, asked = self._lane.model, item.asked
         tensors = [
@@ -73,6 +86,64 @@ class Requests:
         ]
         text, _ = v2.encode(model.name, model.version, asked.id, tensors, self._limits)
         return text
+
+
+class Instances(_ByTensors):
+    """The typed protocol's rows; of a model without a batch axis, what its `inputs` would be."""
+
+    def read(self, text: bytes) -> Item:
+        model = self._lane.model
+        with _in_a_line():
+            asked = lines.decode(text, model.signature, self._limits)
+            rows = model.check(asked.inputs)
+        return Item(Tensorial(asked.inputs, model.signature.outputs), rows, model.batch_key(asked.inputs), asked.weight)
+
+    def write(self, item: Item, result: Sequence[Array]) -> bytes:
+        signature = self._lane.model.signature
+        outputs = list(zip(signature.output_names, result, strict=True))
+        return lines.encode(outputs, signature.batch, self._limits)
+
+
+class Transformed:
+    """What the model's transform takes and gives."""
+
+    def __init__(self, lane: Lane, limits: Limits, transform: Loaded) -> None:
+        self._lane = lane
+        self._limits = limits
+        self._transform = transform
+
+    def read(self, text: bytes) -> Item:
+        with _in_a_line():
+            [instance] = self._transform.parse([parse_value(text, self._limits)])
+        return Item(instance, 1, None, len(text))
+
+    async def run(self, items: Sequence[Item], deadline: Deadline) -> Ran:
+        with _in_a_line():
+            done = await self._lane.predict([item.asked for item in items], deadline)
+        # In a thread, because what others have written may take its time.
+        results = await asyncio.to_thread(self._transform.document, done.predictions)
+        return Ran(results, done.queue, done.run)
+
+    def is_long(self, result: Any) -> bool:
+        return False
+
+    def write(self, item: Item, result: Any) -> bytes:
+        return lines.encode_value(result, self._limits)
+
+
+def lines_of(lane: Lane, limits: Limits) -> Form:
+    """The typed protocol's form for a model."""
+    transform = lane.model.transform
+    return Transformed(lane, limits, transform) if transform else Instances(lane, limits)
+
+
+@contextmanager
+def _in_a_line() -> Iterator[None]:
+    """Nobody who sends a line has written `instances`."""
+    try:
+        yield
+    except CallerError as error:
+        raise type(error)(str(error).replace(_ALONE, "line")) from None
 
 
 def _row(whole: Item, row: int) -> Item:

@@ -46,7 +46,7 @@ class InferStream:
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             asked, deadline = await requested(passage, lane, given, receive, record, caller, hold)
             form = self._form(lane, record)
-            whole = form.item(asked, asked.inputs)
+            whole = form.item(asked)
             record.answers = 0
             stream = _Events(Scoring(lane, form, record), form.rows_of(whole, lane.batch_rows), record, deadline)
             await while_heard(caller, stream.serve(Reply(send, _HEADERS)))

@@ -18,8 +18,11 @@ from service.protocol import size, v1
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
 from service.web import body
+from service.web.bulk import Bulk
+from service.web.forms import lines_of
 from service.web.headers import fields
 from service.web.passage import Answer, Given, Headers, Passage, compressed, finish
+from service.web.portions import are_lines
 from service.web.reading import is_long
 from service.web.records import record_of
 from service.web.routes import Asked
@@ -48,11 +51,15 @@ class Predict:
 
     def __init__(self, passage: Passage) -> None:
         self._passage = passage
+        self._bulk = Bulk(passage)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, path: Asked) -> Answer:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, path: Asked) -> Answer | None:
         passage = self._passage
         record = record_of(scope)
         given = fields(scope["headers"])
+        if are_lines(given):
+            await self._bulk(scope, receive, send, path, lambda lane, _: lines_of(lane, passage.limits))
+            return None
         caller = caller_of(scope)
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             deadline = passage.admit(lane, given, caller, record)

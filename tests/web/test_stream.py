@@ -470,3 +470,71 @@ def test_nothing_is_read_while_there_is_enough_to_do(tmp_path: Path, cache_dir: 
         await stream.end()
 
     talk(tmp_path, cache_dir, scenario)
+
+
+PREDICT = "/v1/models/double:predict"
+
+
+@pytest.mark.parametrize("path", [PREDICT, "/v1/models/double/versions/1:predict"])
+def test_each_line_is_a_row_and_is_answered_by_its_prediction(client: TestClient, path: str) -> None:
+    rows = [[1.0, 2.0, 3.0, float(number)] for number in range(100)]
+    text = "\n".join(json.dumps(row if row[3] % 2 else {"x": row}) for row in rows).encode()
+    assert score(client, text, path) == [[2 * number for number in row] for row in rows]
+
+
+def test_rows_of_several_inputs_are_objects_and_so_are_predictions(client: TestClient) -> None:
+    lines = score(client, text_of({"a": [5] * 16, "b": [3] * 16}), "/v1/models/add_sub:predict")
+    assert lines == [{"sum": [8] * 16, "difference": [2] * 16}]
+
+
+@pytest.mark.parametrize(("model", "given", "told"), [("fixed", [[1, 2, 3]], [[-1, -2, -3]]), ("scalar", 4, 8)])
+def test_of_a_model_without_rows_a_line_has_all_inputs(client: TestClient, model: str, given: Any, told: Any) -> None:
+    assert score(client, text_of(json.dumps(given)) * 2, f"/v1/models/{model}:predict") == [told, told]
+
+
+def test_what_is_wrong_with_a_row_is_said_of_its_line(client: TestClient) -> None:
+    text = text_of("[1, 2, 3, 4]", '[1, "x", 3, 4]', "[1, 2]", "1,2", '{"z": 1}', "[1, 2, 3, 4]], [[1, 2, 3, 4]", "[")
+    lines = score(client, text, PREDICT)
+    assert [line if type(line) is list else (line["code"], line["line"]) for line in lines] == [
+        [2, 4, 6, 8],
+        *(("signature_mismatch" if line == 3 else "malformed_request", line) for line in range(2, 8)),
+    ]
+    assert lines[1]["error"] == 'line[1]: expected a number, got "x"'
+
+
+TRANSFORM = """
+import numpy as np
+from pydantic import BaseModel
+from service.engine.transform import BadInstance
+
+class Sums:
+    class Instance(BaseModel):
+        left: float
+        right: float = 0
+
+    Prediction = float
+
+    def before(self, instances):
+        for index, each in enumerate(instances):
+            if each.left < 0:
+                raise BadInstance("too far left", index)
+        return {"x": np.array([[each.left, each.right, 0, 0] for each in instances], np.float32)}
+
+    def after(self, outputs):
+        return outputs["y"].sum(axis=1)
+"""
+
+
+def test_a_line_is_what_a_transform_takes(serve: Serve, tmp_path: Path) -> None:
+    models = tiny.repository(tmp_path / "models", sums=tiny.double())
+    (models / "sums" / "transform.py").write_text(TRANSFORM)
+    good, bad, wrong = {"left": 1, "right": 2}, {"left": -1}, {"left": "x"}
+    with serve(models) as client:
+        lines = score(client, text_of(good, wrong, good, bad, good), "/v1/models/sums:predict")
+    assert lines == [
+        6.0,
+        {"error": 'line.left: expected a number, got "x"', "code": "malformed_request", "line": 2},
+        6.0,
+        {"error": "line: too far left", "code": "malformed_request", "line": 4},
+        6.0,
+    ]
