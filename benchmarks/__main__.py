@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any, Final
 
 import service
-from benchmarks import digits, figure, gemms, hostile, image, latency, memory, overload, restart, sentences
+from benchmarks import bulk, digits, figure, gemms, hostile, image, latency, memory, overload, restart, sentences
 from benchmarks.bench import Bench
 from benchmarks.result import Result, table
 
 Measure = Callable[[Bench], Iterator[Result]]
 MEASUREMENTS: Final[dict[str, Measure]] = {
     module.__name__.rpartition(".")[2]: module.measure
-    for module in (digits, latency, gemms, image, sentences, memory, restart, overload, hostile)
+    for module in (digits, latency, gemms, image, sentences, memory, restart, bulk, overload, hostile)
 }
 # These take their time, and are asked for by name.
-_BY_NAME: Final = ("overload", "hostile")
+_BY_NAME: Final = ("bulk", "overload", "hostile")
 DEFAULT: Final = tuple(name for name in MEASUREMENTS if name not in _BY_NAME)
 _PACKAGES: Final = ("onnxruntime", "numpy", "orjson", "fastapi", "starlette", "uvicorn", "gunicorn", "uvloop")
 

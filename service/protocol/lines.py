@@ -18,6 +18,12 @@ def decode(text: bytes, signature: Signature, limits: Limits) -> v1.Columns:
     return v1.columns(document, text, signature, limits)
 
 
+def decode_all(texts: Sequence[bytes], signature: Signature, limits: Limits) -> v1.Columns:
+    """Rows that all are alike, at a fraction of what it costs one by one. Raises what `decode` raises, for them all."""
+    values = [parse_value(text, limits) for text in texts]
+    return v1.columns({v1.ROWS: values}, b"".join(texts), signature, limits)
+
+
 def encode(outputs: Sequence[tuple[str, Array]], by_row: bool, limits: Limits) -> bytes:
     """A prediction, of outputs of one row; or else what `outputs` would be. Raises AnswerTooLarge."""
     size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes)

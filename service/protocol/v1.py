@@ -256,8 +256,8 @@ def nested(tensor: Array) -> Any:
 
     Many are written here already, a chunk at a time: the codec itself would keep all other threads waiting.
     """
-    if not tensor.ndim:
-        return tensor[()]
+    if not tensor.ndim:  # the codec does not know each of numpy's integers, and writes its floats as short as they are
+        return tensor[()] if tensor.dtype.kind == "f" else tensor.item()
     if tensor.dtype.hasobject:
         return tensor.tolist()
     if tensor.size > elements.CHUNK:

@@ -20,7 +20,7 @@ from service.web.passage import Passage
 from service.web.portions import MEDIA_TYPE, TOGETHER, Portions
 from service.web.records import record_of
 from service.web.routes import Asked
-from service.web.scoring import Form, Item, Job, Scored, Scoring
+from service.web.scoring import Form, Item, Scored, Scoring
 from service.web.stream import Reply, answers, patiently, while_heard
 from service.web.timeouts import sooner
 
@@ -79,25 +79,25 @@ class _Stream:
         deadline = sooner(self._timeout, NEVER, lambda: began)
         with self._passage.budget.hold() as hold:
             started = perf_counter()
-            failed: list[Scored] = []
-            jobs: list[Job] = []
+            short = [line for line in portion if line.text is not None and len(line.text) <= TOGETHER]
+            read = self._form.read_all([line.text for line in short if line.text])
+            items = {line.number: item for line, item in zip(short, read, strict=True)}
             for line in portion:
-                try:
-                    jobs.append(Job(line.number, await self._read(line, hold, deadline)))
-                except OnnicornError as error:
-                    failed.append(self._scoring.fail(line.number, error))
+                if line.number not in items:
+                    items[line.number] = await self._read_long(line, hold, deadline)
             self._scoring.note_decoding(perf_counter() - started)
-            return await self._scoring.score(jobs, deadline, failed)
+            return await self._scoring.score(items, deadline)
 
-    async def _read(self, line: Line, hold: Hold, deadline: Deadline) -> Item:
-        """A long one in a thread, and with a share of the budget."""
+    async def _read_long(self, line: Line, hold: Hold, deadline: Deadline) -> Item | OnnicornError:
+        """In a thread, and with a share of the budget."""
         if line.text is None:
-            raise self._lines.too_long()
-        if len(line.text) <= TOGETHER:
-            return self._form.read(line.text)
-        await patiently(partial(_resize, hold, len(line.text)), deadline)
-        read = partial(self._form.read, line.text)
-        return await self._passage.reader.read(read, len(line.text), 0, hold, deadline, NOBODY)
+            return self._lines.too_long()
+        try:
+            await patiently(partial(_resize, hold, len(line.text)), deadline)
+            read = partial(self._form.read, line.text)
+            return await self._passage.reader.read(read, len(line.text), 0, hold, deadline, NOBODY)
+        except OnnicornError as error:
+            return error
 
     async def _send(self, scored: Sequence[Scored], reply: Reply) -> None:
         async with aclosing(self._scoring.texts(scored)) as texts:

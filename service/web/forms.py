@@ -2,19 +2,19 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from service.deadline import Deadline
 from service.engine.transform import Loaded
-from service.errors import CallerError, MalformedRequest
+from service.errors import CallerError, MalformedRequest, OnnicornError
 from service.knobs import Limits
 from service.lane import Lane
 from service.protocol import lines, size, v2
 from service.protocol.document import parse_value
 from service.tensors import Array, Tensors, TensorSpec
-from service.web.scoring import Form, Item, Job, Ran
+from service.web.scoring import Form, Item, Ran
 
 # How the typed protocol calls what is alone in its line.
 _ALONE: Final = "instances[0]"
@@ -29,7 +29,23 @@ class Tensorial:
     id: str = ""
 
 
-class _ByTensors:
+class _OneByOne:
+    """Nothing is gained by reading several at once."""
+
+    def read(self, text: bytes) -> Item:
+        raise NotImplementedError
+
+    def read_all(self, texts: Sequence[bytes]) -> list[Item | OnnicornError]:
+        return [self._read_or_refuse(text) for text in texts]
+
+    def _read_or_refuse(self, text: bytes) -> Item | OnnicornError:
+        try:
+            return self.read(text)
+        except OnnicornError as error:
+            return error
+
+
+class _ByTensors(_OneByOne):
     """What both protocols have in common."""
 
     def __init__(self, lane: Lane, limits: Limits) -> None:
@@ -70,13 +86,13 @@ class Requests(_ByTensors):
         wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id)
         return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
 
-    def rows_of(self, whole: Item, most: int) -> Iterator[list[Job]]:
+    def rows_of(self, whole: Item, most: int) -> Iterator[dict[int, Item]]:
         """The same for each row by itself, so many at a time; a model without a batch axis has one."""
         if not self._lane.model.signature.batch:
-            yield [Job(0, whole)]
+            yield {0: whole}
             return
         for start in range(0, whole.rows, most):
-            yield [Job(row, _row(whole, row)) for row in range(start, min(start + most, whole.rows))]
+            yield {row: _row(whole, row) for row in range(start, min(start + most, whole.rows))}
 
     def write(self, item: Item, result: Sequence[Array]) -> bytes:
         model, asked = self._lane.model, item.asked
@@ -98,13 +114,27 @@ class Instances(_ByTensors):
             rows = model.check(asked.inputs)
         return Item(Tensorial(asked.inputs, model.signature.outputs), rows, model.batch_key(asked.inputs), asked.weight)
 
+    def read_all(self, texts: Sequence[bytes]) -> list[Item | OnnicornError]:
+        """Together, if all of them are well and of one shape; or else one by one, and each is told its own."""
+        if len(texts) > 1 and self._lane.model.signature.batch:
+            with suppress(CallerError):
+                return list(self._together(texts))
+        return super().read_all(texts)
+
+    def _together(self, texts: Sequence[bytes]) -> Iterator[Item]:
+        model = self._lane.model
+        inputs = lines.decode_all(texts, model.signature, self._limits).inputs
+        model.check(inputs)
+        whole = Item(Tensorial(inputs, model.signature.outputs), len(texts), model.batch_key(inputs))
+        return (_row(whole, row) for row in range(len(texts)))
+
     def write(self, item: Item, result: Sequence[Array]) -> bytes:
         signature = self._lane.model.signature
         outputs = list(zip(signature.output_names, result, strict=True))
         return lines.encode(outputs, signature.batch, self._limits)
 
 
-class Transformed:
+class Transformed(_OneByOne):
     """What the model's transform takes and gives."""
 
     def __init__(self, lane: Lane, limits: Limits, transform: Loaded) -> None:

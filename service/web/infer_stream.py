@@ -1,6 +1,6 @@
 """POST /v2/models/{model}/infer_stream: one request that is answered row by row, or many, line by line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
@@ -20,7 +20,7 @@ from service.web.passage import Passage
 from service.web.portions import are_lines
 from service.web.records import record_of
 from service.web.routes import Asked
-from service.web.scoring import Job, Scored, Scoring
+from service.web.scoring import Item, Scored, Scoring
 from service.web.stream import Reply, answers, while_heard
 
 _HEADERS: Final = [
@@ -58,7 +58,9 @@ class InferStream:
 class _Events:
     """One answer. Nothing has been sent before the first row has run, so until then it can fail as any other."""
 
-    def __init__(self, scoring: Scoring, portions: Iterator[Sequence[Job]], record: Record, deadline: Deadline) -> None:
+    def __init__(
+        self, scoring: Scoring, portions: Iterator[Mapping[int, Item]], record: Record, deadline: Deadline
+    ) -> None:
         self._scoring = scoring
         self._portions = portions
         self._record = record
@@ -77,11 +79,11 @@ class _Events:
         else:
             await reply.end()
 
-    async def _take(self) -> Sequence[Job] | None:
+    async def _take(self) -> Mapping[int, Item] | None:
         return next(self._portions, None)
 
-    async def _score(self, jobs: Sequence[Job]) -> list[Scored]:
-        return await self._scoring.score(jobs, self._deadline)
+    async def _score(self, rows: Mapping[int, Item]) -> list[Scored]:
+        return await self._scoring.score(rows, self._deadline)
 
     async def _send(self, scored: Sequence[Scored], reply: Reply) -> None:
         """Raises why the first failed that has."""

@@ -1,7 +1,7 @@
 """What a stream asks of a model, row by row or line by line: run in groups, answered one by one."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Hashable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from math import inf
 from operator import attrgetter
@@ -66,7 +66,10 @@ class Form(Protocol):
     """How things are asked for at one door, and answered."""
 
     def read(self, text: bytes) -> Item:
-        """In any thread. Raises CallerError."""
+        """In any thread. Raises OnnicornError."""
+
+    def read_all(self, texts: Sequence[bytes]) -> list[Item | OnnicornError]:
+        """Each of them, or why it cannot be read."""
 
     async def run(self, items: Sequence[Item], deadline: Deadline) -> Ran:
         """Items of one key. Raises what a lane raises, and ValueError where nobody can tell whose answer is what."""
@@ -97,15 +100,14 @@ class Scoring:
         self._labels = lane.model.name, lane.model.version
         self._has_told = False
 
-    async def score(
-        self, jobs: Sequence[Job], deadline: Deadline = NEVER, failed: Sequence[Scored] = ()
-    ) -> list[Scored]:
-        """In the order of their numbers, with those that have `failed` already.
+    async def score(self, asked: Mapping[int, Item | OnnicornError], deadline: Deadline = NEVER) -> list[Scored]:
+        """In the order of their numbers; what could not be read has failed already.
 
         An overloaded model is waited for, until the deadline or the item's own.
         """
-        scored = list(failed)
         began = monotonic()
+        scored = [self.fail(number, item) for number, item in asked.items() if isinstance(item, OnnicornError)]
+        jobs = [Job(number, item) for number, item in asked.items() if isinstance(item, Item)]
         for group in grouped(jobs, self._lane.batch_rows):
             until = sooner(group[0].item.timeout, deadline, lambda: began)
             scored += await self._run(group, until)

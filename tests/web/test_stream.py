@@ -42,7 +42,7 @@ def text_of(*documents: Json | str) -> bytes:
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def score(client: TestClient, content: bytes | Iterator[bytes], path: str = DOUBLE, **headers: str) -> list[Json]:
+def score(client: TestClient, content: bytes | Iterator[bytes], path: str = DOUBLE, **headers: str) -> list[Any]:
     """The lines of the answer."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     answer = client.post(path, content=content, headers=LINES | {"X-Request-ID": "mine"} | named)
@@ -538,3 +538,10 @@ def test_a_line_is_what_a_transform_takes(serve: Serve, tmp_path: Path) -> None:
         {"error": "line: too far left", "code": "malformed_request", "line": 4},
         6.0,
     ]
+
+
+def test_predictions_may_be_single_numbers(serve: Serve) -> None:
+    """Of the bundled model, whose labels are; the codec knows numpy's arrays of integers, but not each of these."""
+    with serve(Path("models")) as client:
+        [answer, _] = score(client, text_of(json.dumps([0] * 64)) * 2, "/v1/models/digits:predict")
+    assert (type(answer["label"]), len(answer["probabilities"])) == (int, 10)
