@@ -5,14 +5,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
 from service.engine import transform as documentation
-from service.engine.transform import BadInstance, Loaded, Transform
+from service.engine.transform import BadInstance, Loaded
 from service.engine.warm_up import warm_up
 from service.errors import MalformedRequest, RepositoryError, TransformFailed
 from service.tensors import Array, Datatype, Signature, Tensors, TensorSpec
@@ -34,11 +34,11 @@ class Sum(BaseModel):
     total: float
 
 
-class Adding(Transform[Point, Sum]):
+class Adding:
     """The model's own answer, added up."""
 
-    Instance = Point
-    Prediction = Sum
+    Instance: Any = Point
+    Prediction: Any = Sum
     media_types = ("text/plain",)
 
     def __init__(self, folder: Path = Path()) -> None:
@@ -230,7 +230,7 @@ def test_strings_may_be_an_array_as_numpy_makes_it() -> None:
 
 def test_predictions_may_be_whatever_makes_one() -> None:
     class Vectors(Adding):
-        Prediction: ClassVar[Any] = list[float]
+        Prediction = list[float]
 
         def after(self, outputs: Tensors) -> Any:
             return outputs["y"]
@@ -242,7 +242,7 @@ def test_predictions_may_be_whatever_makes_one() -> None:
 
 def test_a_prediction_that_has_no_json_is_the_transforms_fault() -> None:
     class Odd(Adding):
-        Prediction: ClassVar[Any] = object
+        Prediction = object
 
     with pytest.raises(TransformFailed):
         loaded(Odd()).document([object()])
