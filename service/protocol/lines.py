@@ -8,6 +8,7 @@ import orjson
 from service.knobs import Limits
 from service.protocol import size, v1
 from service.protocol.document import parse_value
+from service.protocol.nesting import nested
 from service.tensors import Array, Signature
 
 
@@ -27,7 +28,7 @@ def decode_all(texts: Sequence[bytes], signature: Signature, limits: Limits) -> 
 def encode(outputs: Sequence[tuple[str, Array]], by_row: bool, limits: Limits) -> bytes:
     """A prediction, of outputs of one row; or else what `outputs` would be. Raises AnswerTooLarge."""
     size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes)
-    told = {name: v1.nested(tensor.reshape(tensor.shape[1:]) if by_row else tensor) for name, tensor in outputs}
+    told = {name: nested(tensor.reshape(tensor.shape[1:]) if by_row else tensor) for name, tensor in outputs}
     return encode_value(told if len(told) > 1 else next(iter(told.values())), limits)
 
 

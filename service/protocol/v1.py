@@ -21,7 +21,7 @@ import orjson
 from service import elements
 from service.errors import CallerError, MalformedRequest
 from service.knobs import Limits
-from service.protocol import bounds, size, typed, values
+from service.protocol import bounds, nesting, size, typed, values
 from service.protocol.document import parse, said
 from service.tensors import FREE, MAX_RANK, Array, Datatype, Signature, TensorSpec, quote, weight
 from service.wording import path
@@ -96,11 +96,11 @@ def encode(
     around = rows * sum(len(name) + 4 for name, _ in outputs) if len(outputs) > 1 else 0
     size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes - around)
     if len(outputs) == 1:
-        told = nested(outputs[0][1])
+        told = nesting.nested(outputs[0][1])
     elif by_row:
-        told = _rows([name for name, _ in outputs], [tensor for _, tensor in outputs])
+        told = nesting.rows([name for name, _ in outputs], [tensor for _, tensor in outputs])
     else:
-        told = {name: nested(tensor) for name, tensor in outputs}
+        told = {name: nesting.nested(tensor) for name, tensor in outputs}
     document: dict[str, Any] = {"predictions" if by_row else "outputs": told}
     if parameters:
         document["parameters"] = parameters
@@ -179,7 +179,9 @@ class _Decoder:
         what = f"input {spec.name!r}"
         if self._coded and spec.datatype is Datatype.BYTES:
             data = _decoded(what, data)
-        shape = _meant(_shape(what, data), spec)
+        shape = _meant(_shape(data), spec)
+        if len(shape) > MAX_RANK:
+            raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got {len(shape)}")
         bounds.check_elements(what, shape, self._limits.elements)
         data = data if type(data) is list else [data]
         array = elements.decode(what, spec.datatype, shape, data, self._booleans)
@@ -187,13 +189,11 @@ class _Decoder:
         return array
 
 
-def _shape(what: str, data: Any) -> list[int]:
+def _shape(data: Any) -> list[int]:
     """As far as the first value of each level tells; whether the others agree is found where they are read."""
     shape: list[int] = []
     while type(data) is list:
         shape.append(len(data))
-        if len(shape) > MAX_RANK:
-            raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got more")
         data = data[0] if data else None
     return shape
 
@@ -238,7 +238,7 @@ def _unlike(given: Any, name: str, by_row: bool) -> str:
     rows = given if not name else [row[name] for row in given] if by_row else given[name]
     first = None
     for index, row in enumerate(rows if type(rows) is list else ()):
-        shape = _shape(name, row)
+        shape = _shape(row)
         first = shape if first is None else first
         if shape != first:
             one, other = (_path(name, place, by_row) for place in (0, index))
@@ -249,48 +249,3 @@ def _unlike(given: Any, name: str, by_row: bool) -> str:
 def _path(name: str, place: int, by_row: bool) -> str:
     steps = (place, name) if by_row else (name, place)
     return path(ROWS if by_row else COLUMNS, [step for step in steps if step != ""])
-
-
-def nested(tensor: Array) -> Any:
-    """A tensor's elements in a form that the JSON codec writes: `null` where a number is not finite.
-
-    Many are written here already, a chunk at a time: the codec itself would keep all other threads waiting.
-    """
-    if not tensor.ndim:  # the codec does not know each of numpy's integers, and writes its floats as short as they are
-        return tensor[()] if tensor.dtype.kind == "f" else tensor.item()
-    if tensor.dtype.hasobject:
-        return tensor.tolist()
-    if tensor.size > elements.CHUNK:
-        return _chunks(tensor)
-    return tensor if tensor.flags.c_contiguous else tensor.copy()
-
-
-def _chunks(tensor: Array) -> list[Any]:
-    """The codec puts commas between them."""
-    if tensor.ndim == 1:
-        chunks: list[Any] = elements.encode(tensor)
-        return chunks
-    together = elements.CHUNK // (tensor.size // len(tensor))
-    if not together:
-        return [nested(row) for row in tensor]
-    return [_fragment(nested(tensor[start : start + together])) for start in range(0, len(tensor), together)]
-
-
-def _rows(names: list[str], tensors: list[Array]) -> list[Any]:
-    """Objects by the names of the outputs; where they are many, so many are written together."""
-    rows = len(tensors[0])
-    together = max(1, elements.CHUNK * rows // max(1, sum(tensor.size for tensor in tensors)))
-    if rows <= together:
-        return _few_rows(names, tensors)
-    return [
-        _fragment(_few_rows(names, [tensor[start : start + together] for tensor in tensors]))
-        for start in range(0, rows, together)
-    ]
-
-
-def _few_rows(names: list[str], tensors: list[Array]) -> list[Any]:
-    return [dict(zip(names, map(nested, row), strict=True)) for row in zip(*tensors, strict=True)]
-
-
-def _fragment(values: Any) -> orjson.Fragment:
-    return orjson.Fragment(orjson.dumps(values, option=_NUMPY)[1:-1])
