@@ -75,7 +75,7 @@ class Lane:
     """One model's way to be run: on the event loop where that is cheaper than a thread, else batched in its threads.
 
     A request holds it with `with`, from the moment when it is admitted. A reload that takes the model away lets the
-    lane go when the last of them has ended. `batch_rows` are the most rows of several requests in one run.
+    lane go when the last of them has ended. `group_rows` are as many rows as fill a run and may come in one request.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Lane:
         on_end: Callable[["Lane"], object],
     ) -> None:
         self.model = model
-        self.batch_rows = model.batch_limit(batching.max_rows)
+        most = model.batch_limit(batching.max_rows)
+        self.group_rows = min(most, model.declaration.limits.max_rows or most)
         self._bounds = bounds
         self._runs = runs
         self._observer = observer
@@ -102,7 +103,7 @@ class Lane:
         self._batcher: Batcher[_Call, list[Any]] = Batcher(
             self._run_batch,
             self._executor,
-            max_rows=self.batch_rows,
+            max_rows=most,
             concurrency=threads,
             linger=batching.linger_ms / 1000,
             pace=model.findings.row_seconds,

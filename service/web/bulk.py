@@ -42,7 +42,7 @@ class Bulk:
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             timeout = passage.admit(lane, given, caller, record).timeout
             lines = Lines(passage.body_limit)
-            portions = Portions(receive, given, record, lines, lane.batch_rows, hold)
+            portions = Portions(receive, given, record, lines, lane.group_rows, hold)
             await portions.listen()  # what is wrong with the whole body is an answer of its own
             reply = Reply(send, _HEADERS, passage.coding_of_stream(given))
             await reply.begin()

@@ -48,7 +48,7 @@ class InferStream:
             form = self._form(lane, record)
             whole = form.item(asked)
             record.answers = 0
-            stream = _Events(Scoring(lane, form, record), form.rows_of(whole, lane.batch_rows), record, deadline)
+            stream = _Events(Scoring(lane, form, record), form.rows_of(whole, lane.group_rows), record, deadline)
             await while_heard(caller, stream.serve(Reply(send, _HEADERS)))
 
     def _form(self, lane: Lane, record: Record) -> Requests:

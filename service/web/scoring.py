@@ -108,7 +108,7 @@ class Scoring:
         began = monotonic()
         scored = [self.fail(number, item) for number, item in asked.items() if isinstance(item, OnnicornError)]
         jobs = [Job(number, item) for number, item in asked.items() if isinstance(item, Item)]
-        for group in grouped(jobs, self._lane.batch_rows):
+        for group in grouped(jobs, self._lane.group_rows):
             until = sooner(group[0].item.timeout, deadline, lambda: began)
             scored += await self._run(group, until)
         return sorted(scored, key=attrgetter("number"))

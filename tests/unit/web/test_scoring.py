@@ -88,7 +88,7 @@ class Bench:
     def __init__(self) -> None:
         self.form = Doubling()
         self.record = Record("mine", None, "POST")
-        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1), batch_rows=4)
+        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1), group_rows=4)
         self.scoring = Scoring(lane, self.form, self.record)
 
     def score(self, *asked: Any, deadline: Deadline = NEVER) -> list[str]:
