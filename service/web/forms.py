@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from service.deadline import Deadline
@@ -82,7 +82,7 @@ class Requests(_ByTensors):
             if asked.wants_binary(spec.name):
                 raise MalformedRequest(f"output {spec.name!r}: a stream has no binary tensors; ask for it in JSON")
         rows = model.check(asked.inputs)
-        key = outputs, model.batch_key(asked.inputs)
+        key = tuple([spec.name for spec in outputs]), model.batch_key(asked.inputs)
         wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id)
         return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
 
@@ -178,5 +178,6 @@ def _in_a_line() -> Iterator[None]:
 
 def _row(whole: Item, row: int) -> Item:
     """Its deadline is that of the whole."""
-    inputs = {name: tensor[row : row + 1] for name, tensor in whole.asked.inputs.items()}
-    return Item(replace(whole.asked, inputs=inputs), 1, whole.key, priority=whole.priority)
+    asked = whole.asked
+    inputs = {name: tensor[row : row + 1] for name, tensor in asked.inputs.items()}
+    return Item(Tensorial(inputs, asked.outputs, asked.id), 1, whole.key, priority=whole.priority)
