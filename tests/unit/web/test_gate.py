@@ -165,6 +165,8 @@ def test_what_is_unusual_is_looked_at_elsewhere(gate: Gates, header: tuple[bytes
 
 
 def test_a_query_says_nothing(gate: Gates) -> None:
+    assert refuse(gate(), target=b"/v1/models/double:predict") is not None
+    assert refuse(gate(), target=b"/v1/models/double/versions/1:predict") is not None
     assert refuse(gate(), target=INFER + b"?query") is not None
 
 
