@@ -165,9 +165,12 @@ def test_what_is_unusual_is_looked_at_elsewhere(gate: Gates, header: tuple[bytes
 
 
 def test_a_query_says_nothing(gate: Gates) -> None:
+    assert refuse(gate(), target=INFER + b"?query") is not None
+
+
+def test_predictions_are_refused_as_inferences_are(gate: Gates) -> None:
     assert refuse(gate(), target=b"/v1/models/double:predict") is not None
     assert refuse(gate(), target=b"/v1/models/double/versions/1:predict") is not None
-    assert refuse(gate(), target=INFER + b"?query") is not None
 
 
 def test_a_version_may_be_named(gate: Gates) -> None:
