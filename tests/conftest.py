@@ -1,12 +1,10 @@
 """What all tests share: the repository of tiny models, and where the large ones lie."""
 
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from structlog.testing import capture_logs
-from structlog.typing import EventDict
 
 from tests import tiny
 
@@ -35,13 +33,6 @@ def large_models() -> Path:
     path = Path(given)
     assert path.is_dir(), f"{LARGE_MODELS}={given} is no directory"
     return path
-
-
-@pytest.fixture
-def records() -> Iterator[list[EventDict]]:
-    """What our own code logs while the test runs."""
-    with capture_logs() as records:
-        yield records
 
 
 # The outermost, so that its line is the last one.

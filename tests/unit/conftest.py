@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
 
 from service.engine.cache import Cache
 from service.engine.catalogue import Catalogue
@@ -19,6 +21,13 @@ from service.engine.session import Compute
 # What `logs.configure` takes over.
 ADOPTED = ("", "gunicorn.error", "gunicorn.access", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio")
 REPLACED: tuple[tuple[Any, str], ...] = ((sys, "stderr"), (sys, "excepthook"), (threading, "excepthook"))
+
+
+@pytest.fixture
+def records() -> Iterator[list[EventDict]]:
+    """What our own code logs while the test runs."""
+    with capture_logs() as records:
+        yield records
 
 
 @pytest.fixture(scope="session")

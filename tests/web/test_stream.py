@@ -9,14 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from starlette.testclient import TestClient
 from starlette.types import Message
+from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from service.caller import EXTENSION, Caller
 from service.errors import Draining, OnnicornError
 from service.settings import Settings
+from service.telemetry import record
 from service.telemetry.metrics import REGISTRY
+from service.web import scoring
 from service.web.app import create_app
 from tests import tiny
 from tests.oip import Json, assert_problem, tensor
@@ -25,6 +29,15 @@ from tests.web.conftest import SMALL_BODY, Serve
 
 DOUBLE = "/v2/models/double/infer_stream"
 LINES = {"Content-Type": "application/x-ndjson"}
+
+
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EventDict]]:
+    """What is logged of requests and of what fails in them, whatever logs were configured before."""
+    for module in (record, scoring):
+        monkeypatch.setattr(module, "log", structlog.get_logger())
+    with capture_logs() as records:
+        yield records
 
 
 def asked(*numbers: float, **more: Any) -> Json:
@@ -136,10 +149,8 @@ def test_only_the_line_that_fails_in_its_run_fails(client: TestClient, records: 
     requests = [{"inputs": [tensor("index", "INT64", [1], [index])]} for index in (0, 1, 7, 2, 8)]
     lines = score(client, text_of(*requests), "/v2/models/failing/infer_stream")
     assert codes(lines) == ["mine", "mine", ("inference_failed", 3), "mine", ("inference_failed", 5)]
-    told = [record for record in records if record["event"] == "answer_failed"]
-    assert [(record["number"], record["request_id"], record["code"]) for record in told] == [
-        (3, "mine", "inference_failed")
-    ]
+    told = [line for line in records if line["event"] == "answer_failed"]
+    assert [(line["number"], line["request_id"], line["code"]) for line in told] == [(3, "mine", "inference_failed")]
 
 
 def test_a_line_that_is_too_long_is_passed_over(small_client: TestClient) -> None:
@@ -314,10 +325,10 @@ def test_a_stream_is_one_request_in_the_log_and_each_group_one_of_the_model(
     text = text_of(asked(*range(4)), "nonsense", asked(*range(8)))
     score(client, text)
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 1, 1, 1, 3]
-    [record] = [record for record in records if record["event"] == "request"]
-    told = {name: record[name] for name in ("status", "rows", "answers", "failed", "bytes_in", "model")}
+    [line] = [line for line in records if line["event"] == "request"]
+    told = {name: line[name] for name in ("status", "rows", "answers", "failed", "bytes_in", "model")}
     assert told == {"status": 200, "rows": 3, "answers": 3, "failed": 1, "bytes_in": len(text), "model": "double"}
-    assert [name for name in ("decode_ms", "queue_ms", "run_ms", "encode_ms") if name not in record] == []
+    assert [name for name in ("decode_ms", "queue_ms", "run_ms", "encode_ms") if name not in line] == []
 
 
 class Talk:
@@ -421,7 +432,7 @@ def test_who_leaves_takes_the_run_along(tmp_path: Path, cache_dir: Path, where: 
         await until(lambda: metric("inference_pending", model="loop") == 0)
 
     talk(tmp_path, cache_dir, scenario)
-    assert [record["left"] for record in records if record["event"] == "request"] == ["run"]
+    assert [line["left"] for line in records if line["event"] == "request"] == ["run"]
 
 
 def test_the_timeout_is_that_of_each_group(tmp_path: Path, cache_dir: Path) -> None:
