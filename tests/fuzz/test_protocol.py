@@ -196,6 +196,11 @@ def test_compressed_bytes_are_inflated_or_refused(rounds: Rounds) -> None:
         except MalformedRequest:
             continue
         assert inflated == (gzip.decompress if name == "gzip" else zlib.decompress)(data)
+        size = chance.randint(1, len(data))
+        stream = inflate.Inflater(name)
+        pieces = [piece for start in range(0, len(data), size) for piece in stream.feed(data[start : start + size])]
+        stream.end()
+        assert b"".join(pieces) == inflated
 
 
 @given(
