@@ -17,6 +17,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
 from service.loading import first_generation, load
+from service.memory import Housekeeper
 from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
@@ -145,6 +146,7 @@ async def _lifespan(
             log.critical(error.code, reason=str(error))
             raise AlreadyLogged from None
         await stack.enter_async_context(Heartbeat(row))
+        await stack.enter_async_context(Housekeeper())
         stack.enter_context(Watchdog(seat, settings.lifecycle, dataplane.runs, in_flight))
         row.move(State.READY)
         if seat.completes_start():

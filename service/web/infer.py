@@ -18,7 +18,6 @@ from service.deadline import Deadline
 from service.engine.model import Model
 from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded, shorten
 from service.knobs import Admission, Http, Limits
-from service.memory import Heap
 from service.protocol import size, v2
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
@@ -48,8 +47,7 @@ class Infer:
         self._settings = settings
         self._limits = limits
         self._body_limit = min(settings.max_body_bytes, admission.max_bytes)
-        self._heap = Heap()
-        self._budget = Budget(admission.max_bytes, self._heap.note)
+        self._budget = Budget(admission.max_bytes)
         self._reader = Reader(limits, admission.max_bytes)
         self._default_timeout = admission.default_timeout_ms / 1000
 
@@ -66,7 +64,6 @@ class Infer:
         headers, answer = await self._infer(scope, receive, asked.model, asked.version)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._heap.note(len(answer))
 
     async def _infer(self, scope: Scope, receive: Receive, name: str, version: str | None) -> tuple[Headers, bytes]:
         record = record_of(scope)
