@@ -45,15 +45,18 @@ def overlay(name: str) -> list[Document]:
 
 
 def with_components(
-    folder: Path, components: Iterable[str], namespace: str = "theirs", resources: Iterable[str] = ()
+    folder: Path, components: Iterable[str], namespace: str = "theirs", resources: Iterable[str] = (), more: str = ""
 ) -> list[Document]:
-    """An overlay that somebody wrote: the base, components, in a namespace of their own."""
+    """An overlay that somebody wrote: the base, components, in a namespace of their own, and `more` fields."""
+    components = list(components)
+    if "model-from-storage" in components and not more:
+        more = 'configMapGenerator: [{name: onnicorn-source, literals: ["MODEL_URL=s3://theirs/models"]}]\n'
     up = os.path.relpath(K8S, folder.resolve())
     listed = [f"{up}/components/{component}" for component in components]
     (folder / "kustomization.yaml").write_text(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
         f"{f'namespace: {namespace}' if namespace else ''}\n"
-        f"resources: {json.dumps([f'{up}/base', *resources])}\ncomponents: {json.dumps(listed)}\n"
+        f"resources: {json.dumps([f'{up}/base', *resources])}\ncomponents: {json.dumps(listed)}\n{more}"
     )
     return read(rendered(folder))
 
