@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-import pytest
-
+from tests.deploy.programs import program
 from tools.manifests.documents import Document, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,15 +15,6 @@ K8S = ROOT / "k8s"
 OVERLAYS = ("overlays/dev", "overlays/prod", "overlays/gpu", "kserve")
 SECONDS = 120
 """How long a program may take before the test fails; none is expected to come near it."""
-
-
-def program(name: str) -> str:
-    """Its path. A contributor may lack it, CI may not."""
-    if found := shutil.which(name):
-        return found
-    if "CI" in os.environ:
-        pytest.fail(f"CI needs {name}")
-    pytest.skip(f"{name} is not installed")
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,8 @@ import pytest
 
 from service.settings import Settings
 from tests.deploy import foreign
-from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, program, rendered, run, the, with_components
+from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, rendered, run, the, with_components
+from tests.deploy.programs import program
 from tools import rules
 from tools.manifests.__main__ import faults
 from tools.manifests.documents import Document, dig, read
