@@ -45,7 +45,7 @@ BURNS = {
     "1 within three days, with a pause of an hour": ([Phase(72, 2), Phase(1)], SLOWLY),
     "not quite 1 within three days": ([Phase(73, 0.8)], NOBODY),
     "within three days, and over for seven hours": ([Phase(48, 2.5), Phase(7)], NOBODY),
-    "eight, where few come": ([Phase(72.5, 0, 2e-5), Phase(0.5, 100, 5e-5)], NOBODY),
+    "nine within an hour, where few come": ([Phase(72, 0, 2e-5), Phase(1, 100, 3e-5)], NOBODY),
 }
 
 
