@@ -27,6 +27,7 @@ from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
+from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
 from service.web import admin, health, infer, metadata, problems, repository
 from service.web.access import Guard, Guests, may_infer
@@ -54,8 +55,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         settings.admission,
         metrics.ModelObserver(),
         lambda: seat.board.service.generation,
-        lambda catalogue: _on_switch(seat, guests, catalogue),
+        lambda catalogue: _on_switch(seat, guests, versions, catalogue),
     )
+    versions = Versions()
     guests = Guests(lambda: dataplane.catalogue.generation)
     in_flight: set[Record] = set()
     gate = Gate(
@@ -171,10 +173,9 @@ def _load(settings: Settings, manifest: Manifest, known: Catalogue, guests: Gues
     return load(settings, manifest, known.models)
 
 
-def _on_switch(seat: Seat, guests: Guests, catalogue: Catalogue) -> None:
+def _on_switch(seat: Seat, guests: Guests, versions: Versions, catalogue: Catalogue) -> None:
     guests.forget_before(catalogue.generation)
-    for model in catalogue.models:
-        zeros.of_model(model.name, model.version)
+    versions.serve({(model.name, model.version) for model in catalogue.models})
     for name in catalogue.names:
         if seat.row.state is State.STARTING:
             metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
