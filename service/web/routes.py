@@ -13,7 +13,7 @@ ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE)
 # The most frequent first.
 _PATHS: Final = (
     (re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"), INFER, ROUTE, VERSION_ROUTE),
-    (re.compile(r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
+    (re.compile(r"/v1/models/([^/]+)(?:/versions/([^/]+))?:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
 )
 
 

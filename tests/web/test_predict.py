@@ -121,6 +121,8 @@ def test_a_request_counts_as_any_other(client: TestClient) -> None:
     [
         ("nobody", {}, 404, "model_not_found", "nobody"),
         ("double/versions/2", {}, 404, "version_not_found", "2"),
+        ("double:predict", {}, 404, "model_not_found", "double:predict"),
+        ("double/versions/:", {}, 404, "version_not_found", ":"),
         ("double", {}, 400, "malformed_request", "instances"),
         ("double", {"instances": [[1, 2, 3, 4], [1, 2, 3, "x"]]}, 400, "malformed_request", "instances[1][3]"),
         ("double", {"instances": [[1, 2, 3]]}, 400, "signature_mismatch", "instances[0]"),
