@@ -8,7 +8,7 @@ from typing import Final
 SERVICE: Final = 'namespace=~"$namespace", job=~"$job"'
 ALL: Final = f'{SERVICE}, instance=~"$instance"'
 ONE: Final = f'{ALL}, model=~"$model"'
-INFER: Final = f'{ALL}, route=~".+/infer"'
+INFER: Final = f'{ALL}, route=~".+(/infer|:predict)"'
 ANSWERED: Final = f'{INFER}, outcome="ok"'
 RATE: Final = "[$__rate_interval]"
 _NAME: Final = "{{model}} {{version}}"
@@ -50,7 +50,7 @@ def _burn(kind: str, allowed: str) -> dict[str, str]:
     return {window: f"job:onnicorn_infer_{kind}:ratio{window}{{{SERVICE}}} / {allowed}" for window in windows}
 
 
-_FAULTS: Final = "inference_failed|internal_error|interrupted|deadline_exceeded|overloaded"
+_FAULTS: Final = "inference_failed|transform_failed|internal_error|interrupted|deadline_exceeded|overloaded"
 
 ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
     "Objectives": (

@@ -29,14 +29,18 @@ from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
-from service.web import admin, health, infer, metadata, problems, repository
+from service.web import admin, health, metadata, problems, repository, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
+from service.web.doors import Doors
 from service.web.gate import STATE, Gate
+from service.web.infer import Infer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
-from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.passage import Passage
+from service.web.predict import Predict
+from service.web.routes import INFER, PREDICT, ROUTES
 
 log = structlog.get_logger()
 
@@ -86,6 +90,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(health.health_router(seat.board))
     app.include_router(metadata.router(dataplane, settings.batching))
+    app.include_router(v1.router(dataplane))
     app.include_router(repository.router(dataplane, seat))
     if settings.http.admin and seat.directory:
         app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
@@ -111,7 +116,8 @@ def _outside(
 ) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
-    app: ASGIApp = infer.Infer(inner, dataplane, settings.http, settings.limits, admission)
+    passage = Passage(dataplane, settings.http, settings.limits, admission)
+    app: ASGIApp = Doors(inner, {INFER: Infer(passage), PREDICT: Predict(passage)})
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)
@@ -133,7 +139,7 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
-    zeros.of_requests((ROUTE, VERSION_ROUTE), problems.statuses_of_inference(settings.admission.overload_status))
+    zeros.of_requests(ROUTES, problems.statuses_of_inference(settings.admission.overload_status))
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)
