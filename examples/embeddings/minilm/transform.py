@@ -1,0 +1,34 @@
+"""Text in, a vector out: the model's own tokenizer before it, nothing but lists of numbers after it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, Field
+from tokenizers import Tokenizer
+
+LONGEST = 256  # tokens, as many as the model was trained with; what a text has beyond them is not read
+
+
+class Text(BaseModel):
+    text: str = Field(description="A sentence or a short paragraph.", examples=["A man is eating food."])
+
+
+class Embeddings:
+    Instance = Text
+    Prediction = list[float]
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.enable_truncation(LONGEST)
+        self.tokenizer.enable_padding()  # up to the longest text of each batch, whatever the file says
+
+    def before(self, instances: Sequence[Text]) -> Mapping[str, np.ndarray]:
+        tokens = self.tokenizer.encode_batch([instance.text for instance in instances])
+        return {
+            "input_ids": np.array([one.ids for one in tokens]),
+            "attention_mask": np.array([one.attention_mask for one in tokens]),
+        }
+
+    def after(self, outputs: Mapping[str, np.ndarray]) -> Sequence[list[float]]:
+        return outputs["sentence_embedding"].tolist()

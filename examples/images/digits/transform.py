@@ -1,0 +1,72 @@
+"""A picture of one digit in, the digit out: made 8x8 and grey as the scans are that the model was trained with."""
+
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from pydantic import Base64Bytes, BaseModel, Field
+
+from service.engine.transform import BadInstance
+
+FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
+MOST_PIXELS = 1 << 24  # a small file may be a huge picture
+FAINTEST = 64  # grey values that differ by less from the background's are paper, dust and shadows
+WHITEST = 16
+SCAN = 8
+
+
+class Picture(BaseModel):
+    image: Base64Bytes = Field(description="A PNG or JPEG of one digit, dark on light or light on dark.")
+
+
+class Digit(BaseModel):
+    digit: int
+    probability: float
+
+
+class Digits:
+    Instance = Picture
+    Prediction = Digit
+    media_types = tuple(FORMATS.values())
+
+    def __init__(self, folder: Path) -> None:
+        """There is nothing to read from the model's folder."""
+
+    def read(self, body: bytes, media_type: str) -> Picture:
+        return Picture.model_construct(image=body)
+
+    def before(self, instances: Sequence[Picture]) -> Mapping[str, np.ndarray]:
+        scans = [scan(opened(instance.image, index)) for index, instance in enumerate(instances)]
+        return {"image": np.stack(scans)}
+
+    def after(self, outputs: Mapping[str, np.ndarray]) -> Sequence[Digit]:
+        labels, probabilities = outputs["label"], outputs["probabilities"]
+        return [Digit(digit=label, probability=row[label]) for label, row in zip(labels, probabilities, strict=True)]
+
+
+def opened(content: bytes, index: int) -> Image.Image:
+    """Grey, upright and on white paper, however it came."""
+    try:
+        image = Image.open(BytesIO(content), formats=tuple(FORMATS))
+        if image.width * image.height > MOST_PIXELS:
+            raise BadInstance(f"image: expected at most {MOST_PIXELS} pixels, got {image.width}x{image.height}", index)
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say that it cannot read something
+        raise BadInstance("image: expected a PNG or JPEG, got something that is none or is damaged", index) from error
+    return Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright).convert("L")
+
+
+def scan(image: Image.Image) -> np.ndarray:
+    """The digit, bright on black, as high as the scan and in its middle: 64 grey values from 0 to 16."""
+    grey = np.asarray(image, np.float32)
+    ink = np.abs(grey - np.median(grey))
+    rows, columns = np.nonzero(ink > FAINTEST)
+    if not len(rows):
+        return np.zeros(SCAN * SCAN, np.float32)
+    digit = ink[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    size = max(digit.shape)
+    square = Image.new("F", (size, size))
+    square.paste(Image.fromarray(digit * (WHITEST / digit.max())), tuple((size - np.array(digit.shape[::-1])) // 2))
+    return np.asarray(square.resize((SCAN, SCAN), Image.Resampling.BOX), np.float32).reshape(-1)
