@@ -12,6 +12,7 @@
         ReloadRefused              what the repository holds now cannot be served
       ServiceError               the caller did nothing wrong
         InferenceFailed            the model raised while it ran
+        TransformFailed            the code beside it did
         InternalError, Interrupted   we made a mistake; we had to end first
         ModelNotReady, Draining, Overloaded
                                    nothing was run: the same request may be sent again
@@ -176,6 +177,19 @@ class InferenceFailed(ServiceError):
 
     def __init__(self, model: str, version: int, *, terminated: bool = False) -> None:
         super().__init__(f"model {model!r} version {version} failed while it ran; the log has the reason")
+        self.terminated = terminated
+
+
+class TransformFailed(ServiceError):
+    """The model's transform raised an error, or made what the model does not take or has not declared.
+
+    `terminated` is as for InferenceFailed.
+    """
+
+    code = "transform_failed"
+
+    def __init__(self, model: str, version: int, *, terminated: bool = False) -> None:
+        super().__init__(f"the transform of model {model!r} version {version} failed; the log has the reason")
         self.terminated = terminated
 
 

@@ -112,6 +112,9 @@ class Repository(Group):
     tolerate_failures: bool = Field(
         False, description="Start, and reload, with the models that load, even when others do not."
     )
+    transforms: bool = Field(
+        True, description="Run the `transform.py` of models; they are code. Without, a model that has one is refused."
+    )
     watch_seconds: float = Field(
         0, ge=0, le=86400, description="How often to look for changes and reload; 0 leaves that to SIGHUP and the API."
     )

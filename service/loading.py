@@ -40,6 +40,7 @@ def prepare_generation(
         number=number,
         is_wanted=lambda name: only in (None, name),
         tolerate_failures=settings.repository.tolerate_failures,
+        transforms=settings.repository.transforms,
         progress=progress,
     )
     if not manifest.entries and only is None:
@@ -67,6 +68,7 @@ def prepare_successor(
             is_wanted=lambda name: is_read_again(name, committed, wish),
             known=committed.entries,
             tolerate_failures=True,
+            transforms=settings.repository.transforms,
             room=room,
         )
     except (RepositoryError, KeysUnusable, MemoryError) as error:

@@ -9,6 +9,7 @@ from service.engine.manifest import Manifest
 from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
+from service.engine.warm_up import warm_up
 from service.errors import ModelNotFound, ModelNotReady, RepositoryError, VersionNotFound
 
 log = structlog.get_logger()
@@ -45,7 +46,7 @@ class Catalogue:
             model = next((model for model in known if model.entry == entry), None)
             if model is None:
                 model = Model(entry, compute.preferring(entry.declaration.providers))
-                model.warm_up()
+                warm_up(model)
                 log.debug(
                     "model_loaded",
                     model=entry.name,

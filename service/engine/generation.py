@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from service.engine import operators
+from service.engine import code, operators
 from service.engine.cache import Cache
 from service.engine.graph import Graph
 from service.engine.manifest import Entry, Manifest, combined
@@ -18,6 +18,7 @@ from service.engine.repository import Candidate, Refusal, scan
 from service.engine.samples import Golden, read_golden
 from service.engine.session import Compute
 from service.engine.sources import Sources
+from service.engine.warm_up import warm_up
 from service.errors import RepositoryError
 
 log = structlog.get_logger()
@@ -39,13 +40,15 @@ def make_generation(
     is_wanted: Callable[[str], bool] = lambda name: True,
     known: Iterable[Entry] = (),
     tolerate_failures: bool,
+    transforms: bool = True,
     room: int | None = None,
     progress: Progress = lambda note: None,
 ) -> Manifest:
     """Load each wanted version once, warm it up and replay its golden samples. `progress` hears what is under way.
 
     `is_wanted` says which models are looked at. What is unchanged since it became one of `known` is not tried again.
-    `room` is how many bytes of memory that may take; None where nobody limits it.
+    `transforms` says whether models may bring code; `room` is how many bytes of memory all that may take, None where
+    nobody limits it.
 
     Raises RepositoryError, with every model that fails, unless `tolerate_failures`: then the manifest has the reasons.
     """
@@ -55,7 +58,7 @@ def make_generation(
         if not is_wanted(found.name):
             continue
         progress(f"preparing {found.name}")
-        result = found if isinstance(found, Refusal) else _check(found, compute, cache, known, room)
+        result = found if isinstance(found, Refusal) else _check(found, compute, cache, known, transforms, room)
         if isinstance(result, Refusal):
             refusals.append(result)
         else:
@@ -68,22 +71,25 @@ def make_generation(
 
 
 def _check(
-    candidate: Candidate, compute: Compute, cache: Cache, known: Iterable[Entry], room: int | None
+    candidate: Candidate, compute: Compute, cache: Cache, known: Iterable[Entry], transforms: bool, room: int | None
 ) -> Entry | Refusal:
     started = time.perf_counter()
     try:
         _refuse_without_room((candidate.file,), _TO_READ, room)
         compute = compute.preferring(candidate.declaration.providers)
         sources = Sources(candidate.file.parent, candidate.root)
-        entry, samples = _read(candidate, sources, compute)
+        folder = candidate.folder or candidate.file.parent
+        beside = sources if folder == candidate.file.parent else Sources(folder, candidate.root)
+        entry, samples = _read(candidate, sources, beside, compute, transforms)
         if unchanged := next((each for each in known if each.is_checked_form_of(entry)), None):
             return unchanged
         _refuse_without_room(entry.files, _TO_PREPARE, room)
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
-        model.warm_up(samples)
+        warm_up(model, samples)
         entry = entry.model_copy(update={"findings": measure(model)})
-        sources.check_unchanged()
+        for each in (sources, beside):
+            each.check_unchanged()
     except RepositoryError as error:
         return Refusal(name=candidate.name, version=candidate.version, reason=str(error))
     log.info(
@@ -98,14 +104,21 @@ def _check(
     return entry
 
 
-def _read(candidate: Candidate, sources: Sources, compute: Compute) -> tuple[Entry, list[Golden]]:
-    """All that a version is made from, checked before anything is made of it. Raises RepositoryError."""
+def _read(
+    candidate: Candidate, sources: Sources, beside: Sources, compute: Compute, transforms: bool
+) -> tuple[Entry, list[Golden]]:
+    """All that a version is made from, checked before anything is made of it. Raises RepositoryError.
+
+    `beside` are the files that all versions of the model share.
+    """
     content = sources.read(candidate.file)
     if candidate.golden:
         candidate.root.check(candidate.golden)
         sources.check_listed()
     facts = Graph(candidate.file, content).facts()
     samples = read_golden(candidate.golden, candidate.declaration.tolerance, sources.read)
+    files = (candidate.file, *facts.external_files)
+    transform = code.find(candidate.folder, candidate.declaration.transform, beside, files, transforms)
     entry = Entry(
         name=candidate.name,
         version=candidate.version,
@@ -113,9 +126,10 @@ def _read(candidate: Candidate, sources: Sources, compute: Compute) -> tuple[Ent
         golden=candidate.golden,
         golden_digests=tuple(sample.digest for sample in samples),
         facts=facts,
-        digest=combined([sources.digest(file) for file in (candidate.file, *facts.external_files)]),
-        verified=sources.are_verified,
+        digest=combined([sources.digest(file) for file in files]),
+        verified=sources.are_verified and (transform is None or beside.are_verified),
         operator_digests=operators.digests(candidate.declaration.session, compute.custom_operators),
+        transform=transform,
         declaration=candidate.declaration,
     )
     return entry, samples

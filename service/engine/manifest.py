@@ -36,6 +36,22 @@ class Findings(BaseModel):
     row_seconds: float = 0.0
 
 
+class Code(BaseModel):
+    """The code of a transform, for which `folder` is where `model.toml` lies.
+
+    `target` is `transform.py`, and then `source` is its text; or `package.module:Class`. `digest` is that of the module
+    alone; `files` are those beside `model.toml`, which it may read, with theirs.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    folder: Path
+    target: str
+    digest: str
+    source: str = ""
+    files: tuple[tuple[Path, str], ...] = ()
+
+
 class Entry(BaseModel):
     """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form.
 
@@ -55,6 +71,7 @@ class Entry(BaseModel):
     golden_digests: tuple[str, ...] | None = None
     verified: bool = False
     operator_digests: tuple[str, ...] = ()
+    transform: Code | None = None
     prepared: Path | None = None
     findings: Findings = Findings()
 
@@ -66,8 +83,12 @@ class Entry(BaseModel):
     @property
     def digests(self) -> dict[str, Any]:
         """What tells it from others, for people and their tools."""
-        libraries = {"operator_digests": self.operator_digests} if self.operator_digests else {}
-        return {"digest": self.digest, "verified": self.verified, **libraries}
+        digests: dict[str, Any] = {"digest": self.digest, "verified": self.verified}
+        if self.operator_digests:
+            digests["operator_digests"] = self.operator_digests
+        if self.transform:
+            digests["transform_digest"] = self.transform.digest
+        return digests
 
     def is_unchanged(self) -> bool:
         return digest(self.files) == self.digest

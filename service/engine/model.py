@@ -1,22 +1,22 @@
-"""One version of one model, ready to run: session, limits, warm-up, golden check."""
+"""One version of one model, ready to run: session, transform, limits."""
 
-import time
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import structlog
 
-from service import elements
+from service.engine import code
 from service.engine.batch import join, split
-from service.engine.declaration import Declaration, WarmUpInput
+from service.engine.declaration import Declaration
 from service.engine.manifest import Entry
 from service.engine.padding import Padding
 from service.engine.prepare import load_checked, load_prepared
 from service.engine.runs import Run
-from service.engine.samples import Golden, made_up, ones, read_golden
 from service.engine.session import Compute, Session
-from service.errors import InferenceFailed, MalformedRequest, OnnicornError, RepositoryError, SignatureMismatch
+from service.errors import InferenceFailed, RepositoryError, SignatureMismatch
 from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
 
 log = structlog.get_logger()
@@ -44,6 +44,7 @@ class Model:
         self._session, self.is_prepared = _load(entry, compute)
         self.signature = _declared(self._session.signature, declaration)
         self.padding = Padding(self.signature, declaration.padding) if declaration.padding else None
+        self.transform = code.load(entry, self.signature)
         self._outputs = {spec.name: spec for spec in self.signature.outputs}
 
     def batch_limit(self, most: int) -> int:
@@ -55,10 +56,14 @@ class Model:
     def check(self, tensors: Tensors) -> int:
         """Would the model take these? Returns their rows. Raises SignatureMismatch."""
         rows = self.signature.check(tensors)
+        self.check_rows(rows)
+        return rows
+
+    def check_rows(self, rows: int) -> None:
+        """May one request bring so many? Raises SignatureMismatch."""
         limit = self.declaration.limits.max_rows
         if limit is not None and rows > limit:
             raise SignatureMismatch(f"model {self.name!r} takes at most {limit} rows in one request, got {rows}")
-        return rows
 
     def run(self, tensors: Tensors, outputs: Sequence[str], run: Run | None = None) -> list[Array]:
         """Blocks while the model runs, or until `run` is terminated. Raises InferenceFailed from ONNX Runtime's."""
@@ -75,49 +80,6 @@ class Model:
     def run_all(self, tensors: Tensors) -> list[Array]:
         """Every output, in the model's order."""
         return self.run(tensors, self.signature.output_names)
-
-    def warm_up(self, samples: Sequence[Golden] | None = None) -> None:
-        """Run once with every input we have, and hold the golden outputs against what comes. Raises RepositoryError.
-
-        `samples` are the golden ones, where they have been read already.
-        """
-        started = time.perf_counter()
-        if samples is None:
-            samples = self._checked_samples()
-        self._replay(samples)
-        golden = len(samples)
-        declared = self.declaration.warm_up
-        for inputs in declared:
-            self._run_declared(inputs)
-        if not golden and not declared:
-            self._run_made_up()
-        log.debug(
-            "warmed_up",
-            model=self.name,
-            version=self.version,
-            golden=golden,
-            declared=len(declared),
-            seconds=round(time.perf_counter() - started, 3),
-        )
-
-    def _checked_samples(self) -> list[Golden]:
-        """The golden samples that the version was checked with.
-
-        What lies beside it may be another version's by now, or gone; this one was good, and is wanted.
-        """
-        known = self.entry.golden_digests
-        try:
-            samples = read_golden(self.entry.golden, self.declaration.tolerance)
-        except RepositoryError:
-            if known is None:
-                raise
-            samples = []
-        if known is None:
-            return samples
-        kept = [sample for sample in samples if sample.digest in known]
-        if len(kept) != len(known) or len(kept) != len(samples):
-            log.warning("golden_changed", model=self.name, version=self.version, checked=len(known), left=len(kept))
-        return kept
 
     def batch_key(self, tensors: Tensors) -> Hashable:
         """Requests whose keys are equal may share a run; no two have equal keys where none may."""
@@ -143,58 +105,18 @@ class Model:
             for tensors, result in zip(requests, results, strict=True)
         ]
 
-    def _replay(self, samples: Sequence[Golden]) -> None:
-        for sample in samples:
-            names = [spec.name for spec in self._select(sample.file, list(sample.outputs))]
-            got = self._try(f"golden sample {sample.file}", sample.inputs, names)
-            if difference := sample.difference(dict(zip(names, got, strict=True))):
-                raise RepositoryError(f"model {self.name!r} version {self.version}: {difference}")
-            self.example = self.example or sample.inputs
+    def predict(self, instances: Sequence[Any], run: Run | None = None) -> list[Any]:
+        """One prediction for each, by the model's transform. Blocks.
 
-    def _select(self, file: object, names: list[str]) -> list[TensorSpec]:
-        try:
-            return self.signature.select(names)
-        except SignatureMismatch as error:
-            raise RepositoryError(f"golden sample {file}: {error}") from None
+        Raises MalformedRequest where an instance is at fault, TransformFailed where the transform is, InferenceFailed.
+        """
+        assert self.transform is not None
+        return self.transform.predict(instances, lambda tensors: self.run(tensors, self.signature.output_names, run))
 
-    def _run_declared(self, inputs: dict[str, WarmUpInput]) -> None:
-        specs = {spec.name: spec for spec in self.signature.inputs}
-        unknown = inputs.keys() - specs.keys()
-        if unknown:
-            raise RepositoryError(f"model {self.name!r}: warm_up names unknown inputs {', '.join(sorted(unknown))}")
-        try:
-            tensors = {name: _warm_up_tensor(specs[name], given) for name, given in inputs.items()}
-        except MalformedRequest as error:
-            raise RepositoryError(f"model {self.name!r}: warm_up: {error}") from None
-        self._try("warm_up in model.toml", tensors, self.signature.output_names)
-        self.example = self.example or tensors
-
-    def _run_made_up(self) -> None:
-        """Not every model takes made-up numbers; one that does not is served cold, with a word about it."""
-        refusal: OnnicornError | None = None
-        for tensors in made_up(self.signature):
-            try:
-                self.run(tensors, self.signature.output_names)
-            except InferenceFailed as error:
-                refusal = error
-            else:
-                self.example = tensors
-                return
-        log.warning(
-            "warm_up_skipped",
-            model=self.name,
-            version=self.version,
-            reason=" ".join(str(refusal.__cause__).split()) if refusal else "",
-            hint="the model does not run on made-up inputs: give it warm_up inputs in model.toml, or a golden sample",
-        )
-
-    def _try(self, what: str, tensors: Tensors, outputs: Sequence[str]) -> list[Array]:
-        try:
-            self.check(tensors)
-            return self.run(tensors, outputs)
-        except OnnicornError as error:
-            reason = " ".join(str(error.__cause__ or error).split())
-            raise RepositoryError(f"model {self.name!r} version {self.version}: {what}: {reason}") from None
+    def predict_together(self, requests: Sequence[Sequence[Any]], run: Run | None = None) -> list[list[Any]]:
+        """The instances of several requests as one batch; what `predict` raises is about all of them."""
+        predictions = iter(self.predict([instance for request in requests for instance in request], run))
+        return [list(islice(predictions, len(request))) for request in requests]
 
     def _empty_outputs(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array] | None:
         """No rows in, no rows out: many graphs cannot run on nothing. None where an output's shape is not known."""
@@ -237,12 +159,6 @@ def _declared(signature: Signature, declaration: Declaration) -> Signature:
         outputs[name] = replace(spec, labels=labels)
     signature = replace(signature, outputs=tuple(outputs.values()))
     return signature.with_batch_axis() if declaration.batch else signature
-
-
-def _warm_up_tensor(spec: TensorSpec, given: WarmUpInput) -> Array:
-    if given.data is None:
-        return ones(spec.datatype, given.shape)
-    return elements.decode(f"input {spec.name!r}", spec.datatype, given.shape, given.data)
 
 
 def _resolved(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:

@@ -36,7 +36,8 @@ _NOT_VERSIONS: Final = frozenset({"golden", "__pycache__"})
 class Candidate:
     """A version that is wanted and not loaded yet. `golden` is None or a directory that may not exist.
 
-    None of its files may lie outside of `root`.
+    `folder` is where its `model.toml` lies, or would lie; None where the repository is one file. None of its files may
+    lie outside of `root`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Candidate:
     golden: Path | None
     declaration: Declaration
     root: Root
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def scan(path: Path, name: str | None = None) -> list[Candidate | Refusal]:
     root = Root(path)
     try:
         if (path / MODEL_FILE).exists():
-            return [_candidate(_model_name(name or path.name), 1, path, _declaration(path, root), root)]
+            return [_candidate(_model_name(name or path.name), 1, path, _declaration(path, root), root, path)]
         if any((folder / MODEL_FILE).is_file() for folder in _version_folders(path).values()):
             return list(_model(path, name or path.name, root))
         return [found for folder in _model_folders(path) for found in _model(folder, folder.name, root)]
@@ -110,16 +112,18 @@ def _model(folder: Path, name: str, root: Root) -> Iterator[Candidate | Refusal]
         return
     for version, place in wanted.items():
         try:
-            yield _candidate(name, version, place, declaration, root)
+            yield _candidate(name, version, place, declaration, root, folder)
         except RepositoryError as error:
             yield Refusal(name, version, str(error))
 
 
-def _candidate(name: str, version: int, place: Path, declaration: Declaration, root: Root) -> Candidate:
+def _candidate(
+    name: str, version: int, place: Path, declaration: Declaration, root: Root, folder: Path
+) -> Candidate:
     root.check(place)
     file = _model_file(place)
     root.check(file)
-    return Candidate(name, version, file, place / "golden", declaration, root)
+    return Candidate(name, version, file, place / "golden", declaration, root, folder)
 
 
 def _declaration(folder: Path, root: Root) -> Declaration:

@@ -7,7 +7,7 @@ from typing import Final
 
 import onnxruntime as ort
 
-from service.errors import InferenceFailed
+from service.errors import InferenceFailed, TransformFailed
 
 
 class Run:
@@ -55,7 +55,7 @@ class Runs:
         self._under_way.add(run)
         try:
             yield run
-        except InferenceFailed as failure:
+        except (InferenceFailed, TransformFailed) as failure:
             failure.terminated = run.seconds_terminated is not None
             raise
         finally:

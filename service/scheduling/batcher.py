@@ -12,7 +12,7 @@ from typing import Generic
 
 from service.caller import NOBODY, Caller
 from service.deadline import NEVER, Deadline
-from service.errors import InferenceFailed, Interrupted
+from service.errors import InferenceFailed, Interrupted, TransformFailed
 from service.scheduling.admission import Load, Pace
 from service.scheduling.queue import Batch, Done, Entry, Queue, Request, Result
 
@@ -188,4 +188,6 @@ class Batcher(Generic[Request, Result]):
 
 
 def _may_repeat(failure: Exception) -> bool:
-    return not isinstance(failure, Interrupted) and not (isinstance(failure, InferenceFailed) and failure.terminated)
+    if isinstance(failure, InferenceFailed | TransformFailed):
+        return not failure.terminated
+    return not isinstance(failure, Interrupted)

@@ -6,13 +6,16 @@ Only what alerts are made of; anything else may begin when it happens. Asking fo
 from collections.abc import Iterable
 from typing import Final
 
-from service.errors import DeadlineExceeded, InferenceFailed, InternalError, Interrupted, Overloaded
+from service.errors import DeadlineExceeded, InferenceFailed, InternalError, Interrupted, Overloaded, TransformFailed
 from service.telemetry import metrics
 
 # A caller's mistakes are not among them: they are many, and nobody is woken up by them.
 _OUTCOMES: Final = (
     "ok",
-    *(error.code for error in (InferenceFailed, InternalError, Interrupted, DeadlineExceeded, Overloaded)),
+    *(
+        error.code
+        for error in (InferenceFailed, TransformFailed, InternalError, Interrupted, DeadlineExceeded, Overloaded)
+    ),
 )
 
 # Those of `Overloaded`, and of `ClientLeft`.

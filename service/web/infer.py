@@ -13,11 +13,12 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.caller import Caller, caller_of
-from service.dataplane import Dataplane, Inference, Lane
+from service.dataplane import Dataplane
 from service.deadline import Deadline
 from service.engine.model import Model
 from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloaded, shorten
 from service.knobs import Admission, Http, Limits
+from service.lane import Inference, Lane
 from service.memory import Heap
 from service.protocol import size, v2
 from service.scheduling.admission import Budget

@@ -34,6 +34,7 @@ STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.UnsupportedMedia: 415,
     errors.HeadersTooLarge: 431,
     errors.InferenceFailed: 500,
+    errors.TransformFailed: 500,
     errors.InternalError: 500,
     errors.Interrupted: 500,
     errors.ModelNotReady: 503,

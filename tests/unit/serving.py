@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from service.dataplane import Dataplane, Inference, Observer
+from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.knobs import Admission, Batching
+from service.lane import Inference, Observer
 from service.tensors import Tensors, TensorSpec
 
 ANY = Admission()

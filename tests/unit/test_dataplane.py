@@ -14,7 +14,7 @@ import pytest
 from structlog.typing import EventDict
 
 from service.caller import Caller, ClientLeft
-from service.dataplane import Dataplane, Inference
+from service.dataplane import Dataplane
 from service.deadline import Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.declaration import Declaration
@@ -24,6 +24,7 @@ from service.engine.runs import Run
 from service.engine.session import Compute
 from service.errors import InferenceFailed, ModelNotFound, ModelNotReady, Overloaded, SignatureMismatch, VersionNotFound
 from service.knobs import Admission, Batching
+from service.lane import Inference
 from service.tensors import Array, Datatype, Tensors, TensorSpec
 from tests import tiny
 from tests.unit.gate import Gate

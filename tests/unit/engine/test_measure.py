@@ -25,6 +25,7 @@ from service.engine.measure import (
 )
 from service.engine.model import Model
 from service.engine.session import Compute
+from service.engine.warm_up import warm_up
 from service.errors import InferenceFailed, RepositoryError
 from service.tensors import Array, Datatype, Signature, Tensors, TensorSpec
 from tests import tiny
@@ -72,7 +73,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def warm(proto: onnx.ModelProto, root: Path, **declared: Any) -> Model:
     model = load(proto, root, **declared)
-    model.warm_up()
+    warm_up(model)
     return model
 
 
@@ -304,7 +305,7 @@ def test_a_model_is_measured_by_its_example(
 def test_a_model_on_another_device_is_left_to_threads(tmp_path: Path, machine: Machine) -> None:
     checked = entry(tiny.double(), tmp_path)
     model = Model(checked, Compute(providers=("AzureExecutionProvider", "CPUExecutionProvider")))
-    model.warm_up()
+    warm_up(model)
     assert unpaced(measure(model)) == TOGETHER
 
 
@@ -432,7 +433,7 @@ def test_rows_that_influence_each_other_are_not_padded(tmp_path: Path, machine: 
 def test_an_example_of_minus_ones_has_another_row_too(tmp_path: Path) -> None:
     """What is made of it is the same row again, and hides that the rows of this model influence each other."""
     model = load(models.centred(), tmp_path, warm_up=[{"x": {"shape": [1, 4], "data": [-1, -1, -1, -1]}}])
-    model.warm_up()
+    warm_up(model)
     assert not measure(model).together
 
 

@@ -10,6 +10,7 @@ import pytest
 from structlog.typing import EventDict
 
 from service.engine.catalogue import Catalogue
+from service.engine.warm_up import warm_up
 from service.knobs import Http
 from service.settings import Settings
 from service.web.announcement import announce, curl
@@ -22,7 +23,7 @@ DATA = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1
 def serve(proto: onnx.ModelProto, root: Path, **declared: Any) -> Catalogue:
     """A warmed-up `cat` before a `dog` that is not."""
     cat = load(proto, root, "cat", 3, **declared)
-    cat.warm_up()
+    warm_up(cat)
     return Catalogue(1, [load(tiny.double(), root, "dog"), cat])
 
 

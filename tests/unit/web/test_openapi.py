@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from service.engine.catalogue import Catalogue
+from service.engine.warm_up import warm_up
 from service.tensors import DATATYPES
 from service.web.openapi import Document, example
 from service.web.routes import ROUTE, VERSION_ROUTE
@@ -74,7 +75,7 @@ def cats(root: Path, *versions: int, proto: onnx.ModelProto | None = None, **dec
     """A warmed-up `cat` in these versions."""
     models = [load(proto or tiny.double(), root, "cat", version, **declared) for version in versions]
     for model in models:
-        model.warm_up()
+        warm_up(model)
     return Catalogue(1, models)
 
 

@@ -1,0 +1,181 @@
+"""The code of a model's transform: where it lies, and how it becomes an object.
+
+What was checked is what runs: the manifest carries the very text of a `transform.py`, so that a worker which is started
+anew compiles that, whatever has happened to the file. Code of an installed package is one for the whole process, as
+libraries of custom operators are: a process that has imported another one than was checked refuses it.
+"""
+
+import os
+import sys
+import weakref
+from collections.abc import Collection
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from traceback import extract_tb
+from types import ModuleType
+from typing import Any, Final
+
+from service.engine.checksums import FILE as SUMS
+from service.engine.declaration import FILE as DECLARATION
+from service.engine.manifest import Code, Entry, file_digest
+from service.engine.sources import Sources
+from service.engine.transform import Loaded, one_line
+from service.errors import RepositoryError
+from service.tensors import Signature
+
+FILE: Final = "transform.py"
+_MOST: Final = 1 << 20
+# The class that is meant where a file has several.
+_PREFERRED: Final = "Transform"
+# Files become modules that nobody can import, and no two are the same.
+_NUMBERS: Final = count()
+# What each module of a package was when this process imported it: as Python's own table, one for the whole process.
+_IMPORTED: Final[dict[str, str]] = {}
+
+
+def find(
+    folder: Path | None, declared: str | None, sources: Sources, others: Collection[Path], is_allowed: bool
+) -> Code | None:
+    """The code of the model whose `model.toml` lies in `folder`; None where it has none. Raises RepositoryError.
+
+    `others` may lie there too and are accounted for already: the model's own files.
+    """
+    if folder is None:
+        return None
+    sources.check_listed(FILE)
+    file = folder / FILE
+    if declared is None and not os.path.lexists(file):
+        return None
+    if not is_allowed:
+        raise RepositoryError(
+            f"{file if declared is None else declared} is code, which ONNICORN_REPOSITORY__TRANSFORMS=false forbids: "
+            "allow it if you trust whoever fills the repository, or take it out of the model's folder"
+        )
+    beside = tuple((each, sources.digest(each)) for each in _beside(folder, others))
+    if declared is not None:
+        return Code(folder=folder, target=declared, digest=file_digest(_origin(declared)), files=beside)
+    return Code(folder=folder, target=FILE, digest=sources.digest(file), source=_text(file, sources), files=beside)
+
+
+def load(entry: Entry, signature: Signature) -> Loaded | None:
+    """The transform of a version, made anew; None where it has none. Raises RepositoryError."""
+    code = entry.transform
+    if code is None:
+        return None
+    if changed := [file for file, digest in code.files if file_digest(file) != digest]:
+        raise RepositoryError(f"{changed[0]} has changed since it was checked; restart the service to check it again")
+    module = _imported(code) if ":" in code.target else _executed(code)
+    try:
+        loaded = Loaded(entry.name, entry.version, signature, _made(code, _class_in(code, module)))
+    except RepositoryError:
+        _forget(module.__name__)
+        raise
+    # Until then: Pydantic, and others, look there for what the names in an annotation mean.
+    weakref.finalize(loaded, _forget, module.__name__)
+    return loaded
+
+
+def blame(code: Code, error: BaseException) -> str:
+    """What went wrong, and in which line of the transform; for whoever has written it."""
+    file = str(code.folder / FILE)
+    lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == file]
+    return one_line(error) + (f" (line {lines[-1]} of {FILE})" if lines else "")
+
+
+def _beside(folder: Path, others: Collection[Path]) -> list[Path]:
+    """What a transform may read: the files that lie in its folder itself."""
+    ours = {folder / name for name in (FILE, SUMS, DECLARATION)}
+    return [
+        file
+        for file in sorted(folder.iterdir())
+        if file.is_file() and file not in ours and file not in others and not file.name.startswith(".")
+    ]
+
+
+def _text(file: Path, sources: Sources) -> str:
+    try:
+        return sources.read(file, _MOST).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RepositoryError(f"{file} is no UTF-8: {error}") from None
+
+
+def _origin(target: str) -> Path:
+    """The file of an installed module. Its package is imported for that."""
+    name = target.partition(":")[0]
+    try:
+        spec = find_spec(name)
+    # A package may raise anything while it is imported.
+    except Exception as error:
+        raise RepositoryError(f"transform in model.toml: {name} cannot be imported: {one_line(error)}") from error
+    if spec is None or not spec.has_location or spec.origin is None:
+        raise RepositoryError(
+            f"transform in model.toml: there is no module {name}: install it beside the service, or put a {FILE} there"
+        )
+    return Path(spec.origin)
+
+
+def _imported(code: Code) -> ModuleType:
+    name = code.target.partition(":")[0]
+    digest = _IMPORTED.get(name) or file_digest(_origin(code.target))
+    if digest != code.digest:
+        raise RepositoryError(
+            f"module {name} is not the one that the model was checked with: restart the service, or roll it out anew"
+        )
+    try:
+        module = import_module(name)
+    except (Exception, SystemExit) as error:
+        raise RepositoryError(f"{name} cannot be imported: {one_line(error)}") from error
+    _IMPORTED[name] = digest
+    return module
+
+
+def _executed(code: Code) -> ModuleType:
+    file = code.folder / FILE
+    module = ModuleType(f"{FILE}-{next(_NUMBERS)}")
+    module.__file__ = str(file)
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(code.source, str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - its purpose
+    except (Exception, SystemExit) as error:
+        _forget(module.__name__)
+        raise RepositoryError(f"{file} cannot be run: {blame(code, error)}") from error
+    return module
+
+
+def _forget(module: str) -> None:
+    """What was made of a file goes with its model; what was imported stays for all."""
+    if module.startswith(FILE):
+        del sys.modules[module]
+
+
+def _class_in(code: Code, module: ModuleType) -> type:
+    """The one that is declared; in a file the only one, or the one that has the preferred name."""
+    _, _, declared = code.target.partition(":")
+    if declared:
+        owners = [getattr(module, declared, None)]
+    else:
+        owners = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
+    owners = [each for each in owners if _is_transform(each)]
+    if len(owners) > 1:
+        owners = [each for each in owners if each.__name__ == _PREFERRED] or owners
+    if len(owners) == 1:
+        return owners[0]
+    where = code.target if declared else code.folder / FILE
+    if owners:
+        names = ", ".join(each.__name__ for each in owners)
+        raise RepositoryError(f"{where} has several transforms, {names}: call the one that is meant {_PREFERRED}")
+    wrong = "is no class" if declared else "has no class"
+    raise RepositoryError(f"{where} {wrong} with `before` and `after`: the docstring of {Loaded.__module__} shows one")
+
+
+def _is_transform(owner: object) -> bool:
+    return isinstance(owner, type) and all(callable(getattr(owner, name, None)) for name in ("before", "after"))
+
+
+def _made(code: Code, owner: type) -> Any:
+    try:
+        return owner() if owner.__init__ is object.__init__ else owner(code.folder)
+    except (Exception, SystemExit) as error:
+        raise RepositoryError(f"{owner.__name__}({str(code.folder)!r}) of the transform: {blame(code, error)}") from error

@@ -1,0 +1,249 @@
+'''A transform: ten lines beside a model, so that callers send and get what they know, and not tensors.
+
+Put a file `transform.py` beside `model.toml` (or where that would be), with one class in it:
+
+    """Flowers by their petals: the model takes x FP32[-1,2], and gives scores FP32[-1,3]."""
+
+    import json
+    from pathlib import Path
+
+    import numpy as np
+    from pydantic import BaseModel
+
+    from service.engine.transform import BadInstance
+
+
+    class Flowers:
+        class Instance(BaseModel):
+            length: float
+            width: float
+
+        class Prediction(BaseModel):
+            species: str
+            score: float
+
+        def __init__(self, folder: Path) -> None:
+            self.species = json.loads((folder / "species.json").read_text())
+
+        def before(self, instances):
+            for index, petal in enumerate(instances):
+                if petal.width > petal.length:
+                    raise BadInstance("no petal is wider than long", index)
+            return {"x": np.array([[petal.length, petal.width] for petal in instances], np.float32)}
+
+        def after(self, outputs):
+            return [
+                self.Prediction(species=self.species[scores.argmax()], score=scores.max())
+                for scores in outputs["scores"]
+            ]
+
+That is all. `POST /v1/models/<name>:predict` with `{"instances": [{"length": 1.4, "width": 0.2}]}` is answered by
+`{"predictions": [{"species": "setosa", "score": 0.98}]}`; what is no `Instance` is refused with the path of what is
+wrong, and both types are in the documentation. The tensors themselves can still be sent to `/v2/models/<name>/infer`.
+
+What may be relied on:
+
+* `Instance` and `Prediction` are any types that Pydantic knows: a model, `str`, `list[float]`, a `TypedDict`. What
+  `after` returns may be a `Prediction`, or what makes one: a dict, a numpy array of floats for `list[float]`.
+* `before` gets a whole batch: the instances of one request, or of several that wait together; never none. It returns
+  every input that the model has, with the model's own datatypes (`np.float64` is no `np.float32`) and shapes, usually
+  with as many rows as there are instances. Rows of different lengths are padded here.
+* `after` gets all outputs of that run, by name, and returns one prediction for each instance, in order. A model
+  without a batch axis is run for one instance at a time.
+* `BadInstance(message, index)` is the caller's mistake: 400 with `instances[3]: <message>`, for that request alone. Any
+  other exception is the transform's: 500, and the traceback is in the log, never in the answer.
+* One object is made in each worker, once, and again when anything of the model changes. `folder` holds `model.toml`; a
+  change of a file that lies directly in it, such as `species.json`, is a change of the model. `__init__` may be left out.
+* Both run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml` says more), and
+  count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
+* `media_types = ("image/png",)` and `read(self, body, media_type)`, which returns an `Instance`, let a raw body be one
+  instance. It may raise `BadInstance`, too.
+
+A golden sample `golden/*.json` beside `model.onnx` is replayed before the model is served, and is the example in the
+documentation: `{"instances": [{"length": 1.4, "width": 0.2}], "predictions": [{"species": "setosa", "score": 0.98}],
+"tolerance": 1e-3}`. `onnicorn prepare` tries it without a server.
+
+The class may have any name, if no other class of the file has `before` and `after` (or else the name `Transform`). A
+class from an installed package is named by `transform = "package.module:Class"` in `model.toml`.
+'''
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from service.errors import MalformedRequest, RepositoryError, TransformFailed
+from service.tensors import Array, Signature, Tensors
+from service.wording import explain
+
+InstanceT = TypeVar("InstanceT", contravariant=True)
+PredictionT = TypeVar("PredictionT", covariant=True)
+Run = Callable[[Tensors], Sequence[Array]]
+
+# As many mistakes as an answer tells of.
+_MOST_MISTAKES: Final = 10
+
+
+class BadInstance(Exception):
+    """The caller's mistake, in a sentence for the caller; `index` says which instance of the batch it is about."""
+
+    def __init__(self, message: str, index: int | None = None) -> None:
+        super().__init__(message)
+        self.index = index
+
+
+class Transform(Protocol[InstanceT, PredictionT]):
+    """What a transform must have. It need not inherit from this."""
+
+    Instance: ClassVar[Any]
+    Prediction: ClassVar[Any]
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is the one that `model.toml` lies in."""
+
+    def before(self, instances: Sequence[InstanceT]) -> Mapping[str, Array]:
+        """A batch as the model's inputs."""
+
+    def after(self, outputs: Mapping[str, Array]) -> Sequence[PredictionT]:
+        """The model's outputs as a prediction for each instance."""
+
+
+class Loaded:
+    """A model's transform as the service uses it: what it takes and gives is checked, what it raises is ours."""
+
+    def __init__(self, model: str, version: int, signature: Signature, transform: Transform[Any, Any]) -> None:
+        """Raises RepositoryError for types of which Pydantic knows nothing."""
+        self._model = model
+        self._version = version
+        self._signature = signature
+        self._transform = transform
+        self._instance = _adapter(transform, "Instance")
+        self._prediction = _adapter(transform, "Prediction")
+        self._instance_schema = _schema(self._instance, "Instance", "validation")
+        self._prediction_schema = _schema(self._prediction, "Prediction", "serialization")
+        self.media_types = _media_types(transform)
+        self._example: list[Any] | None = None
+
+    def instance_schema(self) -> dict[str, Any]:
+        """JSON Schema of what a caller sends."""
+        return self._instance_schema
+
+    def prediction_schema(self) -> dict[str, Any]:
+        """JSON Schema of what a caller gets."""
+        return self._prediction_schema
+
+    def example(self) -> list[Any] | None:
+        """Instances as JSON values that have run, else those that `Instance` itself shows as its examples."""
+        return self._example or self._instance_schema.get("examples")
+
+    def note_example(self, values: list[Any]) -> None:
+        """They have run. The first ones are kept."""
+        self._example = self._example or values
+
+    def parse(self, values: Sequence[Any]) -> list[Any]:
+        """JSON values as instances. Raises MalformedRequest, with the paths of what is wrong, ten at most."""
+        instances: list[Any] = []
+        mistakes: list[str] = []
+        with self._guarded():
+            for index, value in enumerate(values):
+                try:
+                    instances.append(self._instance.validate_python(value))
+                except ValidationError as error:
+                    mistakes += explain(error, f"instances[{index}]")
+                    if len(mistakes) >= _MOST_MISTAKES:
+                        break
+        if mistakes:
+            raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
+        return instances
+
+    def read(self, body: bytes, media_type: str) -> Any:
+        """A raw body of one of `media_types` as an instance. Raises MalformedRequest, TransformFailed."""
+        with self._guarded("body"):
+            return self._transform.read(body, media_type)  # type: ignore[attr-defined]
+
+    def predict(self, instances: Sequence[Any], run: Run) -> list[Any]:
+        """One prediction for each, in order. Raises MalformedRequest, TransformFailed, and whatever `run` raises."""
+        size = len(instances) if self._signature.batch else 1
+        predictions: list[Any] = []
+        for start in range(0, len(instances), size or 1):
+            some = instances[start : start + size]
+            outputs = run(self.inputs(some, start))
+            predictions += self._predictions(some, start, outputs)
+        return predictions
+
+    def inputs(self, instances: Sequence[Any], start: int = 0) -> Tensors:
+        """What the model is to be run with for a batch, whose first instance is the caller's number `start`."""
+        with self._guarded("instances", start, len(instances)):
+            tensors = {name: _tensor(name, given) for name, given in self._transform.before(instances).items()}
+            self._signature.check(tensors)
+        return tensors
+
+    def document(self, predictions: Sequence[Any]) -> list[Any]:
+        """Predictions as JSON values. Raises TransformFailed for what has no JSON."""
+        with self._guarded():
+            return [self._prediction.dump_python(each, mode="json", warnings=False) for each in predictions]
+
+    def _predictions(self, instances: Sequence[Any], start: int, outputs: Sequence[Array]) -> list[Any]:
+        with self._guarded("instances", start, len(instances)):
+            named = dict(zip(self._signature.output_names, outputs, strict=True))
+            predictions = list(self._transform.after(named))
+            if len(predictions) != len(instances):
+                raise ValueError(f"after: expected a prediction for each of {len(instances)}, got {len(predictions)}")
+            return [self._prediction.validate_python(each) for each in predictions]
+
+    @contextmanager
+    def _guarded(self, where: str = "instances", start: int = 0, count: int = 1) -> Iterator[None]:
+        try:
+            yield
+        except BadInstance as mistake:
+            raise MalformedRequest(f"{_place(mistake.index, where, start, count)}: {mistake}") from None
+        except (Exception, SystemExit) as error:
+            raise TransformFailed(self._model, self._version) from error
+
+
+def _place(index: int | None, where: str, start: int, count: int) -> str:
+    """`instances[3]`; where nobody says which of several it is, all of them."""
+    if where != "instances" or (index is None and count != 1):
+        return where
+    return f"{where}[{start + (index or 0)}]"
+
+
+def _tensor(name: str, given: Any) -> Array:
+    """Strings are made of an array of strings as numpy has them, too. Raises TypeError for what is no tensor."""
+    if not isinstance(given, np.ndarray) or given.dtype.kind not in "biufOU":
+        kind = f"an array of {given.dtype}" if isinstance(given, np.ndarray) else f"an object of {type(given).__name__}"
+        raise TypeError(f"before: input {name!r}: expected a numpy array of numbers or strings, got {kind}")
+    return given.astype(np.object_) if given.dtype.kind == "U" else given
+
+
+def _adapter(transform: Transform[Any, Any], name: str) -> TypeAdapter[Any]:
+    owner = type(transform)
+    if not hasattr(owner, name):
+        raise RepositoryError(f"{owner.__name__} has no type {name!r}: expected `class {name}(BaseModel)` in it")
+    try:
+        return TypeAdapter(getattr(owner, name))
+    # Whatever Pydantic and the annotations raise.
+    except Exception as error:
+        raise RepositoryError(f"{owner.__name__}.{name} is no type that Pydantic knows: {one_line(error)}") from error
+
+
+def _schema(adapter: TypeAdapter[Any], name: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
+    try:
+        return adapter.json_schema(mode=mode)
+    except Exception as error:
+        raise RepositoryError(f"{name} has no JSON schema: {one_line(error)}") from error
+
+
+def _media_types(transform: Transform[Any, Any]) -> tuple[str, ...]:
+    types = tuple(getattr(transform, "media_types", ()))
+    if types and not callable(getattr(transform, "read", None)):
+        raise RepositoryError(f"{type(transform).__name__} has media_types and no `read(self, body, media_type)`")
+    return types
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception of somebody else's code says, as a part of a sentence."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
