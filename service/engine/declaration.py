@@ -113,6 +113,7 @@ class Declaration(_Table):
     warm_up: tuple[dict[str, WarmUpInput], ...] = ()
     signature: PinnedSignature | None = None
     fallback: str | None = None
+    task: Literal["embeddings"] | None = None
     transform: str | None = Field(None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
 
     @classmethod

@@ -14,9 +14,14 @@ class Text(BaseModel):
     text: str = Field(description="A sentence or a short paragraph.", examples=["A man is eating food."])
 
 
+class Vector(BaseModel):
+    embedding: list[float]
+    tokens: int = Field(description="How many tokens of the text were read.")
+
+
 class Embeddings:
     Instance = Text
-    Prediction = list[float]
+    Prediction = Vector
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -30,5 +35,6 @@ class Embeddings:
             "attention_mask": np.array([one.attention_mask for one in tokens]),
         }
 
-    def after(self, outputs: Mapping[str, np.ndarray]) -> Sequence[list[float]]:
-        return outputs["sentence_embedding"].tolist()
+    def after(self, outputs: Mapping[str, np.ndarray]) -> Sequence[Vector]:
+        vectors, tokens = outputs["sentence_embedding"].tolist(), outputs["attention_mask"].sum(axis=1).tolist()
+        return [Vector(embedding=vector, tokens=count) for vector, count in zip(vectors, tokens, strict=True)]
