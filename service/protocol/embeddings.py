@@ -1,11 +1,12 @@
 """OpenAI's embeddings: texts in, one vector for each, as `client.embeddings.create` sends and reads them.
 
-Source: the API reference of `POST /v1/embeddings`. Members that change nothing here, `user` among them, are passed over.
+Source: the API reference of `POST /v1/embeddings`. Members that change nothing here, such as `user`, are passed over.
 """
 
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,11 @@ class EmbeddingsRequest:
     texts: list[str]
     is_base64: bool = False
     dimensions: int = 0
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it takes."""
+        return sum(map(getsizeof, self.texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,9 @@ class Embeddings:
         """That many, if any are asked for: a vector is not cut. Raises MalformedRequest."""
         own = len(self.vectors[0])
         if dimensions not in (0, own):
-            raise MalformedRequest(f"'dimensions': expected {own}, as many as the model's vectors have, got {dimensions}")
+            raise MalformedRequest(
+                f"'dimensions': expected {own}, as many as the model's vectors have, got {dimensions}"
+            )
 
 
 def decode(body: bytes, limits: Limits) -> EmbeddingsRequest:
@@ -65,7 +73,7 @@ def decode(body: bytes, limits: Limits) -> EmbeddingsRequest:
         raise MalformedRequest(f"'model': expected the name of a model, got {said(model)}")
     chosen = document.get("encoding_format") or "float"
     if chosen not in _FORMATS:
-        raise MalformedRequest(f"'encoding_format': expected \"float\" or \"base64\", got {said(chosen)}")
+        raise MalformedRequest(f'\'encoding_format\': expected "float" or "base64", got {said(chosen)}')
     dimensions = values.count("'dimensions'", document.get("dimensions"), "as many as the model's vectors have")
     return EmbeddingsRequest(model, _texts(document.get("input")), chosen == "base64", dimensions)
 

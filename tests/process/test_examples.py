@@ -23,6 +23,7 @@ from tests.process.conftest import ROOT, SECONDS, Service, client, running
 WRITTEN = "127.0.0.1:8000"
 """The address in the READMEs."""
 WITHIN = 1e-4
+NO_PICTURE = "image: expected a PNG or JPEG, got something that is none or is damaged"
 
 
 def blocks(example: str, language: str) -> list[str]:
@@ -120,7 +121,9 @@ class TestImages:
     def test_the_readmes_calls_get_the_digits_that_are_drawn(self, service: Service) -> None:
         five, three, nothing = called("images", service)
         assert [answer["predictions"][0]["digit"] for answer in (five, three)] == [5, 3]
-        assert nothing["error"] == "instances[0]: image: expected a PNG or JPEG, got something that is none or is damaged"
+        assert (
+            nothing["error"] == "instances[0]: image: expected a PNG or JPEG, got something that is none or is damaged"
+        )
 
     def test_a_picture_is_read_however_it_was_made(self, service: Service) -> None:
         """Dark on light, light on dark, coloured, on nothing at all; as PNG and as JPEG."""
@@ -142,7 +145,9 @@ class TestImages:
         assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7]
 
     def test_a_picture_that_would_be_huge_is_refused_before_it_is_made(self, service: Service) -> None:
-        answer = predict(service, "digits", content=png(Image.new("1", (5000, 5000))), headers={"Content-Type": "image/png"})
+        answer = predict(
+            service, "digits", content=png(Image.new("1", (5000, 5000))), headers={"Content-Type": "image/png"}
+        )
         sentence = "instances[0]: image: expected at most 16777216 pixels, got 5000x5000"
         assert_problem(answer, 400, "malformed_request", sentence)
 

@@ -45,6 +45,10 @@ def test_dimensions_are_read() -> None:
     assert read(dimensions=3).dimensions == 3
 
 
+def test_what_a_request_keeps_in_memory_is_its_texts() -> None:
+    assert 2_000 <= read(input=["a" * 1_000, "b" * 1_000]).weight <= 2_200
+
+
 TOKENS = "tokens are not read here, because the model has a tokenizer of its own: send the texts themselves"
 
 
@@ -102,7 +106,7 @@ def test_vectors_are_not_cut() -> None:
     embeddings.require(3)
     with pytest.raises(MalformedRequest) as caught:
         embeddings.require(2)
-    assert str(caught.value) == "'dimensions': expected 3, as many as the model's vectors have, got 2"
+    assert str(caught.value) == "'dimensions': expected 3, which the model's vectors have, got 2"
 
 
 def test_an_answer_lists_the_vectors_in_order() -> None:
