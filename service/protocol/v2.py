@@ -17,7 +17,7 @@ from service.errors import MalformedRequest, quoted
 from service.knobs import Limits
 from service.protocol import binary, large, size, values
 from service.protocol.document import parse, said
-from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, weight
 
 # Parameters of outputs that would change the answer, so they cannot be passed over in silence.
 _UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
@@ -48,6 +48,11 @@ class InferRequest:
     timeout: float = inf
     priority: int = 0
     allow_fallback: bool = False
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that the inputs take."""
+        return sum(map(weight, self.inputs.values()))
 
     def wants_binary(self, name: str) -> bool:
         for output in self.outputs:

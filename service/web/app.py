@@ -27,14 +27,17 @@ from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.watchdog import Watchdog
-from service.web import admin, health, infer, metadata, problems, repository
+from service.web import admin, health, metadata, problems, repository
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
+from service.web.doors import Doors
 from service.web.gate import STATE, Gate
+from service.web.infer import Infer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
-from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.passage import Passage
+from service.web.routes import INFER, ROUTES
 
 log = structlog.get_logger()
 
@@ -108,7 +111,8 @@ def _outside(
 ) -> ASGIApp:
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
-    app: ASGIApp = infer.Infer(inner, dataplane, settings.http, settings.limits, admission)
+    passage = Passage(dataplane, settings.http, settings.limits, admission)
+    app: ASGIApp = Doors(inner, {INFER: Infer(passage)}, passage.heap)
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)
@@ -130,7 +134,7 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
-    zeros.of_requests((ROUTE, VERSION_ROUTE), problems.statuses_of_inference(settings.admission.overload_status))
+    zeros.of_requests(ROUTES, problems.statuses_of_inference(settings.admission.overload_status))
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)

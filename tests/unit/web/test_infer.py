@@ -17,14 +17,16 @@ from service.protocol.v2 import OutputTensor
 from service.telemetry.metrics import ModelObserver
 from service.telemetry.record import Record
 from service.tensors import Datatype
+from service.web.doors import Doors
 from service.web.infer import Infer, _is_long
+from service.web.passage import Passage
 from service.web.records import attach
-from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.routes import INFER, ROUTE, VERSION_ROUTE
 from tests.oip import Json, tensor
 from tests.unit.serving import serving
 from tests.unit.web.asgi import send_to
 
-INFER = "/v2/models/double/infer"
+PATH = "/v2/models/double/infer"
 TIMING = re.compile(b", ".join(rb"%s;dur=[0-9]+\.[0-9]{3}" % stage for stage in b"decode queue run encode".split()))
 X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
 
@@ -45,10 +47,11 @@ def elsewhere() -> Elsewhere:
 
 
 @pytest.fixture
-def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Infer]:
+def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Doors]:
     """In front of the tiny models."""
     dataplane = serving(catalogue, ModelObserver())
-    yield Infer(elsewhere, dataplane, Http(), Limits(), Admission())
+    passage = Passage(dataplane, Http(), Limits(), Admission())
+    yield Doors(elsewhere, {INFER: Infer(passage)}, passage.heap)
     dataplane.close()
 
 
@@ -60,7 +63,7 @@ def scope_of(path: str, record: Record, method: str = "POST", **headers: str) ->
 
 
 def post(
-    infer: Infer, document: Json, path: str = INFER, record: Record | None = None, **headers: str
+    infer: Doors, document: Json, path: str = PATH, record: Record | None = None, **headers: str
 ) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """The headers and the body of the answer."""
     body = {"type": "http.request", "body": json.dumps(document).encode(), "more_body": False}
@@ -76,7 +79,7 @@ def post(
     return kept, answer["body"]
 
 
-def refused(infer: Infer, record: Record, path: str, document: Json | None, method: str = "POST") -> OnnicornError:
+def refused(infer: Doors, record: Record, path: str, document: Json | None, method: str = "POST") -> OnnicornError:
     body = [{"type": "http.request", "body": json.dumps(document).encode()}] if document is not None else []
     with pytest.raises(OnnicornError) as caught:
         send_to(infer, scope_of(path, record, method), body)
@@ -99,7 +102,7 @@ def refused(infer: Infer, record: Record, path: str, document: Json | None, meth
         "/",
     ],
 )
-def test_other_paths_go_on_as_they_came(infer: Infer, elsewhere: Elsewhere, path: str) -> None:
+def test_other_paths_go_on_as_they_came(infer: Doors, elsewhere: Elsewhere, path: str) -> None:
     record = Record("7", None, "POST")
     scope = scope_of(path, record)
     assert send_to(infer, scope) == []
@@ -108,13 +111,13 @@ def test_other_paths_go_on_as_they_came(infer: Infer, elsewhere: Elsewhere, path
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
-def test_what_is_no_request_goes_on_as_it_came(infer: Infer, elsewhere: Elsewhere, kind: str) -> None:
+def test_what_is_no_request_goes_on_as_it_came(infer: Doors, elsewhere: Elsewhere, kind: str) -> None:
     assert send_to(infer, {"type": kind}) == []
     assert elsewhere.scopes == [{"type": kind}]
 
 
-@pytest.mark.parametrize(("path", "route"), [(INFER, ROUTE), ("/v2/models/double/versions/1/infer", VERSION_ROUTE)])
-def test_the_record_has_all_that_is_known_of_an_inference(infer: Infer, path: str, route: str) -> None:
+@pytest.mark.parametrize(("path", "route"), [(PATH, ROUTE), ("/v2/models/double/versions/1/infer", VERSION_ROUTE)])
+def test_the_record_has_all_that_is_known_of_an_inference(infer: Doors, path: str, route: str) -> None:
     record = Record("7", None, "POST")
     document = {"inputs": [tensor("x", "FP32", [2, 4], range(8))]}
     post(infer, document, path, record)
@@ -128,13 +131,13 @@ def test_the_record_has_all_that_is_known_of_an_inference(infer: Infer, path: st
     ("path", "document", "error", "model"),
     [
         ("/v2/models/nobody/infer", None, ModelNotFound, ""),
-        (INFER, {}, MalformedRequest, "double"),
-        (INFER, {"inputs": []}, SignatureMismatch, "double"),
-        (INFER, {"inputs": [X], "outputs": [{"name": "z"}]}, SignatureMismatch, "double"),
+        (PATH, {}, MalformedRequest, "double"),
+        (PATH, {"inputs": []}, SignatureMismatch, "double"),
+        (PATH, {"inputs": [X], "outputs": [{"name": "z"}]}, SignatureMismatch, "double"),
     ],
 )
 def test_the_record_of_a_refused_request_has_what_was_known_by_then(
-    infer: Infer, path: str, document: Json | None, error: type[OnnicornError], model: str
+    infer: Doors, path: str, document: Json | None, error: type[OnnicornError], model: str
 ) -> None:
     """The body of a request for a model that nobody has is not even read."""
     record = Record("7", None, "POST")
@@ -143,20 +146,20 @@ def test_the_record_of_a_refused_request_has_what_was_known_by_then(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
-def test_a_model_is_run_by_posting_alone(infer: Infer, method: str) -> None:
+def test_a_model_is_run_by_posting_alone(infer: Doors, method: str) -> None:
     """A layer outside turns HEAD into GET; the record knows what it was."""
-    error = refused(infer, Record("7", None, method), INFER, None, "GET" if method == "HEAD" else method)
+    error = refused(infer, Record("7", None, method), PATH, None, "GET" if method == "HEAD" else method)
     assert isinstance(error, MethodNotAllowed)
-    assert (str(error), error.allowed) == (f"{INFER} does not know {method}; it knows POST", "POST")
+    assert (str(error), error.allowed) == (f"{PATH} does not know {method}; it knows POST", "POST")
 
 
 @pytest.mark.parametrize(("given", "told"), [("mine", "mine"), ("", "7"), (None, "7")])
-def test_an_answer_has_the_id_of_the_request_or_of_its_record(infer: Infer, given: str | None, told: str) -> None:
+def test_an_answer_has_the_id_of_the_request_or_of_its_record(infer: Doors, given: str | None, told: str) -> None:
     _, answer = post(infer, {"inputs": [X], "id": given})
     assert json.loads(answer)["id"] == told
 
 
-def test_the_whole_answer_in_json(infer: Infer) -> None:
+def test_the_whole_answer_in_json(infer: Doors) -> None:
     headers, answer = post(infer, {"inputs": [X]})
     assert answer == (
         b'{"model_name":"double","model_version":"1","id":"7",'
@@ -165,7 +168,7 @@ def test_the_whole_answer_in_json(infer: Infer) -> None:
     assert headers == [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
 
 
-def test_the_whole_answer_with_bytes_behind_it(infer: Infer) -> None:
+def test_the_whole_answer_with_bytes_behind_it(infer: Doors) -> None:
     headers, answer = post(infer, {"inputs": [X], "parameters": {"binary_data_output": True}})
     text = (
         b'{"model_name":"double","model_version":"1","id":"7",'
@@ -183,7 +186,7 @@ def test_the_whole_answer_with_bytes_behind_it(infer: Infer) -> None:
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize(("coding", "read"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
 def test_a_compressed_answer_is_the_same_whatever_its_size(
-    infer: Infer, rows: int, binary: bool, coding: str, read: Callable[[bytes], bytes]
+    infer: Doors, rows: int, binary: bool, coding: str, read: Callable[[bytes], bytes]
 ) -> None:
     """A long one is compressed beside the event loop."""
     document = {
@@ -202,7 +205,7 @@ def test_a_compressed_answer_is_the_same_whatever_its_size(
 
 
 @pytest.mark.parametrize("rows", [4096, 4097, 100_000])
-def test_a_long_answer_is_the_same_as_a_short_one(infer: Infer, rows: int) -> None:
+def test_a_long_answer_is_the_same_as_a_short_one(infer: Doors, rows: int) -> None:
     """It is written beside the event loop, in chunks."""
     _, answer = post(infer, {"inputs": [tensor("x", "FP32", [rows, 4], [0.5] * rows * 4)]})
     assert json.loads(answer)["outputs"] == [tensor("y", "FP32", [rows, 4], [1.0] * rows * 4)]

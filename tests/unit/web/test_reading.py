@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +19,8 @@ from service.web.reading import Reader, is_long
 
 SHORT, LONG, LONGER, LONGEST = 64 << 10, (64 << 10) + 1, 4 << 20, (4 << 20) + 1
 ASKED = v2.InferRequest({})
+
+Decode = Callable[[], v2.InferRequest]
 
 
 def model() -> Signature:
@@ -34,7 +38,7 @@ class Gated:
         if is_open:
             self.gate.set()
 
-    def __call__(self, *given: Any) -> v2.InferRequest:
+    def __call__(self) -> v2.InferRequest:
         self.threads.append(threading.current_thread() is not threading.main_thread())
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -44,8 +48,11 @@ class Gated:
         return ASKED
 
 
-async def read(reader: Reader, size: int, deadline: Deadline = NEVER, caller: Caller = NOBODY) -> v2.InferRequest:
-    return await reader.read(bytes(size), None, model(), Budget(1 << 30).hold(), deadline, caller)
+async def read(
+    decode: Decode, size: int, deadline: Deadline = NEVER, caller: Caller = NOBODY, reader: Reader | None = None
+) -> v2.InferRequest:
+    reader = reader or Reader(1 << 30)
+    return await reader.read(decode, size, 0, Budget(1 << 30).hold(), deadline, caller)
 
 
 @pytest.mark.parametrize(
@@ -71,17 +78,17 @@ def test_what_takes_long_is_known(head: bytes, size: int, json_length: int | Non
 
 def test_a_long_body_is_read_beside_the_event_loop() -> None:
     gated = Gated()
-    assert asyncio.run(read(Reader(Limits(), 1 << 30, gated), LONG)) is ASKED
+    assert asyncio.run(read(gated, LONG)) is ASKED
     assert gated.threads == [True]
 
 
 @pytest.mark.parametrize(("size", "at_once"), [(LONGER, 2), (LONGEST, 1)])
 def test_the_longest_are_read_one_after_the_other(size: int, at_once: int) -> None:
     gated = Gated(is_open=False)
-    reader = Reader(Limits(), 1 << 30, gated)
+    reader = Reader(1 << 30)
 
     async def both() -> None:
-        reading = [asyncio.ensure_future(read(reader, size)) for _ in range(2)]
+        reading = [asyncio.ensure_future(read(gated, size, reader=reader)) for _ in range(2)]
         for _ in range(at_once):
             await asyncio.to_thread(gated.began.acquire)
         gated.gate.set()
@@ -93,13 +100,13 @@ def test_the_longest_are_read_one_after_the_other(size: int, at_once: int) -> No
 
 def test_whoever_is_too_late_or_has_left_when_the_turn_comes_is_not_read() -> None:
     gated = Gated(is_open=False)
-    reader, caller = Reader(Limits(), 1 << 30, gated), Caller()
+    reader, caller = Reader(1 << 30), Caller()
 
     async def three() -> Any:
-        first = asyncio.ensure_future(read(reader, LONGEST))
+        first = asyncio.ensure_future(read(gated, LONGEST, reader=reader))
         await asyncio.to_thread(gated.began.acquire)
-        late = asyncio.ensure_future(read(reader, LONGEST, Deadline(0.0, 1.0)))
-        gone = asyncio.ensure_future(read(reader, LONGEST, caller=caller))
+        late = asyncio.ensure_future(read(gated, LONGEST, Deadline(0.0, 1.0), reader=reader))
+        gone = asyncio.ensure_future(read(gated, LONGEST, caller=caller, reader=reader))
         await asyncio.sleep(0)
         caller.leave()
         gated.gate.set()
@@ -130,7 +137,8 @@ def test_the_budget_has_what_is_left_of_a_long_body(content: bytes, json_length:
     def held(budget: Budget, most: int = 1 << 30) -> int:
         with budget.hold() as hold:
             hold.resize(len(content))
-            read = Reader(Limits(), most).read(content, json_length, model(), hold, NEVER, NOBODY)
+            decode = partial(v2.decode, content, json_length, model(), Limits())
+            read = Reader(most).read(decode, len(content), json_length or 0, hold, NEVER, NOBODY)
             assert asyncio.run(read).inputs["x"].size
             return budget.held
 
@@ -145,4 +153,4 @@ def test_the_budget_has_what_is_left_of_a_long_body(content: bytes, json_length:
 
 def test_a_refusal_in_a_thread_is_a_refusal() -> None:
     with pytest.raises(MalformedRequest):
-        asyncio.run(read(Reader(Limits(), 1 << 30), LONG))
+        asyncio.run(read(partial(v2.decode, bytes(LONG), None, model(), Limits()), LONG))
