@@ -31,13 +31,14 @@ from service.web import admin, health, metadata, problems, repository
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
-from service.web.doors import Doors
+from service.web.doors import Door, Doors
+from service.web.embeddings import Embed
 from service.web.gate import STATE, Gate
 from service.web.infer import Infer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 from service.web.passage import Passage
-from service.web.routes import INFER, ROUTES
+from service.web.routes import EMBEDDINGS, INFER, ROUTES
 
 log = structlog.get_logger()
 
@@ -112,7 +113,8 @@ def _outside(
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
     passage = Passage(dataplane, settings.http, settings.limits, admission)
-    app: ASGIApp = Doors(inner, {INFER: Infer(passage)}, passage.heap)
+    doors: dict[str, Door] = {INFER: Infer(passage), EMBEDDINGS: Embed(passage)}
+    app: ASGIApp = Doors(inner, doors, passage.heap)
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)

@@ -106,7 +106,7 @@ def test_vectors_are_not_cut() -> None:
     embeddings.require(3)
     with pytest.raises(MalformedRequest) as caught:
         embeddings.require(2)
-    assert str(caught.value) == "'dimensions': expected 3, which the model's vectors have, got 2"
+    assert str(caught.value) == "'dimensions': expected 3, as many as the model's vectors have, got 2"
 
 
 def test_an_answer_lists_the_vectors_in_order() -> None:
