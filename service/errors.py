@@ -181,10 +181,7 @@ class InferenceFailed(ServiceError):
 
 
 class TransformFailed(ServiceError):
-    """The model's transform raised an error, or made what the model does not take or has not declared.
-
-    `terminated` is as for InferenceFailed.
-    """
+    """The model's transform raised an error, or made something else than it promises; `terminated` is as above."""
 
     code = "transform_failed"
 

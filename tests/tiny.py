@@ -168,6 +168,17 @@ def weighted(zipmap: bool = False) -> onnx.ModelProto:
     return _model(nodes, [_value("x", TensorProto.FLOAT, ["batch", 2])], [output], [weights])
 
 
+def flowers() -> onnx.ModelProto:
+    """x FP32 [batch, 2] -> scores FP32 [batch, 3] = x @ w: for x = [1.4, 0.2] the first is 0.98 and the others 0.3."""
+    weights = np.array([[0.7, 0.2, 0.2], [0, 0.1, 0.1]], np.float32)
+    return _model(
+        [helper.make_node("MatMul", ["x", "w"], ["scores"])],
+        inputs=[_value("x", TensorProto.FLOAT, ["batch", 2])],
+        outputs=[_value("scores", TensorProto.FLOAT, ["batch", 3])],
+        initializers=[numpy_helper.from_array(weights, "w")],
+    )
+
+
 def constant() -> onnx.ModelProto:
     """No input at all -> y FP32 [2] = 1, 2."""
     return _model(

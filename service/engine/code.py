@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from service.engine.checksums import FILE as SUMS
 from service.engine.declaration import FILE as DECLARATION
@@ -151,31 +151,33 @@ def _forget(module: str) -> None:
 
 
 def _class_in(code: Code, module: ModuleType) -> type:
-    """The one that is declared; in a file the only one, or the one that has the preferred name."""
+    """The one that is declared; of a file's own the only one, or the one that has the preferred name."""
     _, _, declared = code.target.partition(":")
     if declared:
         owners = [getattr(module, declared, None)]
     else:
         owners = [each for each in vars(module).values() if getattr(each, "__module__", "") == module.__name__]
-    owners = [each for each in owners if _is_transform(each)]
-    if len(owners) > 1:
-        owners = [each for each in owners if each.__name__ == _PREFERRED] or owners
-    if len(owners) == 1:
-        return owners[0]
+    found = {each.__name__: each for each in owners if _is_transform(each)}
+    if len(found) == 1 or _PREFERRED in found:
+        return found.get(_PREFERRED) or next(iter(found.values()))
     where = code.target if declared else code.folder / FILE
-    if owners:
-        names = ", ".join(each.__name__ for each in owners)
-        raise RepositoryError(f"{where} has several transforms, {names}: call the one that is meant {_PREFERRED}")
+    if found:
+        raise RepositoryError(
+            f"{where} has several transforms, {', '.join(found)}: call the one that is meant Transform"
+        )
     wrong = "is no class" if declared else "has no class"
     raise RepositoryError(f"{where} {wrong} with `before` and `after`: the docstring of {Loaded.__module__} shows one")
 
 
-def _is_transform(owner: object) -> bool:
+def _is_transform(owner: object) -> TypeGuard[type]:
     return isinstance(owner, type) and all(callable(getattr(owner, name, None)) for name in ("before", "after"))
 
 
 def _made(code: Code, owner: type) -> Any:
     try:
-        return owner() if owner.__init__ is object.__init__ else owner(code.folder)
+        takes_folder = owner.__init__ is not object.__init__  # type: ignore[misc]
+        return owner(code.folder) if takes_folder else owner()
     except (Exception, SystemExit) as error:
-        raise RepositoryError(f"{owner.__name__}({str(code.folder)!r}) of the transform: {blame(code, error)}") from error
+        raise RepositoryError(
+            f"{owner.__name__}({str(code.folder)!r}) of the transform: {blame(code, error)}"
+        ) from error

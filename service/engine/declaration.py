@@ -20,6 +20,7 @@ _MOST: Final = 1 << 20
 # What `a.b.c` costs tomllib grows with the square of its parts: with 30,000 of them it takes minutes.
 _ENDLESS_KEY: Final = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 _MOST_ELEMENTS: Final = 1 << 28
+_CLASS: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
 class _Table(BaseModel):
@@ -89,6 +90,12 @@ def _affordable(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape
 
 
+def _class_name(text: str) -> str:
+    if _CLASS.fullmatch(text):
+        return text
+    raise PydanticCustomError("transform", 'expected "package.module:Class"; a transform.py here need not be declared')
+
+
 class WarmUpInput(_Table):
     """One input of a warm-up run; all ones where no data are given."""
 
@@ -114,7 +121,7 @@ class Declaration(_Table):
     signature: PinnedSignature | None = None
     fallback: str | None = None
     task: Literal["embeddings"] | None = None
-    transform: str | None = Field(None, pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+    transform: Annotated[str, AfterValidator(_class_name)] | None = None
 
     @classmethod
     def read(cls, directory: Path, read: places.Read = places.read) -> "Declaration":

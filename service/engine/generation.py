@@ -15,7 +15,7 @@ from service.engine.measure import measure
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.repository import Candidate, Refusal, scan
-from service.engine.samples import Golden, read_golden
+from service.engine.samples import Sample, read_golden
 from service.engine.session import Compute
 from service.engine.sources import Sources
 from service.engine.warm_up import warm_up
@@ -106,7 +106,7 @@ def _check(
 
 def _read(
     candidate: Candidate, sources: Sources, beside: Sources, compute: Compute, transforms: bool
-) -> tuple[Entry, list[Golden]]:
+) -> tuple[Entry, list[Sample]]:
     """All that a version is made from, checked before anything is made of it. Raises RepositoryError.
 
     `beside` are the files that all versions of the model share.

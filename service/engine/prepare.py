@@ -22,7 +22,7 @@ from service.engine.cache import MODEL, WEIGHTS, Cache, CacheUnusable
 from service.engine.declaration import SessionOptions
 from service.engine.manifest import Entry
 from service.engine.places import Stamp
-from service.engine.samples import Golden, made_up
+from service.engine.samples import Golden, Sample, made_up
 from service.engine.session import Compute, Session, session_options
 from service.errors import RepositoryError
 from service.tensors import Array, Tensors
@@ -36,7 +36,7 @@ _MIN_BYTES: Final = 1024
 _CPU_ONLY: Final = ("CPUExecutionProvider",)
 
 
-def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Golden] = ()) -> Path | None:
+def prepare(entry: Entry, compute: Compute, store: Cache, samples: Sequence[Sample] = ()) -> Path | None:
     """The prepared form of a version, made if the cache has none; None, with one warning, where it cannot be had."""
     if compute.providers != _CPU_ONLY:
         reason = f"it runs on {', '.join(compute.providers)}; packed weights are the CPU kernels' own"
@@ -133,7 +133,7 @@ def _write(entry: Entry, compute: Compute, draft: Path) -> None:
     Session(entry.file, entry.facts, options, compute.providers)
 
 
-def _compare(entry: Entry, compute: Compute, original: Session, model: Path, samples: Sequence[Golden] = ()) -> None:
+def _compare(entry: Entry, compute: Compute, original: Session, model: Path, samples: Sequence[Sample] = ()) -> None:
     """Run both forms on the same inputs. Raises RepositoryError where they differ by a bit, or the model by itself."""
     prepared = load_prepared(model, entry, compute)
     if prepared.signature != original.signature:
@@ -146,10 +146,9 @@ def _compare(entry: Entry, compute: Compute, original: Session, model: Path, sam
             raise RepositoryError("the optimised model answers differently")
 
 
-def _inputs(samples: Sequence[Golden], session: Session) -> Iterator[Tensors]:
-    yield from (sample.inputs for sample in samples)
-    if not samples:
-        yield from made_up(session.signature)
+def _inputs(samples: Sequence[Sample], session: Session) -> Iterator[Tensors]:
+    recorded = [sample.inputs for sample in samples if isinstance(sample, Golden)]
+    yield from recorded or made_up(session.signature)
 
 
 def _outcome(session: Session, tensors: Tensors) -> list[Array] | None:

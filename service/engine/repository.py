@@ -117,9 +117,7 @@ def _model(folder: Path, name: str, root: Root) -> Iterator[Candidate | Refusal]
             yield Refusal(name, version, str(error))
 
 
-def _candidate(
-    name: str, version: int, place: Path, declaration: Declaration, root: Root, folder: Path
-) -> Candidate:
+def _candidate(name: str, version: int, place: Path, declaration: Declaration, root: Root, folder: Path) -> Candidate:
     root.check(place)
     file = _model_file(place)
     root.check(file)

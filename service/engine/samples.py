@@ -1,6 +1,7 @@
-"""Inputs to run a model with before any caller does: recorded ones with their outputs, and made-up ones."""
+"""What to run a model with before any caller does: recorded samples of what comes out for what, and made-up inputs."""
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,28 +20,13 @@ _MOST: Final = 128 << 20
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """A recorded sample: what went in, what must come out, within a tolerance that is both absolute and relative."""
+    """A recorded sample of a model: what went in, what must come out, within a tolerance, absolute and relative."""
 
     file: Path
     inputs: dict[str, Array]
     outputs: dict[str, Array]
     tolerance: float
     digest: str = ""
-
-    @classmethod
-    def read(cls, file: Path, tolerance: float, read: places.Read = places.read) -> "Golden":
-        """`{"inputs": [...], "outputs": [...], "tolerance": 1e-5}` with the protocol's tensors. Raises RepositoryError.
-
-        `tolerance` is used where the file states none.
-        """
-        try:
-            content = read(file, _MOST)
-            sample = orjson.loads(content)
-            inputs, outputs = (dict(map(_tensor, sample[side])) for side in ("inputs", "outputs"))
-            made_with = float(sample.get("tolerance", tolerance))
-            return cls(file, inputs, outputs, made_with, hashlib.sha256(content).hexdigest())
-        except (ValueError, KeyError, TypeError, MalformedRequest) as error:
-            raise RepositoryError(f"golden sample {file} cannot be read: {type(error).__name__}: {error}") from None
 
     def difference(self, got: dict[str, Array]) -> str | None:
         """A sentence about the first output that is not as recorded; None where all are."""
@@ -59,9 +45,67 @@ class Golden:
         return f"differs by up to {np.abs(got - wanted).max():.3g}; the tolerance is {self.tolerance:g}"
 
 
-def read_golden(directory: Path | None, tolerance: float, read: places.Read = places.read) -> list[Golden]:
+@dataclass(frozen=True, slots=True)
+class GoldenPredictions:
+    """A recorded sample of a model's transform, in the caller's own terms: JSON in, JSON out."""
+
+    file: Path
+    instances: list[Any]
+    predictions: list[Any]
+    tolerance: float
+    digest: str = ""
+
+    def difference(self, got: list[Any]) -> str | None:
+        """A sentence about the first value that is not as recorded; None where all are."""
+        if reason := self._difference("predictions", self.predictions, got):
+            return f"golden sample {self.file}: {reason}"
+        return None
+
+    def _difference(self, path: str, wanted: Any, got: Any) -> str | None:
+        if isinstance(wanted, dict) and isinstance(got, dict):
+            if wanted.keys() != got.keys():
+                return f"{path} was recorded with {sorted(wanted)}, has {sorted(got)} now"
+            parts = [(f"{path}.{key}", value, got[key]) for key, value in wanted.items()]
+        elif isinstance(wanted, list) and isinstance(got, list):
+            if len(wanted) != len(got):
+                return f"{path} was recorded with {len(wanted)} elements, has {len(got)} now"
+            parts = [(f"{path}[{index}]", *pair) for index, pair in enumerate(zip(wanted, got, strict=True))]
+        else:
+            return (
+                None if self._is_close(wanted, got) else f"{path} was recorded as {wanted!r:.100}, is {got!r:.100} now"
+            )
+        return next((reason for part in parts if (reason := self._difference(*part))), None)
+
+    def _is_close(self, wanted: Any, got: Any) -> bool:
+        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (wanted, got)):
+            # JSON has no word for what is not finite: it is recorded as null.
+            return bool(wanted == got) or (wanted is None and isinstance(got, float) and not math.isfinite(got))
+        return math.isclose(wanted, got, rel_tol=self.tolerance, abs_tol=self.tolerance)
+
+
+Sample = Golden | GoldenPredictions
+
+
+def read_sample(file: Path, tolerance: float, read: places.Read = places.read) -> Sample:
+    """`{"inputs": [...], "outputs": [...], "tolerance": 1e-5}` with the protocol's tensors. Raises RepositoryError.
+
+    Or, for a transform, `instances` and `predictions`. `tolerance` is used where the file states none.
+    """
+    try:
+        content = read(file, _MOST)
+        sample = orjson.loads(content)
+        known = float(sample.get("tolerance", tolerance)), hashlib.sha256(content).hexdigest()
+        if "instances" in sample:
+            return GoldenPredictions(file, list(sample["instances"]), list(sample["predictions"]), *known)
+        inputs, outputs = (dict(map(_tensor, sample[side])) for side in ("inputs", "outputs"))
+        return Golden(file, inputs, outputs, *known)
+    except (ValueError, KeyError, TypeError, AttributeError, MalformedRequest) as error:
+        raise RepositoryError(f"golden sample {file} cannot be read: {type(error).__name__}: {error}") from None
+
+
+def read_golden(directory: Path | None, tolerance: float, read: places.Read = places.read) -> list[Sample]:
     """Every `*.json` of a golden directory, sorted; none where there is no such directory. Raises RepositoryError."""
-    return [Golden.read(file, tolerance, read) for file in sorted(directory.glob("*.json"))] if directory else []
+    return [read_sample(file, tolerance, read) for file in sorted(directory.glob("*.json"))] if directory else []
 
 
 def made_up(signature: Signature) -> Iterator[dict[str, Array]]:

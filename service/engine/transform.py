@@ -54,7 +54,7 @@ What may be relied on:
 * `BadInstance(message, index)` is the caller's mistake: 400 with `instances[3]: <message>`, for that request alone. Any
   other exception is the transform's: 500, and the traceback is in the log, never in the answer.
 * One object is made in each worker, once, and again when anything of the model changes. `folder` holds `model.toml`; a
-  change of a file that lies directly in it, such as `species.json`, is a change of the model. `__init__` may be left out.
+  change of a file that lies directly in it, such as `species.json`, is a change of the model. `__init__` may be absent.
 * Both run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml` says more), and
   count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
 * `media_types = ("image/png",)` and `read(self, body, media_type)`, which returns an `Instance`, let a raw body be one
@@ -80,8 +80,8 @@ from service.errors import MalformedRequest, RepositoryError, TransformFailed
 from service.tensors import Array, Signature, Tensors
 from service.wording import explain
 
-InstanceT = TypeVar("InstanceT", contravariant=True)
-PredictionT = TypeVar("PredictionT", covariant=True)
+Instance_contra = TypeVar("Instance_contra", contravariant=True)
+Prediction_co = TypeVar("Prediction_co", covariant=True)
 Run = Callable[[Tensors], Sequence[Array]]
 
 # As many mistakes as an answer tells of.
@@ -96,7 +96,7 @@ class BadInstance(Exception):
         self.index = index
 
 
-class Transform(Protocol[InstanceT, PredictionT]):
+class Transform(Protocol[Instance_contra, Prediction_co]):
     """What a transform must have. It need not inherit from this."""
 
     Instance: ClassVar[Any]
@@ -105,10 +105,10 @@ class Transform(Protocol[InstanceT, PredictionT]):
     def __init__(self, folder: Path) -> None:
         """`folder` is the one that `model.toml` lies in."""
 
-    def before(self, instances: Sequence[InstanceT]) -> Mapping[str, Array]:
+    def before(self, instances: Sequence[Instance_contra]) -> Mapping[str, Array]:
         """A batch as the model's inputs."""
 
-    def after(self, outputs: Mapping[str, Array]) -> Sequence[PredictionT]:
+    def after(self, outputs: Mapping[str, Array]) -> Sequence[Prediction_co]:
         """The model's outputs, its inputs beside them, as a prediction for each instance."""
 
 
@@ -121,10 +121,11 @@ class Loaded:
         self._version = version
         self._signature = signature
         self._transform = transform
+        owner = type(transform).__name__
         self._instance = _adapter(transform, "Instance")
         self._prediction = _adapter(transform, "Prediction")
-        self._instance_schema = _schema(self._instance, "Instance", "validation")
-        self._prediction_schema = _schema(self._prediction, "Prediction", "serialization")
+        self._instance_schema = _schema(self._instance, f"{owner}.Instance", "validation")
+        self._prediction_schema = _schema(self._prediction, f"{owner}.Prediction", "serialization")
         self.media_types = _media_types(transform)
         self._example: list[Any] | None = None
 
@@ -193,7 +194,13 @@ class Loaded:
             predictions = list(self._transform.after(outputs))
             if len(predictions) != len(instances):
                 raise ValueError(f"after: expected a prediction for each of {len(instances)}, got {len(predictions)}")
-            return [self._prediction.validate_python(each) for each in predictions]
+            return [self._checked(each, index) for index, each in enumerate(predictions)]
+
+    def _checked(self, prediction: Any, index: int) -> Any:
+        try:
+            return self._prediction.validate_python(prediction)
+        except ValidationError as error:
+            raise ValueError("; ".join(explain(error, f"after: predictions[{index}]"))) from None
 
     @contextmanager
     def _guarded(self, where: str = "instances", start: int = 0, count: int = 1) -> Iterator[None]:

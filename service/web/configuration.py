@@ -35,7 +35,10 @@ def _max_batch_size(model: Model) -> int:
 
 
 def _findings(model: Model, batching: Batching) -> dict[str, str]:
-    libraries = model.entry.operator_digests
+    digests = {
+        "operator_digests": ",".join(model.entry.operator_digests),
+        "transform_digest": model.entry.transform.digest if model.entry.transform else "",
+    }
     return {
         "batch_rows": str(model.batch_limit(batching.max_rows)),
         "inline_rows": str(model.findings.inline_rows),
@@ -43,7 +46,7 @@ def _findings(model: Model, batching: Batching) -> dict[str, str]:
         "prepared": str(model.is_prepared).lower(),
         "digest": model.digest,
         "verified": str(model.entry.verified).lower(),
-    } | ({"operator_digests": ",".join(libraries)} if libraries else {})
+    } | {name: digest for name, digest in digests.items() if digest}
 
 
 def _tensor(spec: TensorSpec, batch: bool) -> dict[str, Any]:

@@ -36,12 +36,14 @@ class TensorMetadata(BaseModel):
 class ModelParameters(BaseModel):
     """`digest` is the SHA-256 of what was loaded; `verified` says that a SHA256SUMS beside it lists all of it.
 
-    `operator_digests` are those of the libraries of custom operators that it runs with, where there are some.
+    `operator_digests` are those of the libraries of custom operators that it runs with, `transform_digest` that of its
+    transform's code, where there are some.
     """
 
     digest: str
     verified: bool
     operator_digests: list[str] | None = None
+    transform_digest: str | None = None
 
 
 class ModelMetadata(BaseModel):

@@ -1,13 +1,14 @@
 """A tiny model on its way through the engine: an entry of a manifest, then a model."""
 
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import onnx
 
 from service.engine.declaration import Declaration
 from service.engine.graph import Graph
-from service.engine.manifest import Entry, Findings, digest
+from service.engine.manifest import Code, Entry, Findings, digest
 from service.engine.model import Model
 from service.engine.session import Compute
 from tests import tiny
@@ -32,6 +33,14 @@ def entry_of(file: Path, name: str = "tiny", version: int = 1, **declared: Any) 
         digest=digest((file, *facts.external_files)),
         declaration=Declaration.model_validate(declared),
     )
+
+
+def transforming(source: str, proto: onnx.ModelProto, root: Path, **declared: Any) -> Model:
+    """A model with this `transform.py` beside it; of which running it has shown that its rows go together."""
+    checked = entry(proto, root, **declared)
+    code = Code(folder=root / "tiny", target="transform.py", digest="", source=dedent(source))
+    found = Findings(together=True, batch_rows=8)
+    return Model(checked.model_copy(update={"transform": code, "findings": found}), Compute())
 
 
 def load(

@@ -23,6 +23,8 @@ batch = false
 inline = true
 run_threads = 3
 tolerance = 0.5
+task = "embeddings"
+transform = "cats.dogs:Elk"
 providers = ["CPUExecutionProvider"]
 warm_up = [{ x = { shape = [1, 4] } }, { x = { shape = [2], data = [1, 2.5] } }]
 [limits]
@@ -67,6 +69,8 @@ def test_a_model_need_not_declare_anything(tmp_path: Path) -> None:
         "warm_up": (),
         "signature": None,
         "fallback": None,
+        "task": None,
+        "transform": None,
     }
 
 
@@ -81,6 +85,8 @@ def test_everything_can_be_declared(tmp_path: Path) -> None:
         inline=True,
         run_threads=3,
         tolerance=0.5,
+        task="embeddings",
+        transform="cats.dogs:Elk",
         providers=("CPUExecutionProvider",),
         session=SessionOptions(
             intra_op_threads=2,
@@ -108,6 +114,11 @@ def test_everything_can_be_declared(tmp_path: Path) -> None:
             "session.intra_op_threads: Input should be less than or equal to 256, got 257",
         ),
         ("run_threads = 65", "run_threads: Input should be less than or equal to 64, got 65"),
+        (
+            "transform = 'transform.py'",
+            'transform: expected "package.module:Class"; a transform.py here need not be declared, '
+            "got 'transform.py'",
+        ),
         (
             "[padding.n]\ninputs = { x = 0 }\nmask = 'x'\nmax_waste = 1",
             "padding.n.max_waste: Input should be greater than 1, got 1",

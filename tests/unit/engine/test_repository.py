@@ -47,8 +47,8 @@ def test_the_highest_version_of_each_model_is_wanted(tmp_path: Path) -> None:
     lay(tmp_path, "b/1/model.onnx", "a/2/model.onnx", "a/10/model.onnx")
     a, b = tmp_path / "a/10", tmp_path / "b/1"
     assert scan(tmp_path) == [
-        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration(), Root(tmp_path)),
-        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration(), Root(tmp_path)),
+        Candidate("a", 10, a / "model.onnx", a / "golden", Declaration(), Root(tmp_path), a.parent),
+        Candidate("b", 1, b / "model.onnx", b / "golden", Declaration(), Root(tmp_path), b.parent),
     ]
 
 
@@ -220,7 +220,9 @@ def test_a_flat_folder_may_have_declaration_and_samples(tmp_path: Path) -> None:
     lay(tmp_path, "cat/model.onnx", cat="batch = false")
     folder = tmp_path / "cat"
     declared = Declaration(batch=False)
-    assert scan(folder) == [Candidate("cat", 1, folder / "model.onnx", folder / "golden", declared, Root(folder))]
+    assert scan(folder) == [
+        Candidate("cat", 1, folder / "model.onnx", folder / "golden", declared, Root(folder), folder)
+    ]
 
 
 def test_a_relative_path_is_a_repository_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
