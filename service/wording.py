@@ -21,6 +21,7 @@ _EXPECTED: Final = {
     "model_": "an object",
     "dataclass_": "an object",
 }
+_LENGTHS: Final = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 # How its own sentences begin, before they come to the point.
 _SHOULD_BE: Final = "Input should be "
 _RAISED: Final = ("Value error, ", "Assertion failed, ")
@@ -32,33 +33,36 @@ def explain(error: ValidationError, where: str = "") -> list[str]:
 
 
 def _sentence(detail: Mapping[str, Any], where: str) -> str:
-    kind, message, path = detail["type"], detail["msg"], _path(where, detail["loc"])
+    kind, message, place = detail["type"], detail["msg"], path(where, detail["loc"])
     if kind == "missing":
-        return f"{path}: expected a value, got none"
+        return f"{place}: expected a value, got none"
     if kind == "extra_forbidden":
-        return f"{path}: there is no such field"
+        return f"{place}: there is no such field"
+    if kind in _LENGTHS and isinstance(detail["input"], list | str):
+        words, field = _LENGTHS[kind]
+        return f"{place}: expected {words} {detail['ctx'][field]} elements, got {len(detail['input'])}"
     for prefix in _RAISED:
         if message.startswith(prefix):
-            return f"{path}: {message.removeprefix(prefix)}"
+            return f"{place}: {message.removeprefix(prefix)}"
     for prefix, expected in _EXPECTED.items():
         if kind.startswith(prefix):
-            return f"{path}: expected {expected}, got {_shown(detail['input'])}"
+            return f"{place}: expected {expected}, got {_shown(detail['input'])}"
     if message.startswith(_SHOULD_BE):
-        return f"{path}: expected {message.removeprefix(_SHOULD_BE)}, got {_shown(detail['input'])}"
-    return f"{path}: {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
+        return f"{place}: expected {message.removeprefix(_SHOULD_BE)}, got {_shown(detail['input'])}"
+    return f"{place}: {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
 
 
-def _path(where: str, location: Iterable[int | str]) -> str:
+def path(where: str, location: Iterable[int | str]) -> str:
     """As JavaScript would reach it: `instances[3].age`. A caller's own key may be anything."""
-    path = where
+    steps = where
     for step in location:
         if isinstance(step, int):
-            path += f"[{step}]"
+            steps += f"[{step}]"
         elif step.isidentifier():
-            path += f".{shorten(step)}" if path else shorten(step)
+            steps += f".{shorten(step)}" if steps else shorten(step)
         else:
-            path += f"[{quoted(step)}]"
-    return path or "it"
+            steps += f"[{quoted(step)}]"
+    return steps or "it"
 
 
 def _shown(value: Any) -> str:

@@ -15,7 +15,7 @@ import orjson
 from service import elements
 from service.errors import MalformedRequest, quoted
 from service.knobs import Limits
-from service.protocol import binary, large, size, values
+from service.protocol import binary, bounds, large, size, values
 from service.protocol.document import parse, said
 from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, weight
 
@@ -148,8 +148,8 @@ def _mark_nonfinite(document: dict[str, Any], output: OutputTensor) -> bool:
 def _decode_raw(body: bytes, signature: Signature, limits: Limits) -> InferRequest:
     name, tensor = binary.decode_raw(signature, memoryview(body))
     what = f"input {name!r}"
-    _check_elements(what, tensor.shape, limits.elements)
-    _check_strings(what, tensor, len(body), limits.string_bytes)
+    bounds.check_elements(what, tensor.shape, limits.elements)
+    bounds.check_strings(what, tensor, len(body), limits.string_bytes)
     return InferRequest({name: tensor}, binary=True)
 
 
@@ -190,11 +190,11 @@ class _Decoder:
     def _tensor(self, what: str, tensor: dict[str, Any]) -> Array:
         datatype = _datatype(what, tensor.get("datatype"))
         shape = _shape(what, tensor.get("shape"))
-        _check_elements(what, shape, self._limits.elements)
+        bounds.check_elements(what, shape, self._limits.elements)
         if datatype is Datatype.BYTES:  # Python objects, which cost many times the bytes of a short one
-            _check_elements(what, shape, self._limits.values)
+            bounds.check_elements(what, shape, self._limits.values)
         array = self._elements(what, tensor, datatype, shape)
-        _check_strings(what, array, self._size, self._limits.string_bytes)
+        bounds.check_strings(what, array, self._size, self._limits.string_bytes)
         return array
 
     def _elements(self, what: str, tensor: dict[str, Any], datatype: Datatype, shape: tuple[int, ...]) -> Array:
@@ -268,26 +268,7 @@ def _shape(what: str, value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
-def _check_elements(what: str, shape: Sequence[int], most: int) -> None:
-    """A dimension of 0 hides no other: a model that sums over it would have to answer with all of those."""
-    if prod(shape) > most or (0 in shape and prod([length or 1 for length in shape]) > most):
-        raise MalformedRequest(f"{what}: 'shape': expected at most {most} elements, got {said(list(shape))}")
-
-
-def _check_strings(what: str, tensor: Array, size: int, most: int) -> None:
-    """No string is longer than the `size` bytes that all came in."""
-    if size <= most or not tensor.dtype.hasobject:
-        return
-    for index, text in enumerate(tensor.reshape(-1)):
-        if len(text) * 4 > most and (length := len(text.encode())) > most:
-            raise MalformedRequest(f"{what}: element {index}: expected at most {most} bytes, got {length}")
-
-
 def _options(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Those of a request's parameters that mean something here. Triton's timeout is in microseconds, 0 for none."""
-    return {
-        "binary": values.boolean("'parameters.binary_data_output'", parameters.get("binary_data_output")) or False,
-        "timeout": values.count("'parameters.timeout'", parameters.get("timeout"), "microseconds") / 1e6 or inf,
-        "priority": values.count("'parameters.priority'", parameters.get("priority"), "a level, 1 the most urgent"),
-        "allow_fallback": values.boolean("'parameters.allow_fallback'", parameters.get("allow_fallback")) or False,
-    }
+    """Those of a request's parameters that mean something here."""
+    wanted = values.boolean("'parameters.binary_data_output'", parameters.get("binary_data_output"))
+    return {"binary": wanted or False, **values.options(parameters)}

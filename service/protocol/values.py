@@ -1,5 +1,6 @@
 """Values of a JSON document, each read as what it must be, or refused with what came."""
 
+from math import inf
 from typing import Any, Final
 
 from service.errors import MalformedRequest
@@ -37,3 +38,12 @@ def identity(value: Any) -> str | None:
     if value and len(value) > _MAX_ID:
         raise MalformedRequest(f"'id': expected at most {_MAX_ID} characters, got {len(value)}")
     return value or None
+
+
+def options(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Of a request's parameters those that say how it is run. Triton's timeout is in microseconds, 0 for none."""
+    return {
+        "timeout": count("'parameters.timeout'", parameters.get("timeout"), "microseconds") / 1e6 or inf,
+        "priority": count("'parameters.priority'", parameters.get("priority"), "a level, 1 the most urgent"),
+        "allow_fallback": boolean("'parameters.allow_fallback'", parameters.get("allow_fallback")) or False,
+    }

@@ -27,7 +27,7 @@ from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
 from service.watchdog import Watchdog
-from service.web import admin, health, metadata, problems, repository
+from service.web import admin, health, metadata, problems, repository, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
@@ -38,7 +38,8 @@ from service.web.infer import Infer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 from service.web.passage import Passage
-from service.web.routes import EMBEDDINGS, INFER, ROUTES
+from service.web.predict import Predict
+from service.web.routes import EMBEDDINGS, INFER, PREDICT, ROUTES
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(health.health_router(seat.board))
     app.include_router(metadata.router(dataplane, settings.batching))
+    app.include_router(v1.router(dataplane))
     app.include_router(repository.router(dataplane, seat))
     if settings.http.admin and seat.directory:
         app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
@@ -113,7 +115,7 @@ def _outside(
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
     passage = Passage(dataplane, settings.http, settings.limits, admission)
-    doors: dict[str, Door] = {INFER: Infer(passage), EMBEDDINGS: Embed(passage)}
+    doors: dict[str, Door] = {INFER: Infer(passage), PREDICT: Predict(passage), EMBEDDINGS: Embed(passage)}
     app: ASGIApp = Doors(inner, doors, passage.heap)
     if settings.access.keys:
         app = Guard(app, guests.known)

@@ -1,0 +1,256 @@
+"""The typed endpoint's request and answer: KServe's protocol v1, which is TensorFlow Serving's predict API.
+
+    {"instances": [row, ...]} -> {"predictions": [row, ...]}       by row
+    {"inputs": column}        -> {"outputs": column}               by column
+
+A row is an object of values by input name, or the bare value where the model has one input; `inputs` is the same of
+columns, each of which has all rows. Answers are bare where there is one output. There are no datatypes and shapes in
+the request: they are the model's. Its `parameters` are those of protocol v2; whatever else it has is passed over.
+Source: tensorflow/serving, tensorflow_serving/g3doc/api_rest.md, "Predict API".
+"""
+
+import binascii
+from base64 import b64decode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Final
+
+import orjson
+
+from service import elements
+from service.errors import CallerError, MalformedRequest
+from service.knobs import Limits
+from service.protocol import bounds, size, typed, values
+from service.protocol.document import parse, said
+from service.tensors import FREE, MAX_RANK, Array, Datatype, Signature, TensorSpec, quote, weight
+from service.wording import path
+
+ROWS: Final = "instances"
+COLUMNS: Final = "inputs"
+_NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """What a caller asks for. `timeout` is in seconds, infinite where there is none; the answer is `by_row` or not."""
+
+    inputs: dict[str, Array]
+    by_row: bool
+    timeout: float = inf
+    priority: int = 0
+    allow_fallback: bool = False
+
+    @property
+    def weight(self) -> int:
+        """The bytes of memory that the inputs take."""
+        return sum(map(weight, self.inputs.values()))
+
+
+def decode(body: bytes, signature: Signature, limits: Limits) -> Predict:
+    """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
+    document = parse(body, limits)
+    parameters = values.an_object("'parameters'", document.get("parameters"))
+    by_row = _is_by_row(document, signature)
+    try:
+        inputs = _Decoder(body, signature, limits).inputs(document, by_row)
+        signature.check(inputs)
+    except CallerError as error:
+        if complaints := _complaints(document, signature, by_row):
+            raise type(error)("; ".join(complaints)) from None
+        raise
+    return Predict(inputs, by_row, **(values.options(parameters) if parameters else {}))
+
+
+def encode(
+    outputs: Sequence[tuple[str, Array]], by_row: bool, limits: Limits, parameters: Mapping[str, Any] | None = None
+) -> bytes:
+    """The answer's body. Raises AnswerTooLarge."""
+    rows = len(outputs[0][1]) if by_row and outputs else 0
+    around = rows * sum(len(name) + 4 for name, _ in outputs) if len(outputs) > 1 else 0
+    size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes - around)
+    if len(outputs) == 1:
+        told = _nested(outputs[0][1])
+    elif by_row:
+        told = _rows([name for name, _ in outputs], [tensor for _, tensor in outputs])
+    else:
+        told = {name: _nested(tensor) for name, tensor in outputs}
+    document: dict[str, Any] = {"predictions" if by_row else "outputs": told}
+    if parameters:
+        document["parameters"] = parameters
+    answer = orjson.dumps(document, option=_NUMPY)
+    size.check(len(answer), limits.answer_bytes)
+    return answer
+
+
+def _is_by_row(document: dict[str, Any], signature: Signature) -> bool:
+    given = [f"{name!r}" for name in (ROWS, COLUMNS) if name in document]
+    if len(given) != 1:
+        got = " and ".join(given) or "neither"
+        raise MalformedRequest(f"expected {ROWS!r}, an array of rows, or {COLUMNS!r}, the columns, got {got}")
+    if ROWS not in document:
+        return False
+    if not signature.batch:
+        raise MalformedRequest(f"{ROWS!r}: the model has no batch axis, and so no rows; send {COLUMNS!r}")
+    if type(document[ROWS]) is not list:
+        raise MalformedRequest(f"{ROWS!r}: expected an array of rows, got {said(document[ROWS])}")
+    return True
+
+
+def _is_bare(given: Any, signature: Signature) -> bool:
+    """Is this a value, or a column, of the one input that there is, rather than an object with it?"""
+    if len(signature.inputs) != 1:
+        return False
+    return type(given) is not dict or (signature.inputs[0].datatype is Datatype.BYTES and given.keys() == {"b64"})
+
+
+class _Decoder:
+    """One request being read."""
+
+    def __init__(self, body: bytes, signature: Signature, limits: Limits) -> None:
+        self._signature = signature
+        self._limits = limits
+        self._size = len(body)
+        self._booleans = b"true" in body or b"false" in body
+        self._coded = b"b64" in body
+
+    def inputs(self, document: dict[str, Any], by_row: bool) -> dict[str, Array]:
+        columns = self._of_rows(document[ROWS]) if by_row else self._of_columns(document[COLUMNS])
+        return {spec.name: self._tensor(spec, columns[spec.name]) for spec in self._signature.inputs}
+
+    def _of_rows(self, rows: list[Any]) -> dict[str, Any]:
+        names = self._signature.input_names
+        if not rows or _is_bare(rows[0], self._signature):
+            return dict.fromkeys(names, rows)
+        for index, row in enumerate(rows):
+            if type(row) is not dict or row.keys() != names:
+                wanted = quote([spec.name for spec in self._signature.inputs])
+                raise MalformedRequest(f"{ROWS}[{index}]: expected an object with {wanted}, got {said(row)}")
+        return {name: [row[name] for row in rows] for name in names}
+
+    def _of_columns(self, columns: Any) -> dict[str, Any]:
+        if _is_bare(columns, self._signature):
+            return {self._signature.inputs[0].name: columns}
+        named = values.an_object(f"{COLUMNS!r}", columns)
+        self._signature.require(named)
+        return named
+
+    def _tensor(self, spec: TensorSpec, data: Any) -> Array:
+        what = f"input {spec.name!r}"
+        if self._coded and spec.datatype is Datatype.BYTES:
+            data = _decoded(what, data)
+        shape = _meant(_shape(what, data), spec)
+        bounds.check_elements(what, shape, self._limits.elements)
+        data = data if type(data) is list else [data]
+        array = elements.decode(what, spec.datatype, shape, data, self._booleans)
+        bounds.check_strings(what, array, self._size, self._limits.string_bytes)
+        return array
+
+
+def _shape(what: str, data: Any) -> list[int]:
+    """As far as the first value of each level tells; whether the others agree is found where they are read."""
+    shape: list[int] = []
+    while type(data) is list:
+        shape.append(len(data))
+        if len(shape) > MAX_RANK:
+            raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got more")
+        data = data[0] if data else None
+    return shape
+
+
+def _meant(shape: list[int], spec: TensorSpec) -> list[int]:
+    """A last dimension of 1 may be left out; what comes behind an empty array is what the model says."""
+    wanted = spec.shape or ()
+    if 0 in shape and len(shape) < len(wanted):
+        return [*shape, *(1 if length == FREE else length for length in wanted[len(shape) :])]
+    if len(shape) + 1 == len(wanted) and wanted[-1] == 1:
+        return [*shape, 1]
+    return shape
+
+
+def _decoded(what: str, value: Any) -> Any:
+    """With text in place of every `{"b64": "..."}`."""
+    if type(value) is list:
+        return [_decoded(what, item) for item in value]
+    if type(value) is not dict or value.keys() != {"b64"} or type(value["b64"]) is not str:
+        return value
+    try:
+        return b64decode(value["b64"], validate=True).decode()
+    except binascii.Error as error:
+        raise MalformedRequest(f"{what}: 'b64': {error}") from None
+    except UnicodeDecodeError as error:
+        raise MalformedRequest(f"{what}: BYTES are UTF-8 text here, byte {error.start} is not UTF-8") from None
+
+
+def _complaints(document: dict[str, Any], signature: Signature, by_row: bool) -> list[str]:
+    """What is wrong with a request that could not be read, by its paths; nothing where nobody knows better."""
+    given = document[ROWS] if by_row else document[COLUMNS]
+    is_bare = _is_bare(given[0] if by_row and given else given, signature)
+    found = typed.complaints(document, signature, by_row=by_row, is_bare=is_bare)
+    if not found:  # so its form is right, and columns can be made of it
+        names = [""] if is_bare else [spec.name for spec in signature.inputs]
+        found = [complaint for name in names if (complaint := _unlike(given, name, by_row))]
+    return found
+
+
+def _unlike(given: Any, name: str, by_row: bool) -> str:
+    """Which two rows of an input, or of the only one, differ in shape, if any do."""
+    rows = given if not name else [row[name] for row in given] if by_row else given[name]
+    first = None
+    for index, row in enumerate(rows if type(rows) is list else ()):
+        shape = _shape(name, row)
+        first = shape if first is None else first
+        if shape != first:
+            one, other = (_path(name, place, by_row) for place in (0, index))
+            return f"{one} has the shape {first}, {other} {shape}: send rows that differ in requests of their own"
+    return ""
+
+
+def _path(name: str, place: int, by_row: bool) -> str:
+    steps = (place, name) if by_row else (name, place)
+    return path(ROWS if by_row else COLUMNS, [step for step in steps if step != ""])
+
+
+def _nested(tensor: Array) -> Any:
+    """A tensor's elements in a form that the JSON codec writes: `null` where a number is not finite.
+
+    Many are written here already, a chunk at a time: the codec itself would keep all other threads waiting.
+    """
+    if not tensor.ndim:
+        return tensor[()]
+    if tensor.dtype.hasobject:
+        return tensor.tolist()
+    if tensor.size > elements.CHUNK:
+        return _chunks(tensor)
+    return tensor if tensor.flags.c_contiguous else tensor.copy()
+
+
+def _chunks(tensor: Array) -> list[Any]:
+    """The codec puts commas between them."""
+    if tensor.ndim == 1:
+        chunks: list[Any] = elements.encode(tensor)
+        return chunks
+    together = elements.CHUNK // (tensor.size // len(tensor))
+    if not together:
+        return [_nested(row) for row in tensor]
+    return [_fragment(_nested(tensor[start : start + together])) for start in range(0, len(tensor), together)]
+
+
+def _rows(names: list[str], tensors: list[Array]) -> list[Any]:
+    """Objects by the names of the outputs; where they are many, so many are written together."""
+    rows = len(tensors[0])
+    together = max(1, elements.CHUNK * rows // max(1, sum(tensor.size for tensor in tensors)))
+    if rows <= together:
+        return _few_rows(names, tensors)
+    return [
+        _fragment(_few_rows(names, [tensor[start : start + together] for tensor in tensors]))
+        for start in range(0, rows, together)
+    ]
+
+
+def _few_rows(names: list[str], tensors: list[Array]) -> list[Any]:
+    return [dict(zip(names, map(_nested, row), strict=True)) for row in zip(*tensors, strict=True)]
+
+
+def _fragment(values: Any) -> orjson.Fragment:
+    return orjson.Fragment(orjson.dumps(values, option=_NUMPY)[1:-1])
