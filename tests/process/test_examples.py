@@ -65,98 +65,99 @@ def predict(service: Service, model: str, **request: Any) -> Any:
         return api.post(f"/v1/models/{model}:predict", **request)
 
 
-class TestEmbeddings:
-    """The sentence transformer, against what was recorded of it."""
-
-    @pytest.fixture(scope="class")
-    def golden(self, large_models: Path) -> Json:
-        golden: Json = json.loads((large_models / "minilm" / "golden.json").read_text())
-        return golden
-
-    @pytest.fixture(scope="class")
-    def service(self, large_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-        folder = tmp_path_factory.mktemp("embeddings")
-        with started("embeddings", folder, {"/path/to/minilm": str(large_models / "minilm")}) as service:
-            yield service
-
-    def test_the_readmes_calls_get_the_vector_that_was_recorded(self, service: Service, golden: Json) -> None:
-        predicted, embedded = called("embeddings", service)
-        (prediction,), (datum,) = predicted["predictions"], embedded["data"]
-        for vector in prediction["embedding"], datum["embedding"]:
-            assert np.abs(np.array(vector) - golden["sentence_embedding"][0]).max() < WITHIN
-        assert prediction["tokens"] == sum(golden["attention_mask"][0])
-        assert embedded["usage"] == {"prompt_tokens": prediction["tokens"], "total_tokens": prediction["tokens"]}
-
-    def test_the_readmes_lines_of_openais_client_run(self, service: Service) -> None:
-        (lines,) = [block for block in blocks("embeddings", "python") if "openai" in block]
-        assert output_of([sys.executable, "-c", lines], service) == "True\n"
-
-    def test_texts_of_mixed_length_in_one_request_are_as_recorded(self, service: Service, golden: Json) -> None:
-        instances = [{"text": text} for text in golden["texts"]]
-        predictions = predict(service, "minilm", json={"instances": instances}).json()["predictions"]
-        vectors = np.array([prediction["embedding"] for prediction in predictions])
-        assert np.abs(vectors - golden["sentence_embedding"]).max() < WITHIN
-        assert [prediction["tokens"] for prediction in predictions] == np.sum(golden["attention_mask"], 1).tolist()
-
-    def test_a_text_means_the_same_in_any_company(self, service: Service, golden: Json) -> None:
-        long = " ".join(golden["texts"] * 60)
-        document = {"model": "minilm", "input": [long, golden["texts"][0]]}
-        answer = service.post("/v1/embeddings", document).json()
-        assert np.abs(np.array(answer["data"][1]["embedding"]) - golden["sentence_embedding"][0]).max() < WITHIN
-        assert answer["usage"]["prompt_tokens"] == 256 + sum(golden["attention_mask"][0])
-
-    def test_what_is_no_text_is_told_where_it_stands(self, service: Service) -> None:
-        answer = predict(service, "minilm", json={"instances": [{"text": "a"}, {"text": 7}]})
-        assert_problem(answer, 400, "malformed_request", "instances[1].text: expected a string, got 7")
+@pytest.fixture(scope="module")
+def golden(large_models: Path) -> Json:
+    golden: Json = json.loads((large_models / "minilm" / "golden.json").read_text())
+    return golden
 
 
-class TestImages:
-    """The bundled model, with pictures."""
+@pytest.fixture(scope="module")
+def minilm(large_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("embeddings")
+    with started("embeddings", folder, {"/path/to/minilm": str(large_models / "minilm")}) as service:
+        yield service
 
-    @pytest.fixture(scope="class")
-    def service(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-        with started("images", tmp_path_factory.mktemp("images")) as service:
-            yield service
 
-    def test_the_readmes_calls_get_the_digits_that_are_drawn(self, service: Service) -> None:
-        five, three, nothing = called("images", service)
-        assert [answer["predictions"][0]["digit"] for answer in (five, three)] == [5, 3]
-        assert (
-            nothing["error"] == "instances[0]: image: expected a PNG or JPEG, got something that is none or is damaged"
-        )
+def test_the_readmes_calls_get_the_vector_that_was_recorded(minilm: Service, golden: Json) -> None:
+    predicted, embedded = called("embeddings", minilm)
+    (prediction,), (datum,) = predicted["predictions"], embedded["data"]
+    for vector in prediction["embedding"], datum["embedding"]:
+        assert np.abs(np.array(vector) - golden["sentence_embedding"][0]).max() < WITHIN
+    assert prediction["tokens"] == sum(golden["attention_mask"][0])
+    assert embedded["usage"] == {"prompt_tokens": prediction["tokens"], "total_tokens": prediction["tokens"]}
 
-    def test_a_picture_is_read_however_it_was_made(self, service: Service) -> None:
-        """Dark on light, light on dark, coloured, on nothing at all; as PNG and as JPEG."""
-        pictures = [
-            seven("L", 255, 0, "PNG"),
-            seven("L", 0, 255, "JPEG"),
-            seven("RGB", (250, 250, 210), (20, 20, 120), "JPEG"),
-            seven("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), "PNG"),
-            seven("P", 1, 0, "PNG"),
-        ]
-        instances = [{"image": b64encode(picture).decode()} for picture in pictures]
-        answer = predict(service, "digits", json={"instances": instances}).json()
-        assert [prediction["digit"] for prediction in answer["predictions"]] == [7] * len(pictures)
 
-    @pytest.mark.parametrize(("format", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
-    def test_a_body_may_be_the_picture_itself(self, service: Service, format: str, media_type: str) -> None:
-        body = seven("L", 255, 0, format)
-        answer = predict(service, "digits", content=body, headers={"Content-Type": media_type})
-        assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7]
+def test_the_readmes_lines_of_openais_client_run(minilm: Service) -> None:
+    (lines,) = [block for block in blocks("embeddings", "python") if "openai" in block]
+    assert output_of([sys.executable, "-c", lines], minilm) == "True\n"
 
-    def test_a_picture_that_would_be_huge_is_refused_before_it_is_made(self, service: Service) -> None:
-        answer = predict(
-            service, "digits", content=png(Image.new("1", (5000, 5000))), headers={"Content-Type": "image/png"}
-        )
-        sentence = "instances[0]: image: expected at most 16777216 pixels, got 5000x5000"
-        assert_problem(answer, 400, "malformed_request", sentence)
 
-    def test_an_empty_sheet_is_told_by_its_number(self, service: Service) -> None:
-        sheets = [seven("L", 255, 0, "PNG"), png(Image.new("L", (64, 64), 255))]
-        instances = [{"image": b64encode(sheet).decode()} for sheet in sheets]
-        answer = predict(service, "digits", json={"instances": instances})
-        sentence = "instances[1]: image: expected a digit, got an empty sheet"
-        assert_problem(answer, 400, "malformed_request", sentence)
+def test_texts_of_mixed_length_in_one_request_are_as_recorded(minilm: Service, golden: Json) -> None:
+    instances = [{"text": text} for text in golden["texts"]]
+    predictions = predict(minilm, "minilm", json={"instances": instances}).json()["predictions"]
+    vectors = np.array([prediction["embedding"] for prediction in predictions])
+    assert np.abs(vectors - golden["sentence_embedding"]).max() < WITHIN
+    assert [prediction["tokens"] for prediction in predictions] == np.sum(golden["attention_mask"], 1).tolist()
+
+
+def test_a_text_means_the_same_in_any_company(minilm: Service, golden: Json) -> None:
+    long = " ".join(golden["texts"] * 60)
+    document = {"model": "minilm", "input": [long, golden["texts"][0]]}
+    answer = minilm.post("/v1/embeddings", document).json()
+    assert np.abs(np.array(answer["data"][1]["embedding"]) - golden["sentence_embedding"][0]).max() < WITHIN
+    assert answer["usage"]["prompt_tokens"] == 256 + sum(golden["attention_mask"][0])
+
+
+def test_what_is_no_text_is_told_where_it_stands(minilm: Service) -> None:
+    answer = predict(minilm, "minilm", json={"instances": [{"text": "a"}, {"text": 7}]})
+    assert_problem(answer, 400, "malformed_request", "instances[1].text: expected a string, got 7")
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with started("images", tmp_path_factory.mktemp("images")) as service:
+        yield service
+
+
+def test_the_readmes_calls_get_the_digits_that_are_drawn(digits: Service) -> None:
+    five, three, nothing = called("images", digits)
+    assert [answer["predictions"][0]["digit"] for answer in (five, three)] == [5, 3]
+    assert nothing["error"] == f"instances[0]: {NO_PICTURE}"
+
+
+def test_a_picture_is_read_however_it_was_made(digits: Service) -> None:
+    """Dark on light, light on dark, coloured, on nothing at all; as PNG and as JPEG."""
+    pictures = [
+        seven("L", 255, 0, "PNG"),
+        seven("L", 0, 255, "JPEG"),
+        seven("RGB", (250, 250, 210), (20, 20, 120), "JPEG"),
+        seven("RGBA", (0, 0, 0, 0), (0, 0, 0, 255), "PNG"),
+        seven("P", 1, 0, "PNG"),
+    ]
+    instances = [{"image": b64encode(picture).decode()} for picture in pictures]
+    answer = predict(digits, "digits", json={"instances": instances}).json()
+    assert [prediction["digit"] for prediction in answer["predictions"]] == [7] * len(pictures)
+
+
+@pytest.mark.parametrize(("format", "media_type"), [("PNG", "image/png"), ("JPEG", "image/jpeg")])
+def test_a_body_may_be_the_picture_itself(digits: Service, format: str, media_type: str) -> None:
+    body = seven("L", 255, 0, format)
+    answer = predict(digits, "digits", content=body, headers={"Content-Type": media_type})
+    assert [prediction["digit"] for prediction in answer.json()["predictions"]] == [7]
+
+
+def test_a_picture_that_would_be_huge_is_refused_before_it_is_made(digits: Service) -> None:
+    answer = predict(digits, "digits", content=png(Image.new("1", (5000, 5000))), headers={"Content-Type": "image/png"})
+    sentence = "instances[0]: image: expected at most 16777216 pixels, got 5000x5000"
+    assert_problem(answer, 400, "malformed_request", sentence)
+
+
+def test_an_empty_sheet_is_told_by_its_number(digits: Service) -> None:
+    sheets = [seven("L", 255, 0, "PNG"), png(Image.new("L", (64, 64), 255))]
+    instances = [{"image": b64encode(sheet).decode()} for sheet in sheets]
+    answer = predict(digits, "digits", json={"instances": instances})
+    sentence = "instances[1]: image: expected a digit, got an empty sheet"
+    assert_problem(answer, 400, "malformed_request", sentence)
 
 
 def seven(mode: str, paper: Any, ink: Any, format: str) -> bytes:
