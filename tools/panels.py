@@ -45,7 +45,7 @@ def _inferences(outcomes: str) -> str:
     return rate("model, version", "inference_requests_total", f'{ONE}, outcome=~"{outcomes}"')
 
 
-_FAULTS: Final = "inference_failed|internal_error|interrupted|deadline_exceeded|overloaded"
+_FAULTS: Final = "inference_failed|transform_failed|internal_error|interrupted|deadline_exceeded|overloaded"
 
 ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
     "Objectives": (

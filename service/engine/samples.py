@@ -77,10 +77,11 @@ class GoldenPredictions:
         return next((reason for part in parts if (reason := self._difference(*part))), None)
 
     def _is_close(self, wanted: Any, got: Any) -> bool:
-        if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in (wanted, got)):
-            # JSON has no word for what is not finite: it is recorded as null.
-            return bool(wanted == got) or (wanted is None and isinstance(got, float) and not math.isfinite(got))
-        return math.isclose(wanted, got, rel_tol=self.tolerance, abs_tol=self.tolerance)
+        if all(type(value) in (int, float) for value in (wanted, got)):
+            return math.isclose(wanted, got, rel_tol=self.tolerance, abs_tol=self.tolerance)
+        if wanted is None and type(got) is float:  # JSON has no other word for what is not finite
+            return not math.isfinite(got)
+        return type(wanted) is type(got) and bool(wanted == got)
 
 
 Sample = Golden | GoldenPredictions

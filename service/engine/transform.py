@@ -71,7 +71,7 @@ class from an installed package is named by `transform = "package.module:Class"`
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -97,10 +97,15 @@ class BadInstance(Exception):
 
 
 class Transform(Protocol[Instance_contra, Prediction_co]):
-    """What a transform must have. It need not inherit from this."""
+    """What a transform must have. It need not, and should not, inherit from this."""
 
-    Instance: ClassVar[Any]
-    Prediction: ClassVar[Any]
+    @property
+    def Instance(self) -> Any:  # noqa: N802 - a class, or another type, and not a property
+        """What callers send, one of them."""
+
+    @property
+    def Prediction(self) -> Any:  # noqa: N802
+        """What they get for it."""
 
     def __init__(self, folder: Path) -> None:
         """`folder` is the one that `model.toml` lies in."""

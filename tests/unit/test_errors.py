@@ -46,6 +46,7 @@ def test_the_docstring_draws_the_whole_tree(error: type[errors.OnnicornError]) -
         (errors.MethodNotAllowed("no", "GET, HEAD"), "no"),
         (errors.UnsupportedMedia("no"), "no"),
         (errors.InferenceFailed("cat", 2), "model 'cat' version 2 failed while it ran; the log has the reason"),
+        (errors.TransformFailed("cat", 2), "the transform of model 'cat' version 2 failed; the log has the reason"),
         (errors.InternalError(), "the service failed; the log has the reason under this request id"),
         (errors.ModelNotReady("cat", "it sleeps"), "model 'cat' is not ready: it sleeps"),
         (

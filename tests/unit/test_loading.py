@@ -68,6 +68,16 @@ def test_a_model_that_fails_ends_the_start_unless_that_is_tolerated(root: Path) 
         prepare_generation(settings(root), 1)
 
 
+def test_code_that_a_reload_finds_is_forbidden_as_well(root: Path) -> None:
+    chosen = settings(root / "cat", transforms=False)
+    committed = prepare_generation(chosen, 1)
+    (root / "cat" / "transform.py").write_text("raise SystemExit")
+    refused = prepare_successor(chosen, committed, Wish(), 2)
+    assert refused.entries == committed.entries
+    [refusal] = refused.refusals
+    assert refusal.reason.startswith(f"{root}/cat/transform.py is code, which ONNICORN_REPOSITORY__TRANSFORMS=false")
+
+
 def with_keys(root: Path, text: str) -> Settings:
     file = root.parent / "keys.toml"
     file.write_text(text)

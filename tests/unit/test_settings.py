@@ -26,7 +26,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "keep_alive_seconds": 75,
     },
     "ops": {"bind": "127.0.0.1:8002"},
-    "repository": {"path": Path("models"), "name": None, "tolerate_failures": False, "watch_seconds": 0},
+    "repository": {
+        "path": Path("models"),
+        "name": None,
+        "tolerate_failures": False,
+        "transforms": True,
+        "watch_seconds": 0,
+    },
     "cache": {"dir": Path(HOME, "onnicorn"), "keep_days": 7},
     "runtime": {
         "workers": None,
@@ -87,6 +93,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "ONNICORN_REPOSITORY__PATH": ("/srv/models", Path("/srv/models")),
     "ONNICORN_REPOSITORY__NAME": ("cat-1.0_b", "cat-1.0_b"),
     "ONNICORN_REPOSITORY__TOLERATE_FAILURES": ("true", True),
+    "ONNICORN_REPOSITORY__TRANSFORMS": ("false", False),
     "ONNICORN_REPOSITORY__WATCH_SECONDS": ("2.5", 2.5),
     "ONNICORN_CACHE__DIR": ("/var/cache/onnicorn", Path("/var/cache/onnicorn")),
     "ONNICORN_CACHE__KEEP_DAYS": ("0.5", 0.5),

@@ -15,6 +15,7 @@ from service.telemetry.logs import AlreadyLogged
 from tests import tiny
 from tests.oip import Json, assert_problem
 from tests.operators import build, needs_a_compiler, times
+from tests.transforms import LISTS
 from tests.web.conftest import Serve
 
 
@@ -100,6 +101,18 @@ def test_a_model_shows_the_libraries_that_it_runs_with(serve: Serve, tmp_path: P
         "digest": sha256(times()),
         "verified": False,
         "operator_digests": [hashlib.sha256(library.read_bytes()).hexdigest()],
+    }
+
+
+def test_a_model_shows_the_code_that_it_brings(serve: Serve, tmp_path: Path) -> None:
+    repository = tiny.repository(tmp_path / "models", double=tiny.double())
+    (repository / "double" / "transform.py").write_text(LISTS)
+    with serve(repository) as client:
+        shown = client.get("/v2/models/double").json()["parameters"]
+    assert shown == {
+        "digest": sha256(tiny.double()),
+        "verified": False,
+        "transform_digest": hashlib.sha256(LISTS.encode()).hexdigest(),
     }
 
 

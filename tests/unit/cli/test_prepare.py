@@ -4,6 +4,7 @@ from pathlib import Path
 
 from service.engine.cache import MODEL
 from tests import tiny
+from tests.transforms import LISTS
 from tests.unit import models
 from tests.unit.cli.conftest import Onnicorn
 
@@ -85,3 +86,26 @@ def test_a_cache_that_cannot_be_written_is_an_error(onnicorn: Onnicorn, tmp_path
     logged, last = result.stderr.splitlines()
     assert f"{tmp_path}/file/cache is not writable: Not a directory" in logged
     assert last == "onnicorn: not prepared: cat; the log above says why"
+
+
+def test_a_transform_is_tried_and_what_is_wrong_with_it_is_one_line(onnicorn: Onnicorn, root: Path) -> None:
+    (root / "cat" / "transform.py").write_text(LISTS)
+    golden = root / "cat" / "1" / "golden"
+    golden.mkdir()
+    (golden / "one.json").write_text('{"instances": [[1, 2, 3, 4]], "predictions": [[2, 4, 6, 9]]}')
+    result = onnicorn("prepare")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        1,
+        "",
+        f"onnicorn: model 'cat': model 'cat' version 1: golden sample {golden}/one.json: "
+        "predictions[0][3] was recorded as 9, is 8.0 now\n",
+    )
+
+
+def test_a_transform_may_be_forbidden(onnicorn: Onnicorn, root: Path) -> None:
+    (root / "cat" / "transform.py").write_text("raise SystemExit('it was run')")
+    result = onnicorn("prepare", REPOSITORY__TRANSFORMS="false")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        f"onnicorn: model 'cat': {root}/cat/transform.py is code, which ONNICORN_REPOSITORY"
+    )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,13 @@ from service.engine.catalogue import Catalogue
 from service.engine.declaration import Declaration
 from service.engine.generation import make_generation
 from service.engine.graph import Facts
-from service.engine.manifest import Entry, Findings, Manifest
+from service.engine.manifest import Code, Entry, Findings, Manifest
 from service.engine.prepare import key_of
 from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import RepositoryError
 from tests import tiny
+from tests.transforms import LISTS
 from tests.unit import models
 
 
@@ -41,6 +43,7 @@ def check(
     name: str | None = None,
     only: str | None = None,
     tolerate: bool = False,
+    known: Iterable[Entry] = (),
     notes: list[str] | None = None,
 ) -> Manifest:
     return make_generation(
@@ -50,6 +53,7 @@ def check(
         cache,
         number=7,
         is_wanted=lambda name: only in (None, name),
+        known=known,
         tolerate_failures=tolerate,
         progress=notes.append if notes is not None else lambda note: None,
     )
@@ -337,4 +341,104 @@ def test_a_file_that_changes_while_it_is_checked_is_not_served(root: Path, tmp_p
     reason = refusal(root, Meddled(tmp_path / "cache", folder / name, same))
     assert reason == (
         f"{folder}/{name} has changed while it was checked: put a version there whole, then load it again"
+    )
+
+
+def with_transform(root: Path) -> Path:
+    """`cat`, whose `transform.py` has a golden sample and reads a file."""
+    tiny.write(tiny.double(), root, "cat")
+    folder = root / "cat"
+    (folder / "transform.py").write_text(LISTS)
+    (folder / "words.txt").write_text("one")
+    golden = folder / "1" / "golden"
+    golden.mkdir()
+    (golden / "one.json").write_text('{"instances": [[1, 2, 3, 4]], "predictions": [[2, 4, 6, 8]]}')
+    return folder
+
+
+def test_a_transform_is_a_part_of_what_was_checked(root: Path, cache: Cache, records: list[EventDict]) -> None:
+    folder = with_transform(root)
+    manifest = check(root, cache)
+    [cat] = manifest.entries
+    digest = hashlib.sha256(LISTS.encode()).hexdigest()
+    words = ((folder / "words.txt", hashlib.sha256(b"one").hexdigest()),)
+    assert cat.transform == Code(folder=folder, target="transform.py", digest=digest, source=LISTS, files=words)
+    [told] = [record for record in records if record["event"] == "model_checked"]
+    assert told["transform_digest"] == digest
+    manifest.write(root.parent / "manifest.json")
+    assert Manifest.read(root.parent / "manifest.json") == manifest
+
+
+@pytest.mark.parametrize("name", ["transform.py", "words.txt", "new.txt"])
+def test_a_model_whose_transform_or_what_it_may_read_has_changed_is_another_one(
+    root: Path, cache: Cache, name: str
+) -> None:
+    folder = with_transform(root)
+    [before] = check(root, cache).entries
+    assert check(root, cache, known=[before]).entries == (before,)
+    with (folder / name).open("a") as stream:
+        stream.write("# changed")
+    [after] = check(root, cache, known=[before]).entries
+    assert (after.transform == before.transform, after.digest, after.prepared) == (
+        False,
+        before.digest,
+        before.prepared,
+    )
+
+
+def test_a_transform_that_is_forbidden_is_refused(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    with pytest.raises(RepositoryError) as caught:
+        make_generation(root, None, Compute(), cache, number=1, tolerate_failures=False, transforms=False)
+    assert str(caught.value).startswith(
+        f"model 'cat': {folder}/transform.py is code, which ONNICORN_REPOSITORY__TRANSF"
+    )
+
+
+def test_a_transform_that_answers_otherwise_than_recorded_is_refused(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    (folder / "transform.py").write_text(LISTS.replace('outputs["y"]', '-outputs["y"]'))
+    assert refusal(root, cache).endswith("predictions[0][0] was recorded as 2, is -2.0 now")
+
+
+def test_a_flat_folder_may_have_a_transform(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    for name in ("model.onnx", "golden"):
+        (folder / "1" / name).rename(folder / name)
+    (folder / "1").rmdir()
+    [cat] = check(folder, cache).entries
+    assert cat.transform
+    assert [file.name for file, _ in cat.transform.files] == ["words.txt"]
+
+
+def test_a_single_version_may_have_a_transform_above_it(root: Path, cache: Cache) -> None:
+    [cat] = check(with_transform(root), cache).entries
+    assert (cat.name, cat.transform is not None) == ("cat", True)
+
+
+def test_a_transform_beside_a_single_file_is_not_the_models(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    (folder / "1" / "transform.py").write_text(LISTS)
+    [model] = check(folder / "1" / "model.onnx", cache).entries
+    assert model.transform is None
+
+
+@pytest.mark.parametrize(("above", "verified"), [(True, True), (False, False)])
+def test_a_version_is_verified_where_its_transform_is_too(
+    root: Path, cache: Cache, above: bool, verified: bool
+) -> None:
+    folder = with_transform(root)
+    names = ("transform.py", "words.txt", "1/model.onnx", "1/golden/one.json")
+    if above:
+        list_all(folder, *names)
+    else:
+        list_all(folder / "1", "model.onnx", "golden/one.json")
+    assert [entry.verified for entry in check(root, cache).entries] == [verified]
+
+
+def test_a_transform_that_changes_while_it_is_checked_is_not_served(root: Path, tmp_path: Path) -> None:
+    folder = with_transform(root)
+    file = folder / "transform.py"
+    assert refusal(root, Meddled(tmp_path / "cache", file, file.read_bytes())) == (
+        f"{file} has changed while it was checked: put a version there whole, then load it again"
     )

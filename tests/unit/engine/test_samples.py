@@ -1,5 +1,6 @@
 """Recorded samples and made-up inputs."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.engine.samples import Golden, made_up, ones, read_golden, read_sample
+from service.engine.samples import Golden, GoldenPredictions, made_up, ones, read_golden, read_sample
 from service.errors import RepositoryError
 from service.tensors import Array, Datatype, Signature, TensorSpec
 from tests.oip import tensor
@@ -152,3 +153,59 @@ def test_a_pipe_among_the_samples_does_not_hold_up_the_rest(tmp_path: Path) -> N
     os.mkfifo(tmp_path / "one.json")
     with pytest.raises(RepositoryError, match=r"one\.json is not a regular file: copy a file there$"):
         read_golden(tmp_path, 0.5)
+
+
+def predictions(*wanted: Any, tolerance: float = 0.1) -> GoldenPredictions:
+    return GoldenPredictions(Path("one.json"), [], list(wanted), tolerance)
+
+
+def test_a_sample_may_be_of_instances_and_predictions(tmp_path: Path) -> None:
+    file = record(tmp_path, {"instances": [{"x": 1}], "predictions": ["one"], "tolerance": 0.2})
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert read_golden(tmp_path, 0.5) == [GoldenPredictions(file, [{"x": 1}], ["one"], 0.2, digest)]
+
+
+@pytest.mark.parametrize(
+    ("sample", "reason"),
+    [({"instances": []}, "KeyError: 'predictions'"), ({"instances": 1, "predictions": []}, "TypeError: ")],
+)
+def test_a_sample_of_predictions_that_cannot_be_read_is_named(tmp_path: Path, sample: Any, reason: str) -> None:
+    file = record(tmp_path, sample)
+    with pytest.raises(RepositoryError) as caught:
+        read_sample(file, 0.5)
+    assert str(caught.value).startswith(f"golden sample {file} cannot be read: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got"),
+    [
+        (1, 1.05),
+        (1.5, 1.45),
+        ("a", "a"),
+        (True, True),
+        (None, None),
+        (None, float("nan")),
+        ({"b": [1, 2], "a": None}, {"a": None, "b": [1.05, 2]}),
+    ],
+)
+def test_predictions_within_the_tolerance_are_as_recorded(wanted: Any, got: Any) -> None:
+    assert predictions(0, wanted).difference([0, got]) is None
+
+
+@pytest.mark.parametrize(
+    ("wanted", "got", "reason"),
+    [
+        (1, 1.5, "predictions[1] was recorded as 1, is 1.5 now"),
+        (1, None, "predictions[1] was recorded as 1, is None now"),
+        (None, 1.5, "predictions[1] was recorded as None, is 1.5 now"),
+        (1, True, "predictions[1] was recorded as 1, is True now"),
+        ("a", "b", "predictions[1] was recorded as 'a', is 'b' now"),
+        ([1, 2], [1], "predictions[1] was recorded with 2 elements, has 1 now"),
+        ([1, 2], [1, 3], "predictions[1][1] was recorded as 2, is 3 now"),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, "predictions[1].a.b was recorded as 1, is 2 now"),
+        ({"a": 1}, {"b": 1}, "predictions[1] was recorded with ['a'], has ['b'] now"),
+        ({"a": 1}, [1], "predictions[1] was recorded as {'a': 1}, is [1] now"),
+    ],
+)
+def test_the_first_prediction_that_differs_is_described(wanted: Any, got: Any, reason: str) -> None:
+    assert predictions(0, wanted, 0).difference([0, got, 9]) == f"golden sample one.json: {reason}"

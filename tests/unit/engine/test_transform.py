@@ -5,14 +5,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import BaseModel
 
 from service.engine import transform as documentation
-from service.engine.transform import BadInstance, Loaded, Transform
+from service.engine.transform import BadInstance, Loaded
 from service.engine.warm_up import warm_up
 from service.errors import MalformedRequest, RepositoryError, TransformFailed
 from service.tensors import Array, Datatype, Signature, Tensors, TensorSpec
@@ -34,11 +34,11 @@ class Sum(BaseModel):
     total: float
 
 
-class Adding(Transform[Point, Sum]):
+class Adding:
     """The model's own answer, added up."""
 
-    Instance = Point
-    Prediction = Sum
+    Instance: Any = Point
+    Prediction: Any = Sum
     media_types = ("text/plain",)
 
     def __init__(self, folder: Path = Path()) -> None:
@@ -244,7 +244,7 @@ def test_strings_may_be_an_array_as_numpy_makes_it() -> None:
 
 def test_predictions_may_be_whatever_makes_one() -> None:
     class Vectors(Adding):
-        Prediction: ClassVar[Any] = list[float]
+        Prediction = list[float]
 
         def after(self, outputs: Tensors) -> Any:
             return outputs["y"]
@@ -256,7 +256,7 @@ def test_predictions_may_be_whatever_makes_one() -> None:
 
 def test_a_prediction_that_has_no_json_is_the_transforms_fault() -> None:
     class Odd(Adding):
-        Prediction: ClassVar[Any] = object
+        Prediction = object
 
     with pytest.raises(TransformFailed):
         loaded(Odd()).document([object()])
@@ -308,6 +308,17 @@ def documented(pattern: str) -> str:
     match = re.search(pattern, DOCUMENTED, re.DOTALL)
     assert match
     return match[1]
+
+
+def test_the_example_of_the_readme_is_a_transform(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text()
+    [source] = re.findall(r"transform\.py`:\n\n```python\n(.*?)```", readme, re.DOTALL)
+    model = transforming(source, tiny.flowers(), tmp_path)
+    assert model.transform
+    assert model.predict(model.transform.parse([{"length": 1.4, "width": 0.2}])) == ["setosa"]
+    with pytest.raises(MalformedRequest) as caught:
+        model.transform.parse([{"length": 1.4, "width": "wide"}])
+    assert f"`{caught.value}`" in readme
 
 
 def test_the_example_of_the_documentation_is_a_transform(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from service.engine.warm_up import warm_up
 from service.errors import RepositoryError
 from tests import tiny
 from tests.oip import Json, tensor
-from tests.unit.loading import load
+from tests.transforms import LISTS
+from tests.unit.loading import load, transforming
 
 ONES = {"x": np.ones((1, 4), np.float32)}
 X = tensor("x", "FP32", [1, 4], [1, 2, 3, 4])
@@ -190,3 +191,91 @@ def test_a_sample_that_the_model_fails_on_is_refused(tmp_path: Path) -> None:
     model = load(tiny.failing(), tmp_path)
     file = golden(tmp_path, [tensor("index", "INT64", [1], [9])], [])
     assert warm_up_refusal(model).startswith(f"model 'tiny' version 1: golden sample {file}: ")
+
+
+def predicted(root: Path, instances: list[Any], predictions: list[Any], **stated: Any) -> Path:
+    """A recorded sample of the transform of the model `tiny` below `root`."""
+    file = root / "tiny" / "1" / "golden" / "predicted.json"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps({"instances": instances, "predictions": predictions, **stated}))
+    return file
+
+
+def test_recorded_predictions_are_replayed_through_the_transform(tmp_path: Path, records: list[EventDict]) -> None:
+    model = transforming(LISTS, tiny.double(), tmp_path)
+    predicted(tmp_path, [[1, 2, 3, 4], [5, 6, 7, 8]], [[2, 4, 6, 8], [10, 12, 14, 16]])
+    warm_up(model)
+    assert model.transform
+    assert model.transform.example() == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert lists(model.example) == {"x": [[1, 2, 3, 4], [5, 6, 7, 8]]}
+    assert warmed_up(records) == (1, 0)
+
+
+def test_the_example_of_a_model_for_one_at_a_time_is_one(tmp_path: Path) -> None:
+    model = transforming(LISTS, tiny.double(), tmp_path, batch=False)
+    predicted(tmp_path, [[1, 2, 3, 4], [5, 6, 7, 8]], [[2, 4, 6, 8], [10, 12, 14, 16]])
+    warm_up(model)
+    assert lists(model.example) == {"x": [[1, 2, 3, 4]]}
+
+
+@pytest.mark.parametrize(
+    ("instances", "predictions", "reason"),
+    [
+        ([[1, 2, 3, 4]], [[2, 4, 6, 9]], "golden sample {file}: predictions[0][3] was recorded as 9, is 8.0 now"),
+        ([[1, 2, 3, 4]], [], "golden sample {file}: predictions was recorded with 0 elements, has 1 now"),
+        (["x"], [[]], 'golden sample {file}: instances[0]: expected an array, got "x"'),
+        ([[1]], [[]], "golden sample {file}: instances[0]: expected four numbers"),
+    ],
+)
+def test_predictions_that_are_not_as_recorded_are_refused(
+    tmp_path: Path, instances: list[Any], predictions: list[Any], reason: str
+) -> None:
+    model = transforming(LISTS, tiny.double(), tmp_path)
+    file = predicted(tmp_path, instances, predictions)
+    assert warm_up_refusal(model) == f"model 'tiny' version 1: {reason.format(file=file)}"
+
+
+def test_a_transform_that_fails_is_refused_with_the_line(tmp_path: Path) -> None:
+    source = LISTS.replace('return outputs["y"]', 'return outputs["z"]')
+    model = transforming(source, tiny.double(), tmp_path)
+    file = predicted(tmp_path, [[1, 2, 3, 4]], [[]])
+    line = 1 + source.splitlines().index('        return outputs["z"]')
+    assert warm_up_refusal(model) == (
+        f"model 'tiny' version 1: golden sample {file}: KeyError: 'z' (line {line} of transform.py)"
+    )
+
+
+def test_recorded_predictions_need_a_transform(tmp_path: Path) -> None:
+    model = load(tiny.double(), tmp_path)
+    file = predicted(tmp_path, [[1, 2, 3, 4]], [[]])
+    assert warm_up_refusal(model) == (
+        f"golden sample {file} has instances, and the model has no transform to take them"
+    )
+
+
+def test_a_transform_of_which_nothing_is_recorded_is_tried_with_what_its_type_shows(
+    tmp_path: Path, records: list[EventDict]
+) -> None:
+    shown = "Instance = Annotated[list[float], WithJsonSchema({'type': 'array', 'examples': [[1, 2, 3, 4]]})]\n"
+    head = "from typing import Annotated\nfrom pydantic import WithJsonSchema\n"
+    source = head + LISTS.replace("Instance = Prediction = list[float]\n", f"{shown}    Prediction = list[float]\n")
+    model = transforming(source, tiny.double(), tmp_path)
+    warm_up(model)
+    assert lists(model.example) == {"x": [[1, 2, 3, 4]]}
+    assert warmed_up(records) == (0, 0)
+    wrong = transforming(source.replace("[[1, 2, 3, 4]]", "[[1]]"), tiny.double(), tmp_path / "wrong")
+    assert warm_up_refusal(wrong) == (
+        "model 'tiny' version 1: the examples of Instance: instances[0]: expected four numbers"
+    )
+
+
+def test_a_transform_that_cannot_be_tried_is_served_cold_with_a_word(tmp_path: Path, records: list[EventDict]) -> None:
+    warm_up(transforming(LISTS, tiny.double(), tmp_path))
+    assert records.pop(0) == {
+        "event": "transform_not_tried",
+        "log_level": "warning",
+        "model": "tiny",
+        "version": 1,
+        "hint": 'record a golden sample, {"instances": [...], "predictions": [...]}, or give Instance examples',
+    }
+    assert warmed_up(records) == (0, 0)

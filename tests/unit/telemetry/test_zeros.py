@@ -39,6 +39,7 @@ def test_a_version_has_a_series_for_each_outcome_that_is_not_its_callers_mistake
     assert [labels["outcome"] for labels in series("inference_requests_total", model="zero", version="4")] == [
         "ok",
         "inference_failed",
+        "transform_failed",
         "internal_error",
         "interrupted",
         "deadline_exceeded",

@@ -8,7 +8,7 @@ import pytest
 
 from service.engine.cache import Cache
 from service.engine.declaration import Declaration
-from service.engine.manifest import Findings
+from service.engine.manifest import Code, Findings
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.session import Compute
@@ -89,6 +89,13 @@ def test_libraries_of_custom_operators_are_shown_by_their_digests(tmp_path: Path
     model.entry = model.entry.model_copy(update={"operator_digests": ("cafe", "beef")})
     shown = configuration(model, Batching())["parameters"]["operator_digests"]
     assert shown == {"string_value": "cafe,beef"}
+
+
+def test_the_code_of_a_transform_is_shown_by_its_digest(tmp_path: Path) -> None:
+    model = Model(entry(tiny.double(), tmp_path), Compute())
+    code = Code(folder=tmp_path, target="transform.py", digest="cafe")
+    model.entry = model.entry.model_copy(update={"transform": code})
+    assert configuration(model, Batching())["parameters"]["transform_digest"] == {"string_value": "cafe"}
 
 
 @pytest.mark.parametrize("datatype", tiny.DATATYPES)
