@@ -11,7 +11,7 @@ Source: tensorflow/serving, tensorflow_serving/g3doc/api_rest.md, "Predict API".
 
 import binascii
 from base64 import b64decode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
@@ -32,8 +32,8 @@ _NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
 @dataclass(frozen=True, slots=True)
-class Predict:
-    """What a caller asks for. `timeout` is in seconds, infinite where there is none; the answer is `by_row` or not."""
+class Columns:
+    """The inputs of a model. `timeout` is in seconds, infinite where there is none; the answer is `by_row` or not."""
 
     inputs: dict[str, Array]
     by_row: bool
@@ -47,10 +47,21 @@ class Predict:
         return sum(map(weight, self.inputs.values()))
 
 
-def decode(body: bytes, signature: Signature, limits: Limits) -> Predict:
+@dataclass(frozen=True, slots=True)
+class Instances:
+    """The instances of a transform, which its own types have made of the caller's; `weight` is a guess."""
+
+    instances: list[Any]
+    weight: int
+    timeout: float = inf
+    priority: int = 0
+    allow_fallback: bool = False
+
+
+def decode(body: bytes, signature: Signature, limits: Limits) -> Columns:
     """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
     document = parse(body, limits)
-    parameters = values.an_object("'parameters'", document.get("parameters"))
+    options = _options(document)
     by_row = _is_by_row(document, signature)
     try:
         inputs = _Decoder(body, signature, limits).inputs(document, by_row)
@@ -59,7 +70,20 @@ def decode(body: bytes, signature: Signature, limits: Limits) -> Predict:
         if complaints := _complaints(document, signature, by_row):
             raise type(error)("; ".join(complaints)) from None
         raise
-    return Predict(inputs, by_row, **(values.options(parameters) if parameters else {}))
+    return Columns(inputs, by_row, **options)
+
+
+def decode_instances(body: bytes, make: Callable[[list[Any]], list[Any]], limits: Limits) -> Instances:
+    """A request body as what a transform makes of its rows. Raises MalformedRequest, and whatever `make` raises."""
+    document = parse(body, limits)
+    options = _options(document)
+    rows = document.get(ROWS)
+    if type(rows) is not list:
+        got = repr(COLUMNS) if rows is None and COLUMNS in document else said(rows)
+        raise MalformedRequest(
+            f"{ROWS!r}: expected an array of what the model's transform takes, got {got}"
+        )
+    return Instances(make(rows), len(body), **options)
 
 
 def encode(
@@ -78,9 +102,23 @@ def encode(
     document: dict[str, Any] = {"predictions" if by_row else "outputs": told}
     if parameters:
         document["parameters"] = parameters
+    return _written(document, limits)
+
+
+def encode_predictions(predictions: list[Any], limits: Limits) -> bytes:
+    """The answer's body, of a transform's predictions as JSON values. Raises AnswerTooLarge."""
+    return _written({"predictions": predictions}, limits)
+
+
+def _written(document: dict[str, Any], limits: Limits) -> bytes:
     answer = orjson.dumps(document, option=_NUMPY)
     size.check(len(answer), limits.answer_bytes)
     return answer
+
+
+def _options(document: dict[str, Any]) -> dict[str, Any]:
+    parameters = values.an_object("'parameters'", document.get("parameters"))
+    return values.options(parameters) if parameters else {}
 
 
 def _is_by_row(document: dict[str, Any], signature: Signature) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from starlette.types import Receive
@@ -30,15 +30,23 @@ _MAX_DIGITS: Final = 18
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
 
-async def read(headers: Headers, receive: Receive, record: Record, limit: int, hold: Hold | None = None) -> bytes:
+async def read(
+    headers: Headers,
+    receive: Receive,
+    record: Record,
+    limit: int,
+    hold: Hold | None = None,
+    media_types: Collection[str] = (),
+) -> bytes:
     """The whole body, decoded. Raises UnsupportedMedia, RequestTooLarge, MalformedRequest, Overloaded, ClientLeft.
 
     `limit` is in bytes, and holds before and after decompression. The record learns how many bytes came, and `hold`
     has them all. It is asked first whether there is room for as many as were announced, but they are not kept free:
-    otherwise whoever announces much and sends nothing could shut everybody else out.
+    otherwise whoever announces much and sends nothing could shut everybody else out. `media_types` are those that may
+    come besides the usual ones.
     """
     hold = hold or Budget(limit).hold()
-    _check_media_type(headers.get(b"content-type", b""))
+    _check_media_type(headers, media_types)
     codings = _codings(headers[b"content-encoding"]) if b"content-encoding" in headers else []
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit():
@@ -96,14 +104,18 @@ async def _inflated(coding: str, body: bytes, limit: int, hold: Hold) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _check_media_type(value: bytes) -> None:
-    if value in _USUAL:
+def media_type(headers: Headers) -> str:
+    """Without its parameters, in lower case; "" where none is said."""
+    return headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+
+
+def _check_media_type(headers: Headers, others: Collection[str]) -> None:
+    if headers.get(b"content-type", b"") in _USUAL:
         return
-    media_type = value.decode("latin-1").partition(";")[0].strip().lower()
-    if media_type not in _MEDIA_TYPES:
-        raise UnsupportedMedia(
-            f"Content-Type: expected application/json or application/octet-stream, got {quoted(media_type)}"
-        )
+    came = media_type(headers)
+    if came not in _MEDIA_TYPES and came not in others:
+        *some, last = ("application/json", "application/octet-stream", *others)
+        raise UnsupportedMedia(f"Content-Type: expected {', '.join(some)} or {last}, got {quoted(came)}")
 
 
 def _codings(value: bytes) -> list[str]:

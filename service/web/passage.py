@@ -4,7 +4,7 @@ A worker has one, so all its doors share one budget of bytes, and read the longe
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from contextlib import suppress
 from time import perf_counter
 from typing import Final, Protocol
@@ -70,9 +70,11 @@ class Passage:
         lane.admit(deadline)
         return deadline
 
-    def read(self, given: Given, receive: Receive, record: Record, hold: Hold) -> Awaitable[bytes]:
+    def read(
+        self, given: Given, receive: Receive, record: Record, hold: Hold, media_types: Collection[str] = ()
+    ) -> Awaitable[bytes]:
         """The whole body, as `body.read`."""
-        return body.read(given, receive, record, self._body_limit, hold)
+        return body.read(given, receive, record, self._body_limit, hold, media_types)
 
     async def run(
         self,
