@@ -42,7 +42,7 @@ def started(example: str, folder: Path, changes: dict[str, str] | None = None) -
     """By the one command in the README, of which a test may change words; it names the repository itself."""
     (command,) = commands(example, f"examples/{example}/run")
     words = [(changes or {}).get(word, word) for word in shlex.split(command)]
-    return running(folder / "none", folder, words)
+    return running(folder / "none", folder, words, 4 * SECONDS)  # it installs and fetches first
 
 
 def output_of(command: list[str], service: Service) -> str:
