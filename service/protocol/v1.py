@@ -80,9 +80,7 @@ def decode_instances(body: bytes, make: Callable[[list[Any]], list[Any]], limits
     rows = document.get(ROWS)
     if type(rows) is not list:
         got = repr(COLUMNS) if rows is None and COLUMNS in document else said(rows)
-        raise MalformedRequest(
-            f"{ROWS!r}: expected an array of what the model's transform takes, got {got}"
-        )
+        raise MalformedRequest(f"{ROWS!r}: expected an array of what the model's transform takes, got {got}")
     return Instances(make(rows), len(body), **options)
 
 
@@ -255,7 +253,7 @@ def _nested(tensor: Array) -> Any:
     Many are written here already, a chunk at a time: the codec itself would keep all other threads waiting.
     """
     if not tensor.ndim:
-        return tensor[()]
+        return _columned(tensor.reshape(1))[0]
     if tensor.dtype.hasobject:
         return tensor.tolist()
     if tensor.size > elements.CHUNK:
@@ -287,7 +285,14 @@ def _rows(names: list[str], tensors: list[Array]) -> list[Any]:
 
 
 def _few_rows(names: list[str], tensors: list[Array]) -> list[Any]:
-    return [dict(zip(names, map(_nested, row), strict=True)) for row in zip(*tensors, strict=True)]
+    return [dict(zip(names, row, strict=True)) for row in zip(*map(_columned, tensors), strict=True)]
+
+
+def _columned(tensor: Array) -> list[Any]:
+    """A row each. Floats stay numpy's, which are written with no more digits than they have."""
+    if tensor.ndim > 1:
+        return [_nested(row) for row in tensor]
+    return list(tensor) if tensor.dtype.kind == "f" else tensor.tolist()
 
 
 def _fragment(values: Any) -> orjson.Fragment:

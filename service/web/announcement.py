@@ -8,7 +8,7 @@ import structlog
 from service.engine.catalogue import Catalogue
 from service.knobs import Http
 from service.settings import Settings
-from service.web.openapi import example
+from service.web.examples import example
 
 log = structlog.get_logger()
 

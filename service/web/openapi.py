@@ -3,24 +3,22 @@
 The app is built before any model is known, so the document is made per generation, when somebody asks for it.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-import orjson
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.errors import Overloaded
-from service.protocol.v2 import tensor_document
-from service.web import problems
+from service.web import problems, typed
 from service.web.access import scope_for
-from service.web.routes import ROUTE, VERSION_ROUTE
-from service.web.schemas import HEADERS, request, response
+from service.web.examples import example
+from service.web.routes import INFER, ROUTES, inference
+from service.web.schemas import HEADERS, TIMEOUTS, request, response
 
-# A larger example would make the document unreadable; such a model's path has its schema only.
-_MAX_EXAMPLE: Final = 4096
 _PROBLEM: Final = {
     "type": "object",
     "required": ["error", "code", "request_id"],
@@ -72,12 +70,16 @@ class Document:
         components = document.setdefault("components", {})
         components.setdefault("schemas", {})["Problem"] = _PROBLEM
         components["responses"] = {f"Problem{status}": _problem(codes) for status, codes in self._codes.items()}
-        for path in (ROUTE, VERSION_ROUTE):
+        for path in ROUTES:
             document["paths"][path] = {"post": _generic(path)}
+        titles: set[str] = set()
         for model in catalogue.models:
             is_default = catalogue.resolve(model.name) is model
-            for path in _paths(model, is_default):
+            for path in _paths("/v2", model, is_default, "/infer"):
                 document["paths"][path] = {"post": _operation(model, path)}
+            titles.add(title := typed.title_of(model, is_default, titles))
+            for path in _paths("/v1", model, is_default, ":predict"):
+                document["paths"][path] = {"post": typed.operation(model, path, title, components["schemas"])}
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 _describe_problems(operation, method, path, self._overload_status)
@@ -86,44 +88,34 @@ class Document:
         return document
 
 
-def example(model: Model) -> dict[str, Any] | None:
-    """A request that the model has answered at warm-up; None where there is none of a readable size."""
-    tensors = model.example
-    if not tensors or sum(tensor.size for tensor in tensors.values()) > _MAX_EXAMPLE:
-        return None
-    specs = {spec.name: spec for spec in model.signature.inputs}
-    inputs = [tensor_document(name, specs[name].datatype, tensor) for name, tensor in tensors.items()]
-    # Through the codec, so that the document holds plain lists and not arrays.
-    document: dict[str, Any] = orjson.loads(orjson.dumps({"inputs": inputs}, option=orjson.OPT_SERIALIZE_NUMPY))
-    for tensor in document["inputs"]:
-        tensor["data"] = [_shortest(value) for value in tensor["data"]]
-    return document
-
-
-def _shortest(value: Any) -> Any:
-    """16.0 reads better as 16, and means the same to every datatype."""
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
-
-
-def _paths(model: Model, is_default: bool) -> list[str]:
-    versioned = f"/v2/models/{model.name}/versions/{model.version}/infer"
-    return [f"/v2/models/{model.name}/infer", versioned] if is_default else [versioned]
+def _paths(protocol: str, model: Model, is_default: bool, verb: str) -> list[str]:
+    short = f"{protocol}/models/{model.name}"
+    versioned = f"{short}/versions/{model.version}{verb}"
+    return [f"{short}{verb}", versioned] if is_default else [versioned]
 
 
 def _generic(path: str) -> dict[str, Any]:
-    """The inference route as it is for all models; `web/infer.py` answers it without the framework."""
-    names = [part.strip("{}") for part in path.split("/") if part.startswith("{")]
+    """A route of models as it is for all of them; `web/doors.py` answers it without the framework."""
+    names = re.findall(r"\{(\w+)\}", path)
+    asked = inference(path)
+    assert asked
+    is_infer = asked.verb == INFER
+    json = {"application/json": {"schema": {"type": "object"}}}
     return {
         "tags": ["inference"],
-        "summary": "Run a model",
+        "summary": "Run a model" if is_infer else "Predict with a model",
         "description": "The paths of the single models have their signatures and examples.",
-        "operationId": "_".join(("infer", *names)),
+        "operationId": "_".join((asked.verb, *names)),
         "parameters": [
             *({"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names),
-            *HEADERS,
+            *(HEADERS if is_infer else TIMEOUTS),
         ],
-        "requestBody": {"required": True, "content": _content({"schema": {"type": "object"}})},
-        "responses": {"200": {"description": "The outputs", "content": _content({"schema": {}})}},
+        "requestBody": {"required": True, "content": _content({"schema": {"type": "object"}}) if is_infer else json},
+        "responses": {
+            "200": {"description": "The outputs", "content": _content({"schema": {}})}
+            if is_infer
+            else {"description": "The predictions", "content": json}
+        },
     }
 
 
@@ -155,7 +147,7 @@ def _describe_problems(operation: dict[str, Any], method: str, path: str, overlo
     for of_some, applies in (
         (_OF_MODELS, "/models/" in path),
         (_OF_BODIES, method == "post"),
-        (_OF_RUNS | {overload_status}, path.endswith("/infer")),
+        (_OF_RUNS | {overload_status}, inference(path) is not None),
         (_OF_RELOADS, path.startswith("/v2/repository/models/")),
     ):
         statuses.update(of_some if applies else ())

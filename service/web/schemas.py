@@ -12,7 +12,7 @@ def _milliseconds(name: str, whose: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": f"{whose}, in milliseconds; 0 for none.", "schema": schema}
 
 
-HEADERS: Final = [
+TIMEOUTS: Final = [
     _milliseconds("X-Request-Timeout-Ms", "How long the caller waits"),
     _milliseconds("x-envoy-expected-rq-timeout-ms", "How long Envoy waits"),
     {
@@ -21,6 +21,9 @@ HEADERS: Final = [
         "description": "How long a gRPC caller waits.",
         "schema": {"type": "string", "pattern": f"^{timeouts.GRPC.pattern.decode()}$"},
     },
+]
+HEADERS: Final = [
+    *TIMEOUTS,
     {
         "name": "Inference-Header-Content-Length",
         "in": "header",

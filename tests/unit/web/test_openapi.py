@@ -10,7 +10,8 @@ from fastapi import FastAPI
 from service.engine.catalogue import Catalogue
 from service.engine.warm_up import warm_up
 from service.tensors import DATATYPES
-from service.web.openapi import Document, example
+from service.web.examples import example
+from service.web.openapi import Document
 from service.web.routes import ROUTE, VERSION_ROUTE
 from tests import tiny
 from tests.oip import Json, tensor
