@@ -69,12 +69,17 @@ class Embed:
         return finish(headers, answer, started, deadline, record)
 
 
+def embedders(catalogue: Catalogue) -> list[str]:
+    """The names of the models that make embeddings."""
+    return sorted({model.name for model in catalogue.models if model.declaration.task == TASK})
+
+
 def _transform(model: Model, catalogue: Catalogue) -> Loaded:
     """That of a model which makes embeddings. Raises SignatureMismatch for any other, and names those that do."""
     if model.declaration.task == TASK and model.transform:
         return model.transform
-    names = sorted({repr(each.name) for each in catalogue.models if each.declaration.task == TASK})
-    those = f"those that do: {', '.join(names)}" if names else "none that is served here does"
+    names = ", ".join(map(repr, embedders(catalogue)))
+    those = f"those that do: {names}" if names else "none that is served here does"
     raise SignatureMismatch(
         f"'model': {model.name!r} makes no embeddings: its model.toml does not say task = \"{TASK}\"; {those}"
     )

@@ -9,9 +9,9 @@ VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer"
 PREDICT: Final = "predict"
 PREDICT_ROUTE: Final = "/v1/models/{model_name}:predict"
 PREDICT_VERSION_ROUTE: Final = "/v1/models/{model_name}/versions/{model_version}:predict"
+ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE)
 EMBEDDINGS: Final = "embeddings"
 EMBEDDINGS_ROUTE: Final = "/v1/embeddings"
-ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE, EMBEDDINGS_ROUTE)
 # The most frequent first.
 _PATHS: Final = (
     (re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"), INFER, ROUTE, VERSION_ROUTE),

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
@@ -189,6 +190,21 @@ def test_where_no_model_makes_embeddings_that_is_said(serve: Serve, tmp_path: Pa
 def test_every_mistake_gets_its_answer(client: TestClient, changes: Json, status: int, code: str, words: str) -> None:
     document = {"model": "lengths", "input": "a"} | changes
     assert_refused(client.post(PATH, json=document), status, code, words)
+
+
+def test_the_documentation_shows_a_request_that_is_answered_as_it_says(client: TestClient) -> None:
+    document = client.get("/openapi.json").json()
+    operation = document["paths"][PATH]["post"]
+    request = operation["requestBody"]["content"]["application/json"]
+    assert request["schema"]["properties"]["model"]["enum"] == ["counted", "lengths", "wordless"]
+    jsonschema_rs.validate(request["schema"], request["example"])
+    for form in ("float", "base64"):
+        answer = client.post(PATH, json=request["example"] | {"encoding_format": form})
+        described = operation["responses"]["200"]["content"]["application/json"]["schema"]
+        jsonschema_rs.validate(described, answer.json())
+    schemas = document["components"]["schemas"]
+    jsonschema_rs.validate(schemas["OpenAIProblem"], client.post(PATH, json={}).json())
+    assert operation["responses"]["400"] == {"$ref": "#/components/responses/OpenAIProblem400"}
 
 
 def test_only_post_is_known(client: TestClient) -> None:
