@@ -24,6 +24,7 @@ _EXPECTED: Final = {
 _LENGTHS: Final = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
 # How its own sentences begin, before they come to the point.
 _SHOULD_BE: Final = "Input should be "
+_COMPARED: Final = ("greater than", "less than")
 _RAISED: Final = ("Value error, ", "Assertion failed, ")
 
 
@@ -48,7 +49,9 @@ def _sentence(detail: Mapping[str, Any], where: str) -> str:
         if kind.startswith(prefix):
             return f"{place}: expected {expected}, got {_shown(detail['input'])}"
     if message.startswith(_SHOULD_BE):
-        return f"{place}: expected {message.removeprefix(_SHOULD_BE)}, got {_shown(detail['input'])}"
+        wanted = message.removeprefix(_SHOULD_BE)
+        wanted = f"a value {wanted}" if wanted.startswith(_COMPARED) else wanted
+        return f"{place}: expected {wanted}, got {_shown(detail['input'])}"
     return f"{place}: {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
 
 

@@ -58,7 +58,8 @@ What may be relied on:
 * Both run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml` says more), and
   count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
 * `media_types = ("image/png",)` and `read(self, body, media_type)`, which returns an `Instance`, let a raw body be one
-  instance. It may raise `BadInstance`, too.
+  instance. It may raise `BadInstance`, too, and is called in other threads than `before` and `after`.
+* A `transform.py` is one file. What it imports must be installed where the service runs.
 
 A golden sample `golden/*.json` beside `model.onnx` is replayed before the model is served, and is the example in the
 documentation: `{"instances": [{"length": 1.4, "width": 0.2}], "predictions": [{"species": "setosa", "score": 0.98}],

@@ -19,6 +19,7 @@ PUBLIC: dict[type[errors.OnnicornError], tuple[errors.OnnicornError, str]] = {
     type(error): (error, sentence)
     for error, sentence in (
         (errors.InferenceFailed("cat", 1), "model 'cat' version 1 failed while it ran; the log has the reason"),
+        (errors.TransformFailed("cat", 1), "the transform of model 'cat' version 1 failed; the log has the reason"),
         (errors.InternalError(), "the service failed; the log has the reason under this request id"),
         (errors.Interrupted(), "the service ended before the request was finished"),
         (errors.ModelNotReady("cat", "OURS"), "model 'cat' is not ready: OURS"),
