@@ -1,5 +1,6 @@
 """POST /v1/embeddings: models that make vectors of texts, as OpenAI's clients ask for them."""
 
+import asyncio
 import gzip
 import json
 import struct
@@ -13,13 +14,16 @@ import pytest
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
+from service.caller import Caller
 from service.settings import Settings
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.metrics import REGISTRY
 from service.web.app import create_app
 from tests import tiny
 from tests.oip import Answer, Json
+from tests.unit.loop import SECONDS, until
 from tests.web.conftest import Serve
+from tests.web.test_overload import ENDLESS, Client, metric
 
 PATH = "/v1/embeddings"
 LENGTHS = """
@@ -50,6 +54,23 @@ COUNTED = """
 WORDS = """
     def after(self, outputs):
         return ["a word"] * len(outputs["y"])
+"""
+TURNS = """
+import numpy as np
+from pydantic import BaseModel
+
+class Text(BaseModel):
+    text: str
+
+class Turns:
+    Instance = Text
+    Prediction = list[float]
+
+    def before(self, instances):
+        return {"trips": np.array([int(instances[0].text)])}
+
+    def after(self, outputs):
+        return [outputs["turned"].astype(np.float64)]
 """
 EMBEDS = 'task = "embeddings"\n'
 
@@ -217,6 +238,27 @@ def test_a_timeout_is_kept(client: TestClient) -> None:
     headers = {"X-Request-Timeout-Ms": "0.000001"}
     answer = client.post(PATH, json={"model": "lengths", "input": "a"}, headers=headers)
     assert_refused(answer, 504, "deadline_exceeded", "passed in stage 'decode'")
+
+
+def test_it_is_admitted_and_cancelled_as_any(tmp_path: Path, cache_dir: Path) -> None:
+    place = tiny.write(tiny.loop(), tmp_path, "loop").parent.parent
+    (place / "model.toml").write_text(EMBEDS)
+    (place / "transform.py").write_text(TURNS)
+    app = create_app(Settings(repository={"path": tmp_path}, cache={"dir": cache_dir}, admission={"max_waiting": 0}))
+
+    async def run() -> None:
+        async with asyncio.timeout(SECONDS), app.router.lifespan_context(app):
+            client, caller = Client(app), Caller()
+            running = asyncio.create_task(client.send(PATH, {"model": "loop", "input": str(ENDLESS)}, caller))
+            await until(lambda: metric("inference_pending", model="loop") == 1)
+            status, headers, body = await client.send(PATH, {"model": "loop", "input": "1"})
+            assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+            assert int(headers["retry-after"]) >= 1
+            caller.leave()
+            assert await running == (0, {}, b"")
+            assert metric("inference_pending", model="loop") == 0
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(
