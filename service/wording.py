@@ -22,6 +22,7 @@ _EXPECTED: Final = {
     "dataclass_": "an object",
 }
 _LENGTHS: Final = {"too_short": ("at least", "min_length"), "too_long": ("at most", "max_length")}
+_BOUNDS: Final = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("at least", "ge")}
 # How its own sentences begin, before they come to the point.
 _SHOULD_BE: Final = "Input should be "
 _COMPARED: Final = ("greater than", "less than")
@@ -42,6 +43,9 @@ def _sentence(detail: Mapping[str, Any], where: str) -> str:
     if kind in _LENGTHS and isinstance(detail["input"], list | str):
         words, field = _LENGTHS[kind]
         return f"{place}: expected {words} {detail['ctx'][field]} elements, got {len(detail['input'])}"
+    if kind in _BOUNDS:
+        words, field = _BOUNDS[kind]
+        return f"{place}: expected {words} {detail['ctx'][field]}, got {_shown(detail['input'])}"
     for prefix in _RAISED:
         if message.startswith(prefix):
             return f"{place}: {message.removeprefix(prefix)}"

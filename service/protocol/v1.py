@@ -175,7 +175,9 @@ class _Decoder:
         what = f"input {spec.name!r}"
         if self._coded and spec.datatype is Datatype.BYTES:
             data = _decoded(what, data)
-        shape = _meant(_shape(what, data), spec)
+        shape = _meant(_shape(data), spec)
+        if len(shape) > MAX_RANK:
+            raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got {len(shape)}")
         bounds.check_elements(what, shape, self._limits.elements)
         data = data if type(data) is list else [data]
         array = elements.decode(what, spec.datatype, shape, data, self._booleans)
@@ -183,13 +185,11 @@ class _Decoder:
         return array
 
 
-def _shape(what: str, data: Any) -> list[int]:
+def _shape(data: Any) -> list[int]:
     """As far as the first value of each level tells; whether the others agree is found where they are read."""
     shape: list[int] = []
     while type(data) is list:
         shape.append(len(data))
-        if len(shape) > MAX_RANK:
-            raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got more")
         data = data[0] if data else None
     return shape
 
@@ -234,7 +234,7 @@ def _unlike(given: Any, name: str, by_row: bool) -> str:
     rows = given if not name else [row[name] for row in given] if by_row else given[name]
     first = None
     for index, row in enumerate(rows if type(rows) is list else ()):
-        shape = _shape(name, row)
+        shape = _shape(row)
         first = shape if first is None else first
         if shape != first:
             one, other = (_path(name, place, by_row) for place in (0, index))

@@ -104,7 +104,7 @@ def respond(scope: Mapping[str, Any], error: errors.OnnicornError, overload_stat
     record = record_of(scope)
     note(record, error, overload_status)
     return Response(
-        body_of(error, record.request_id, scope["path"]),
+        body_of(error, record.request_id, scope.get("path", "")),
         record.status,
         headers=headers_of(error),
         media_type="application/json",

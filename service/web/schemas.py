@@ -93,7 +93,7 @@ def response(signature: Signature) -> dict[str, Any]:
 
 def _tensors(specs: Sequence[TensorSpec], element: Callable[[Datatype], dict[str, Any]]) -> dict[str, Any]:
     if not specs:
-        return {"type": "array", "maxItems": 0}
+        return {"type": "array", "items": {}, "maxItems": 0}
     return {"type": "array", "items": {"anyOf": [_tensor(spec, element(spec.datatype)) for spec in specs]}}
 
 

@@ -98,8 +98,8 @@ def _hoisted(name: str, schema: Schemas, schemas: Schemas) -> Schemas:
     """What a schema defines for itself becomes components, whose names begin with its own."""
     moved = _moved(schema, f"{COMPONENTS}{name}")
     for inner, definition in moved.pop("$defs", {}).items():
-        schemas[f"{name}{inner}"] = definition
-    schemas[name] = moved
+        schemas[f"{name}{inner}"] = {**definition, "title": f"{name}{inner}"}
+    schemas[name] = {**moved, "title": name}
     return _ref(name)
 
 

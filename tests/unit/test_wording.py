@@ -45,7 +45,7 @@ def mistakes(kind: Any, value: Any, where: str = "cat") -> list[str]:
         ({"age": []}, "cat.age: expected a number, got an array"),
         ({"lives": 1.5}, "cat.lives: expected an integer, got 1.5"),
         ({"lives": "many"}, 'cat.lives: expected an integer, got "many"'),
-        ({"lives": 0}, "cat.lives: expected a value greater than or equal to 1, got 0"),
+        ({"lives": 0}, "cat.lives: expected at least 1, got 0"),
         ({"tame": "often"}, 'cat.tame: expected true or false, got "often"'),
         ({"coat": "striped"}, "cat.coat: expected 'plain' or 'spotted', got \"striped\""),
         ({"legs": 3}, "cat.legs: an odd number of legs"),

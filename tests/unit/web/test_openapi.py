@@ -12,7 +12,7 @@ from service.engine.warm_up import warm_up
 from service.tensors import DATATYPES
 from service.web.examples import example
 from service.web.openapi import Document
-from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.routes import ROUTE, ROUTES
 from tests import tiny
 from tests.oip import Json, tensor
 from tests.unit.loading import load
@@ -68,7 +68,7 @@ ANSWERED = {
         "fallback_for": {"type": "string", "description": "The model asked for, where its smaller one has answered."}
     },
 }
-OWN = ["/own/{number}", ROUTE, VERSION_ROUTE]
+OWN = ["/own/{number}", *ROUTES]
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -103,9 +103,9 @@ def operation(catalogue: Catalogue, path: str = "/v2/models/cat/infer") -> Json:
 @pytest.mark.parametrize(
     ("versions", "declared", "paths"),
     [
-        ([3], {}, ["/infer", "/versions/3/infer"]),
-        ([1, 2], {}, ["/versions/1/infer", "/infer", "/versions/2/infer"]),
-        ([1, 2], {"default_version": 1}, ["/infer", "/versions/1/infer", "/versions/2/infer"]),
+        ([3], {}, ["", "/versions/3"]),
+        ([1, 2], {}, ["/versions/1", "", "/versions/2"]),
+        ([1, 2], {"default_version": 1}, ["", "/versions/1", "/versions/2"]),
         ([], {}, []),
     ],
 )
@@ -113,8 +113,11 @@ def test_each_version_has_a_path_and_the_default_a_short_one(
     tmp_path: Path, versions: list[int], declared: Json, paths: list[str]
 ) -> None:
     document = render(cats(tmp_path, *versions, **declared))
-    assert list(document["paths"]) == [*OWN, *(f"/v2/models/cat{path}" for path in paths)]
-    operations = [path["post"] for name, path in document["paths"].items() if name.startswith("/v2")]
+    named = list(document["paths"])[len(OWN) :]
+    assert list(document["paths"])[: len(OWN)] == OWN
+    assert [path for path in named if path.startswith("/v2")] == [f"/v2/models/cat{path}/infer" for path in paths]
+    assert [path for path in named if path.startswith("/v1")] == [f"/v1/models/cat{path}:predict" for path in paths]
+    operations = [path["post"] for name, path in document["paths"].items() if name.startswith("/v")]
     identities = [each["operationId"] for each in operations]
     assert len(set(identities)) == len(identities)
 
@@ -249,7 +252,7 @@ def test_every_answer_that_is_no_success_is_a_problem(tmp_path: Path) -> None:
     document = render(cats(tmp_path, 1))
     responses = [operation["responses"] for path in document["paths"].values() for operation in path.values()]
     everywhere = ["200", "401", "403", "414", "431", "500", "503"]
-    assert [list(each) for each in responses] == [everywhere] + [["200", *OF_INFERENCE]] * 4
+    assert [list(each) for each in responses] == [everywhere] + [["200", *OF_INFERENCE]] * 8
     assert document["components"]["responses"]["Problem413"] == {
         "description": "answer_too_large or request_too_large",
         "content": {"application/json": {"schema": PROBLEM}},
@@ -299,7 +302,7 @@ def test_a_model_without_inputs_takes_none(tmp_path: Path) -> None:
     """JSON Schema wants something in an `anyOf`."""
     described = operation(cats(tmp_path, 1, proto=tiny.constant()))
     schema = described["requestBody"]["content"]["application/json"]["schema"]
-    assert schema["properties"]["inputs"] == {"type": "array", "maxItems": 0}
+    assert schema["properties"]["inputs"] == {"type": "array", "items": {}, "maxItems": 0}
 
 
 ELEMENTS = {
