@@ -57,8 +57,8 @@ What may be relied on:
   change of a file that lies directly in it, such as `species.json`, is a change of the model. `__init__` may be absent.
 * Both run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml` says more), and
   count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
-* `media_types = ("image/png",)` and `read(self, body, media_type)`, which returns an `Instance`, let a raw body be one
-  instance. It may raise `BadInstance`, too, and is called in other threads than `before` and `after`.
+* `media_types = ("image/png",)` and `read(self, body, media_type)` let a raw body be one instance: `read` returns an
+  `Instance`, or what makes one. It may raise `BadInstance`, too, and is called in other threads than the others.
 * A `transform.py` is one file. What it imports must be installed where the service runs.
 
 A golden sample `golden/*.json` beside `model.onnx` is replayed before the model is served, and is the example in the
@@ -170,7 +170,12 @@ class Loaded:
     def read(self, body: bytes, media_type: str) -> Any:
         """A raw body of one of `media_types` as an instance. Raises MalformedRequest, TransformFailed."""
         with self._guarded("body"):
-            return self._transform.read(body, media_type)  # type: ignore[attr-defined]
+            given = self._transform.read(body, media_type)  # type: ignore[attr-defined]
+            try:
+                return self._instance.validate_python(given)
+            except ValidationError as error:
+                mistakes = explain(error, "body")
+        raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
 
     def predict(self, instances: Sequence[Any], run: Run) -> list[Any]:
         """One prediction for each, in order. Raises MalformedRequest, TransformFailed, and whatever `run` raises."""

@@ -190,6 +190,15 @@ def test_a_raw_body_is_an_instance() -> None:
         transform.read(b"x", "text/plain")
 
 
+def test_a_raw_body_may_be_read_as_what_makes_an_instance() -> None:
+    reading = type("Reading", (Adding,), {"read": lambda self, body, media_type: {"left": body.decode()}})
+    transform = loaded(reading())
+    assert transform.read(b"2.5", "text/plain") == Point(left=2.5)
+    with pytest.raises(MalformedRequest) as caught:
+        transform.read(b"x", "text/plain")
+    assert str(caught.value) == 'body.left: expected a number, got "x"'
+
+
 def before(result: Any) -> Any:
     """A transform that makes these inputs."""
     return type("Faulty", (Adding,), {"before": lambda self, instances: result})()
