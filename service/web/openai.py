@@ -5,6 +5,7 @@ from typing import Any, Final
 from service.engine.catalogue import Catalogue
 from service.web.embeddings import embedders
 from service.web.schemas import TIMEOUTS
+from service.web.typed import COMPONENTS, Schemas
 
 PROBLEM: Final = {
     "type": "object",
@@ -38,7 +39,7 @@ _ANSWER: Final = {
     "required": ["object", "data", "model", "usage"],
     "properties": {
         "object": {"const": "list"},
-        "data": {"type": "array", "items": _EMBEDDING},
+        "data": {"type": "array", "items": {"$ref": f"{COMPONENTS}Embedding"}},
         "model": _TEXT,
         "usage": {
             "type": "object",
@@ -49,12 +50,14 @@ _ANSWER: Final = {
 }
 
 
-def operation(catalogue: Catalogue) -> dict[str, Any]:
-    """POST /v1/embeddings, with an example where a model can answer it."""
+def operation(catalogue: Catalogue, schemas: Schemas) -> dict[str, Any]:
+    """POST /v1/embeddings, with an example where a model can answer it. `schemas` gets what it refers to."""
     names = embedders(catalogue)
-    json: dict[str, Any] = {"schema": _request(names)}
+    schemas.update({"EmbeddingsRequest": _request(names), "Embeddings": _ANSWER, "Embedding": _EMBEDDING})
+    json: dict[str, Any] = {"schema": {"$ref": f"{COMPONENTS}EmbeddingsRequest"}}
     if names:
         json["example"] = {"model": names[0], "input": ["A text.", "Another one."]}
+    answer = {"$ref": f"{COMPONENTS}Embeddings"}
     return {
         "tags": ["v1"],
         "summary": "Texts to vectors, as OpenAI's clients ask for them",
@@ -62,7 +65,7 @@ def operation(catalogue: Catalogue) -> dict[str, Any]:
         "operationId": "embeddings",
         "parameters": TIMEOUTS,
         "requestBody": {"required": True, "content": {"application/json": json}},
-        "responses": {"200": {"description": "The vectors", "content": {"application/json": {"schema": _ANSWER}}}},
+        "responses": {"200": {"description": "The vectors", "content": {"application/json": {"schema": answer}}}},
     }
 
 

@@ -75,7 +75,7 @@ class Document:
         }
         for path in ROUTES:
             document["paths"][path] = {"post": _generic(path)}
-        document["paths"][EMBEDDINGS_ROUTE] = {"post": openai.operation(catalogue)}
+        document["paths"][EMBEDDINGS_ROUTE] = {"post": openai.operation(catalogue, components["schemas"])}
         titles: set[str] = set()
         for model in catalogue.models:
             is_default = catalogue.resolve(model.name) is model
