@@ -1,4 +1,4 @@
-"""Text in, a vector out: the model's own tokenizer before it, nothing but lists of numbers after it."""
+"""Text in, a vector out: the model's own tokenizer before it, and after it plain numbers."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 from tokenizers import Tokenizer
 
-LONGEST = 256  # tokens, as many as the model was trained with; what a text has beyond them is not read
+LONGEST = 256  # tokens, where sentence-transformers cuts a text for this model too; the rest is not read
 
 
 class Text(BaseModel):
@@ -36,5 +36,6 @@ class Embeddings:
         }
 
     def after(self, outputs: Mapping[str, np.ndarray]) -> Sequence[Vector]:
-        vectors, tokens = outputs["sentence_embedding"].tolist(), outputs["attention_mask"].sum(axis=1).tolist()
+        vectors = outputs["sentence_embedding"].tolist()
+        tokens = outputs["attention_mask"].sum(axis=1).tolist()  # an input: they are at hand here, too
         return [Vector(embedding=vector, tokens=count) for vector, count in zip(vectors, tokens, strict=True)]
