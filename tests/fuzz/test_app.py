@@ -32,7 +32,12 @@ PATHS: Final = (
     *("/v2", "/v2/models", "/v2/health/live", "/v2/health/ready", "/v2/repository/index", "/openapi.json", "/nothing"),
     *(f"/v2/models/{model}{path}" for model in MODELS for path in ("", "/ready", "/config", "/versions/1")),
 )
-INFER: Final = [f"/v2/models/{model}{version}/infer" for model in MODELS for version in ("", "/versions/1")]
+INFER: Final = [
+    path
+    for model in MODELS
+    for version in ("", "/versions/1")
+    for path in (f"/v2/models/{model}{version}/infer", f"/v1/models/{model}{version}:predict")
+]
 LONG: Final = b"a" * 60_000
 # Two lists of ten of the caller's names, each of a hundred characters, and what is around them.
 LONGEST_SENTENCE: Final = 2500
@@ -60,6 +65,13 @@ SEEDS: Final = [
             ("UINT8", [2, 1], [[0], [255]]),
         )
     ),
+    b'{"instances": [[1, 2, 3, 4], {"x": [5, 6, 7, 8]}]}',
+    b'{"instances": [[1, 2, 3, 4]], "parameters": {"timeout": 60000000, "priority": 1}}',
+    b'{"instances": [["a"], [{"b64": "w7w="}]]}',
+    b'{"instances": [{"x": [0]}, {"x": 255}]}',
+    b'{"inputs": {"x": [[1, 2, 3, 4]]}, "signature_name": "serving_default"}',
+    json.dumps({"instances": [{"a": [1] * 16, "b": [2] * 16}]}).encode(),
+    json.dumps({"inputs": {"a": [[1] * 16], "b": [[2] * 16]}}).encode(),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The README is true: its tables are the code's, and its first request is the real one."""
+"""The README is true: its tables are the code's, and what its requests are answered is what it shows."""
 
 import json
 import re
@@ -32,8 +32,9 @@ def test_a_table_that_is_not_the_codes_is_found() -> None:
     assert readme.render(TEXT.replace("`ONNICORN_HTTP__BIND` |", "`ONNICORN_HTTP__BEND` |")) == TEXT
 
 
-def test_the_first_request_gets_the_answer_that_is_shown(cache_dir: Path) -> None:
-    match = re.search(r"<!-- first request -->\n```console\n\$ (.+)\n(.+)\n```\n<!-- /first request -->", TEXT)
+@pytest.mark.parametrize("name", ["first request", "typed request"])
+def test_a_request_gets_the_answer_that_is_shown(cache_dir: Path, name: str) -> None:
+    match = re.search(rf"<!-- {name} -->\n```console\n\$ (.+)\n(.+)\n```\n<!-- /{name} -->", TEXT)
     assert match
     command, shown = shlex.split(match[1]), match[2]
     url, body = command[2], command[4]

@@ -20,7 +20,7 @@ from service.telemetry.record import Record
 from service.web.access import Guard, Guests, scope_for
 from service.web.app import create_app
 from service.web.middleware import Accounting, LastResort
-from service.web.routes import ROUTE, VERSION_ROUTE
+from service.web.routes import ROUTES
 from tests import tiny
 from tests.oip import Json, assert_problem, tensor
 from tests.unit.web.asgi import send_to
@@ -130,6 +130,8 @@ def test_who_is_not_known_is_told_what_is_missing(headers: list[tuple[str, str]]
         ("POST", "/v2/models/cat/versions/3/infer", Allowed.INFER),
         ("POST", "/v2/models/cat/infer_stream", Allowed.INFER),
         ("POST", "/v1/models/cat:predict", Allowed.INFER),
+        ("POST", "/v1/models/cat/versions/3:predict", Allowed.INFER),
+        ("GET", "/v1/models", Allowed.METADATA),
         ("POST", "/v1/embeddings", Allowed.INFER),
         ("POST", "/v2/repository/models/cat/load", Allowed.ADMIN),
         ("POST", "/v2/repository/models/cat/unload", Allowed.ADMIN),
@@ -178,6 +180,9 @@ def test_clients_are_in_force_while_their_generation_is_served() -> None:
     assert guests.known().clients == {}
     serving = 1
     assert guests.known().clients == {}
+
+
+RUN = (*ROUTES, "/v2/models/double/infer", "/v1/models/double:predict")
 
 
 class House:
@@ -292,13 +297,13 @@ def test_the_document_says_which_requests_need_a_key(tmp_path: Path) -> None:
         (path, method): [[*each.values()] for each in operation["security"]]
         for path, operations in document["paths"].items()
         for method, operation in operations.items()
-        if path in (LIVE, "/v2", "/metrics", ROUTE, VERSION_ROUTE, "/v2/models/double/infer", "/v2/repository/index")
+        if path in (LIVE, "/v2", "/metrics", *RUN, "/v2/repository/index")
     } == {
         (LIVE, "get"): [],
         ("/v2", "get"): [[["metadata"]]] * 2,
         ("/metrics", "get"): [[["metadata"]]] * 2,
         ("/v2/repository/index", "post"): [[["metadata"]]] * 2,
-        **{(path, "post"): [[["infer"]]] * 2 for path in (ROUTE, VERSION_ROUTE, "/v2/models/double/infer")},
+        **{(path, "post"): [[["infer"]]] * 2 for path in RUN},
     }
 
 

@@ -169,6 +169,11 @@ def test_a_query_says_nothing(gate: Gates) -> None:
     assert refuse(gate(), target=INFER + b"?query") is not None
 
 
+def test_predictions_are_refused_as_inferences_are(gate: Gates) -> None:
+    assert refuse(gate(), target=b"/v1/models/double:predict") is not None
+    assert refuse(gate(), target=b"/v1/models/double/versions/1:predict") is not None
+
+
 def test_a_version_may_be_named(gate: Gates) -> None:
     assert refuse(gate(), target=b"/v2/models/double/versions/1/infer") is not None
 
