@@ -8,7 +8,7 @@ from typing import Final
 SERVICE: Final = 'namespace=~"$namespace", job=~"$job"'
 ALL: Final = f'{SERVICE}, instance=~"$instance"'
 ONE: Final = f'{ALL}, model=~"$model"'
-INFER: Final = f'{ALL}, route=~".+(/infer|:predict)"'
+INFER: Final = f'{ALL}, route=~".+(/infer|:predict|/embeddings)"'
 ANSWERED: Final = f'{INFER}, outcome="ok"'
 RATE: Final = "[$__rate_interval]"
 _NAME: Final = "{{model}} {{version}}"

@@ -33,14 +33,15 @@ from service.web import admin, health, metadata, problems, repository, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
-from service.web.doors import Doors
+from service.web.doors import Door, Doors
+from service.web.embeddings import Embed
 from service.web.gate import STATE, Gate
 from service.web.infer import Infer
 from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 from service.web.passage import Passage
 from service.web.predict import Predict
-from service.web.routes import INFER, PREDICT, ROUTES
+from service.web.routes import EMBEDDINGS, EMBEDDINGS_ROUTE, INFER, PREDICT, ROUTES
 
 log = structlog.get_logger()
 
@@ -117,7 +118,8 @@ def _outside(
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
     passage = Passage(dataplane, settings.http, settings.limits, admission)
-    app: ASGIApp = Doors(inner, {INFER: Infer(passage), PREDICT: Predict(passage)})
+    doors: dict[str, Door] = {INFER: Infer(passage), PREDICT: Predict(passage), EMBEDDINGS: Embed(passage)}
+    app: ASGIApp = Doors(inner, doors)
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)
@@ -139,7 +141,8 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
-    zeros.of_requests(ROUTES, problems.statuses_of_inference(settings.admission.overload_status))
+    routes = (*ROUTES, EMBEDDINGS_ROUTE)
+    zeros.of_requests(routes, problems.statuses_of_inference(settings.admission.overload_status))
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)

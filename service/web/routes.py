@@ -10,6 +10,8 @@ PREDICT: Final = "predict"
 PREDICT_ROUTE: Final = "/v1/models/{model_name}:predict"
 PREDICT_VERSION_ROUTE: Final = "/v1/models/{model_name}/versions/{model_version}:predict"
 ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE)
+EMBEDDINGS: Final = "embeddings"
+EMBEDDINGS_ROUTE: Final = "/v1/embeddings"
 # The most frequent first.
 _PATHS: Final = (
     (re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer"), INFER, ROUTE, VERSION_ROUTE),
@@ -18,12 +20,15 @@ _PATHS: Final = (
 
 
 class Asked(NamedTuple):
-    """What a path asks for; `route` is its template, `verb` its last word."""
+    """What a path asks for: `route` is its template, `verb` its last word. `model` is "" where the body names it."""
 
     model: str
     version: str | None
     route: str
     verb: str
+
+
+_EMBEDDINGS: Final = Asked("", None, EMBEDDINGS_ROUTE, EMBEDDINGS)
 
 
 def inference(path: str) -> Asked | None:
@@ -33,4 +38,4 @@ def inference(path: str) -> Asked | None:
         if match is not None:
             model, version = match.groups()
             return Asked(model, version, route if version is None else version_route, verb)
-    return None
+    return _EMBEDDINGS if path == EMBEDDINGS_ROUTE else None
