@@ -10,14 +10,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from rehearsal import balancer, watcher
 from rehearsal.copies import Copies, Slot
-from rehearsal.load import Load
+from rehearsal.load import Load, learn
 from rehearsal.process import ROOT, Failed, answers, free_ports, running
 from rehearsal.report import Report
 
@@ -27,11 +27,11 @@ _COPIES: Final = 2
 
 def main() -> int:
     arguments = _arguments()
-    for each in (signal.SIGTERM, signal.SIGHUP):  # so that everything that was started is ended
-        signal.signal(each, lambda number, _: sys.exit(128 + number))
     if missing := [program for program in _PROGRAMS if not _found(program)]:
         print(f"the rehearsal needs {' and '.join(missing)}; on Debian: apt install {' '.join(missing)}")
         return 2
+    for each in (signal.SIGTERM, signal.SIGHUP):  # so that everything that was started is ended
+        signal.signal(each, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="onnicorn-rehearsal-"))
     print(
         f"{_COPIES} copies behind HAProxy, each replaced {arguments.rolls} times; what they print is in {folder}",
@@ -68,16 +68,27 @@ def _rehearse(rolls: int, deploy: Path, folder: Path) -> Report:
             copies.start()
         _start_balancer(stack, deploy, folder, front, slots)
         watching = _start_watcher(stack, deploy, folder, prometheus, slots)
-        started = time.monotonic()
-        with Load(front).running() as calling:
+        calling, started, trouble = Load(front, learn(front)), time.monotonic(), list[str]()
+        with _noted(trouble), calling.running():
             for number in range(1, rolls + 1):
                 _roll(copies)
                 _tell(number, calling)
-        seconds = time.monotonic() - started
-        fired, pending = (watcher.alerts(watching, state) for state in ("firing", "pending"))
-        for _ in range(_COPIES):
-            copies.end_oldest()
-        return Report(rolls * _COPIES, seconds, calling.calls, *copies.runs(), fired, pending)
+        replaced, seconds = copies.started - _COPIES, time.monotonic() - started
+        fired, pending = list[str](), list[str]()
+        with _noted(trouble):
+            fired, pending = (watcher.alerts(watching, state) for state in ("firing", "pending"))
+        with _noted(trouble):
+            copies.end_all()
+        return Report(replaced, seconds, calling.calls, *copies.runs(), fired, pending, trouble)
+
+
+@contextmanager
+def _noted(trouble: list[str]) -> Iterator[None]:
+    """So that the table is printed whatever has gone wrong."""
+    try:
+        yield
+    except Failed as error:
+        trouble.append(f"rehearsal: {error}")
 
 
 def _roll(copies: Copies) -> None:

@@ -3,11 +3,11 @@
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rehearsal.process import Failed, Program, answers, running
 
@@ -58,19 +58,36 @@ class Copies:
             raise Failed(f"{program.name} ended with {code}: see {program.output}")
         self._free.append(slot)
 
+    def end_all(self) -> None:
+        while self._running:
+            self.end_oldest()
+
+    @property
+    def started(self) -> int:
+        return len(self._logs)
+
     def runs(self) -> tuple[Counter[str], Counter[str]]:
         """Of all that have ever run."""
         return count(self._logs)
 
 
 def count(logs: Iterable[Path]) -> tuple[Counter[str], Counter[str]]:
-    """How often each request was run, and how often it was sent to a copy, by its id. From the copies' own logs."""
+    """How often each inference was run, and how often it was sent to a copy, by its id. From the copies' own logs."""
     run, seen = Counter[str](), Counter[str]()
+    for record in _records(logs):
+        if record.get("event") == "refused":
+            seen.update(record["request_ids"])
+        elif record.get("event") == "request" and record["route"].endswith("/infer"):
+            seen[record["request_id"]] += 1
+            # Whatever has come as far as a run may not be run again.
+            run[record["request_id"]] += record["status"] not in (503, 429)
+    return +run, seen
+
+
+def _records(logs: Iterable[Path]) -> Iterator[dict[str, Any]]:
     for log in logs:
-        for line in log.read_text().splitlines():
-            record = json.loads(line) if line.startswith("{") else {}
-            if record.get("event") == "request":
-                seen[record["request_id"]] += 1
-                # Whatever has come as far as a run may not be run again.
-                run[record["request_id"]] += record["status"] not in (503, 429)
-    return run, seen
+        for line in log.read_text(errors="replace").splitlines():
+            # The last line of one that was killed may be cut off.
+            if line.startswith("{") and line.endswith("}"):
+                with suppress(ValueError):
+                    yield json.loads(line)

@@ -5,14 +5,17 @@ import signal
 import socket
 import subprocess
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent
+# On loopback nobody's proxy is asked.
+OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+# What a developer has set for another service.
+_OTHERS: Final = ("ONNICORN_", "GUNICORN_")
 _START_SECONDS: Final = 60
 _END_SECONDS: Final = 60
 
@@ -24,7 +27,7 @@ class Failed(Exception):
 class Program:
     """What it prints goes to a file of its own."""
 
-    def __init__(self, name: str, command: Sequence[str], output: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, command: Sequence[str], output: Path, environment: dict[str, str]) -> None:
         self.name = name
         self.output = output
         with output.open("wb") as stream:
@@ -32,7 +35,7 @@ class Program:
             self.process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=os.environ | environment,
+                env=_inherited() | environment,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
@@ -72,19 +75,25 @@ def running(name: str, command: Sequence[str], folder: Path, **environment: str)
     try:
         yield program
     finally:
-        if program.process.poll() is None:
-            program.process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                program.process.wait(_END_SECONDS / 4)
-        program.kill()
+        try:
+            if program.process.poll() is None:
+                program.process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    program.process.wait(_END_SECONDS / 4)
+        finally:  # however often somebody presses Ctrl-C
+            program.kill()
+
+
+def _inherited() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OTHERS)}
 
 
 def answers(url: str) -> bool:
     """With a 200."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with OPENER.open(url, timeout=5) as answer:
             return bool(answer.status == 200)
-    except (OSError, urllib.error.URLError):
+    except OSError:
         return False
 
 

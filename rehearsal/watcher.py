@@ -2,11 +2,11 @@
 
 import json
 import urllib.parse
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
 from rehearsal.copies import Slot
+from rehearsal.process import OPENER, Failed
 
 
 def configuration(slots: Iterable[Slot], rules: Path) -> str:
@@ -26,10 +26,13 @@ def configuration(slots: Iterable[Slot], rules: Path) -> str:
 
 
 def query(address: str, expression: str) -> list[tuple[dict[str, str], float]]:
-    """Labels and value of each series."""
+    """Labels and value of each series. Raises Failed where nobody answers."""
     url = f"{address}/api/v1/query?{urllib.parse.urlencode({'query': expression})}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        series = json.load(answer)["data"]["result"]
+    try:
+        with OPENER.open(url, timeout=10) as answer:
+            series = json.load(answer)["data"]["result"]
+    except OSError as error:
+        raise Failed(f"Prometheus does not answer: {error}") from None
     return [(each["metric"], float(each["value"][1])) for each in series]
 
 

@@ -8,5 +8,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 # numpy's OpenBLAS adds threads at import, and so may OpenMP; the models run in ONNX Runtime, in threads that we count.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# numpy asks for huge pages below large arrays. Where one lay in the heap, a few bytes take 2 MiB from then on.
+os.environ.setdefault("NUMPY_MADVISE_HUGEPAGE", "0")
 
 __version__ = "0.1.0"

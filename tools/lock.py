@@ -12,6 +12,9 @@ COMPILE = (
     *("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url"),
     *("--custom-compile-command", "make lock", "--group", "build"),
 )
+# The examples' own files are written by hand, and the tests run with what they name.
+PINNED = ("requirements.txt", "examples/embeddings/requirements.txt", "examples/images/requirements.txt")
+CONSTRAINTS = tuple(word for file in PINNED for word in ("-c", file))
 STORES = tuple(word for extra in ("s3", "gs", "az", "https") for word in ("--extra", extra))
 
 
@@ -19,7 +22,7 @@ def main() -> None:
     for target, extra in (
         ("requirements.txt", ()),
         ("requirements-fetch.txt", (*STORES, "-c", "requirements.txt")),
-        ("requirements-dev.txt", ("--group", "dev", "-c", "requirements.txt")),
+        ("requirements-dev.txt", ("--group", "dev", *CONSTRAINTS)),
     ):
         subprocess.run([*COMPILE, *extra, "--output-file", target], check=True)
 

@@ -8,7 +8,7 @@ from typing import Final
 SERVICE: Final = 'namespace=~"$namespace", job=~"$job"'
 ALL: Final = f'{SERVICE}, instance=~"$instance"'
 ONE: Final = f'{ALL}, model=~"$model"'
-INFER: Final = f'{ALL}, route=~".+(/infer|:predict)"'
+INFER: Final = f'{ALL}, route=~".+(/infer|:predict|/embeddings)"'
 ANSWERED: Final = f'{INFER}, outcome="ok"'
 RATE: Final = "[$__rate_interval]"
 _NAME: Final = "{{model}} {{version}}"
@@ -45,6 +45,11 @@ def _inferences(outcomes: str) -> str:
     return rate("model, version", "inference_requests_total", f'{ONE}, outcome=~"{outcomes}"')
 
 
+def _burn(kind: str, allowed: str) -> dict[str, str]:
+    windows = ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
+    return {window: f"job:onnicorn_infer_{kind}:ratio{window}{{{SERVICE}}} / {allowed}" for window in windows}
+
+
 _FAULTS: Final = "inference_failed|transform_failed|internal_error|interrupted|deadline_exceeded|overloaded"
 
 ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
@@ -55,7 +60,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             {"1 h": f"min(1 - job:onnicorn_infer_errors:ratio1h{{{SERVICE}}})"},
             "The share of requests to models; the objective is 99.9 %.",
             kind="stat",
-            width=4,
+            width=6,
         ),
         Panel(
             "Within half a second",
@@ -63,21 +68,20 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             {"1 h": f"min(1 - job:onnicorn_infer_slow:ratio1h{{{SERVICE}}})"},
             "The share of answers; the objective is 99 %.",
             kind="stat",
-            width=4,
+            width=6,
         ),
         Panel(
-            "Ready workers", "short", {"ready": f'sum(onnicorn_workers{{{ALL}, state="READY"}})'}, kind="stat", width=4
+            "Ready workers", "short", {"ready": f'sum(onnicorn_workers{{{ALL}, state="READY"}})'}, kind="stat", width=6
         ),
-        Panel("Instances", "short", {"instances": f"count(onnicorn_build_info{{{ALL}}})"}, kind="stat", width=4),
+        Panel("Instances", "short", {"instances": f"count(onnicorn_build_info{{{ALL}}})"}, kind="stat", width=6),
         Panel(
             "How fast the errors allowed are spent",
             "short",
-            {
-                window: f"job:onnicorn_infer_errors:ratio{window}{{{SERVICE}}} / 0.001"
-                for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d")
-            },
+            _burn("errors", "0.001"),
             "At 1 they last for 30 days. Alerts: 14.4 over 1 h, 6 over 6 h, 3 over 1 d, 1 over 3 d.",
+            width=12,
         ),
+        Panel("How fast the slow answers allowed are spent", "short", _burn("slow", "0.01"), width=12),
     ),
     "Traffic": (
         Panel("Requests to models, by status", "reqps", {"{{status}}": rate("status", "http_requests_total", INFER)}),
@@ -94,12 +98,14 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "reqps",
             {"{{outcome}}": rate("outcome", "inference_requests_total", f'{ONE}, outcome!="ok"')},
             "The codes are the README's; client_left are those who did not wait.",
+            width=12,
         ),
         Panel(
             "Share of inferences that fail, by model",
             "percentunit",
             {_NAME: f"{_inferences(_FAULTS)} / {_inferences(f'ok|{_FAULTS}')}"},
             "Of those that are no mistake of their callers.",
+            width=12,
         ),
         Panel(
             "Other answers than 2xx, by route",
@@ -109,6 +115,14 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
                     "status, method, route", "http_requests_total", f'{ALL}, status!~"2.."'
                 )
             },
+            width=12,
+        ),
+        Panel(
+            "Errors, by instance",
+            "reqps",
+            {"{{instance}}": rate("instance", "http_requests_total", f'{INFER}, status=~"429|5.."')},
+            "One alone is its machine's trouble, or gets more than its part.",
+            width=12,
         ),
     ),
     "Latency": (
@@ -117,11 +131,19 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
             "s",
             {f"p{100 * q:g}": quantile(q, "http_request_duration_seconds", ANSWERED) for q in (0.5, 0.9, 0.99)},
             "From the head to the end of the answer. Refusals, errors and clients that left are left out.",
+            width=12,
+        ),
+        Panel(
+            "99th percentile, by instance",
+            "s",
+            {"{{instance}}": quantile(0.99, "http_request_duration_seconds", ANSWERED, "instance, ")},
+            width=12,
         ),
         Panel(
             "Mean time of each stage",
             "s",
             {f"{stage} {_NAME}": mean(f"inference_{stage}_seconds", ONE) for stage in STAGES},
+            width=12,
         ),
         Panel(
             "99th percentile of each stage",
@@ -130,6 +152,7 @@ ROWS: Final[Mapping[str, tuple[Panel, ...]]] = {
                 f"{stage} {_NAME}": quantile(0.99, f"inference_{stage}_seconds", ONE, "model, version, ")
                 for stage in STAGES
             },
+            width=12,
         ),
     ),
     "Batching": (

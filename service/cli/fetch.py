@@ -33,8 +33,8 @@ def fetch(
     """Make DIR have what lies at URL: s3://, gs://, az://, https:// or a path. Only what has changed is fetched.
 
     Ends with 0 when all is there, with 1 when trying again would not help, and with 75 when it would. Credentials are
-    found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch brought into a
-    version that has come anew without it.
+    found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch has brought from
+    there, which lies as it came, and is not at URL any more.
     """
     _log_to_stderr()
     address = Address.parse(url, allow_http=insecure_http)
@@ -45,8 +45,10 @@ def fetch(
     except FetchInterrupted as error:
         click.echo(f"onnicorn: {error}", err=True)
         raise SystemExit(TRY_AGAIN_LATER) from None
+    removed = f", {some(done.removed, 'file')} removed" if done.removed else ""
     click.echo(
-        f"{folder}: {some(done.objects, 'file')}, {done.fetched} of them new or changed, {done.bytes:,} bytes fetched"
+        f"{folder}: {some(done.objects, 'file')}, {done.fetched} of them new or changed{removed}, "
+        f"{done.bytes:,} bytes fetched"
     )
 
 

@@ -120,6 +120,7 @@ class Declaration(_Table):
     warm_up: tuple[dict[str, WarmUpInput], ...] = ()
     signature: PinnedSignature | None = None
     fallback: str | None = None
+    task: Literal["embeddings"] | None = None
     transform: Annotated[str, AfterValidator(_class_name)] | None = None
 
     @classmethod

@@ -16,7 +16,8 @@ from service.engine.padding import Padding
 from service.engine.prepare import load_checked, load_prepared
 from service.engine.runs import Run
 from service.engine.session import Compute, Session
-from service.errors import InferenceFailed, RepositoryError, SignatureMismatch
+from service.engine.transform import Loaded
+from service.errors import InferenceFailed, MalformedRequest, RepositoryError, SignatureMismatch
 from service.tensors import FREE, Array, Signature, Tensors, TensorSpec
 
 log = structlog.get_logger()
@@ -30,7 +31,7 @@ class Model:
     """
 
     def __init__(self, entry: Entry, compute: Compute) -> None:
-        """Load and verify: the digest, the pinned signature, the labels. Raises RepositoryError."""
+        """Load and verify: the digest, the pinned signature, the labels, the task. Raises RepositoryError."""
         declaration = entry.declaration
         self.name = entry.name
         self.version = entry.version
@@ -45,6 +46,8 @@ class Model:
         self.signature = _declared(self._session.signature, declaration)
         self.padding = Padding(self.signature, declaration.padding) if declaration.padding else None
         self.transform = code.load(entry, self.signature)
+        if declaration.task == "embeddings":
+            _check_embeds(self.transform)
         self._outputs = {spec.name: spec for spec in self.signature.outputs}
 
     def batch_limit(self, most: int) -> int:
@@ -168,6 +171,17 @@ def _declared(signature: Signature, declaration: Declaration) -> Signature:
         outputs[name] = replace(spec, labels=labels)
     signature = replace(signature, outputs=tuple(outputs.values()))
     return signature.with_batch_axis() if declaration.batch else signature
+
+
+def _check_embeds(transform: Loaded | None) -> None:
+    """`/v1/embeddings` sends texts and nothing else. Raises RepositoryError."""
+    wanted = 'task = "embeddings" in model.toml needs a transform whose Instance takes {"text": "..."}'
+    if transform is None:
+        raise RepositoryError(f"{wanted}, and the model has none")
+    try:
+        transform.parse([{"text": "a text"}])
+    except MalformedRequest as error:
+        raise RepositoryError(f"{wanted}: {error}") from None
 
 
 def _resolved(spec: TensorSpec, sizes: dict[str, int]) -> tuple[int, ...]:

@@ -48,8 +48,9 @@ What may be relied on:
 * `before` gets a whole batch: the instances of one request, or of several that wait together; never none. It returns
   every input that the model has, with the model's own datatypes (`np.float64` is no `np.float32`) and shapes, usually
   with as many rows as there are instances. Rows of different lengths are padded here.
-* `after` gets all outputs of that run, by name, and returns one prediction for each instance, in order. A model
-  without a batch axis is run for one instance at a time.
+* `after` gets all outputs of that run, by name, and beside them the inputs that `before` made: a mask may be needed
+  again. It returns one prediction for each instance, in order. A model without a batch axis is run for one instance at
+  a time.
 * `BadInstance(message, index)` is the caller's mistake: 400 with `instances[3]: <message>`, for that request alone. Any
   other exception is the transform's: 500, and the traceback is in the log, never in the answer.
 * One object is made in each worker, once, and again when anything of the model changes. `folder` holds `model.toml`; a
@@ -114,7 +115,7 @@ class Transform(Protocol[Instance_contra, Prediction_co]):
         """A batch as the model's inputs."""
 
     def after(self, outputs: Mapping[str, Array]) -> Sequence[Prediction_co]:
-        """The model's outputs as a prediction for each instance."""
+        """The model's outputs, its inputs beside them, as a prediction for each instance."""
 
 
 class Loaded:
@@ -182,8 +183,9 @@ class Loaded:
         predictions: list[Any] = []
         for start in range(0, len(instances), size or 1):
             some = instances[start : start + size]
-            outputs = run(self.inputs(some, start))
-            predictions += self._predictions(some, start, outputs)
+            tensors = self.inputs(some, start)
+            outputs = dict(zip(self._signature.output_names, run(tensors), strict=True))
+            predictions += self._predictions(some, start, {**tensors, **outputs})
         return predictions
 
     def inputs(self, instances: Sequence[Any], start: int = 0) -> Tensors:
@@ -198,10 +200,9 @@ class Loaded:
         with self._guarded():
             return [self._prediction.dump_python(each, mode="json", warnings=False) for each in predictions]
 
-    def _predictions(self, instances: Sequence[Any], start: int, outputs: Sequence[Array]) -> list[Any]:
+    def _predictions(self, instances: Sequence[Any], start: int, outputs: Tensors) -> list[Any]:
         with self._guarded("instances", start, len(instances)):
-            named = dict(zip(self._signature.output_names, outputs, strict=True))
-            predictions = list(self._transform.after(named))
+            predictions = list(self._transform.after(outputs))
             if len(predictions) != len(instances):
                 raise ValueError(f"after: expected a prediction for each of {len(instances)}, got {len(predictions)}")
             return [self._checked(each, index) for index, each in enumerate(predictions)]

@@ -3,6 +3,7 @@
 address.py   a URL, and what may be shown of it
 store.py     what lies there, and reading a piece of it, through fsspec
 web.py       what fsspec lacks where the store is a web server
+local.py     what it lacks where the store is a folder
 failures.py  whose fault a library's error is, and whether to try again
 transfer.py  many pieces at a time, written in order; goes on where it was
 sums.py      what the SHA256SUMS beside the objects say

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, quote, unquote, urlsplit, urlunsplit
 
@@ -32,17 +33,19 @@ class Address:
     @classmethod
     def parse(cls, url: str, allow_http: bool = False) -> "Address":
         """Raises FetchFailed for a URL of another kind."""
-        if "://" not in url:
-            path = url.rstrip("/") or "/"
+        if url and "://" not in url:
+            path = str(Path(url).absolute())  # the same one wherever the next fetch is started
             return cls("file", "", path, path)
         scheme, host, path, _, _ = _split(url)
+        url = f"{scheme}{url[len(scheme) :]}"  # in small letters, as fsspec wants it
+        is_web = scheme in ("https", "http")
+        _refuse_odd_passwords(url, host, is_web)
         if scheme not in _STORES or not (host if scheme != "file" else path):
             raise FetchFailed(f"{_shown(url)} cannot be fetched: expected {_TAKEN}")
         if scheme == "http" and not allow_http:
             raise FetchFailed(f"{_shown(url)} is not encrypted: use https://, or say --insecure-http if you mean it")
         if scheme == "file":
             return cls.parse(unquote(path))
-        is_web = scheme in ("https", "http")
         return cls(*_STORES[scheme], url if is_web else url.rstrip("/"), _shown(url))
 
     @property
@@ -76,8 +79,17 @@ def _beside(url: str, name: str, is_web: bool = False) -> str:
 def _split(url: str) -> SplitResult:
     try:
         return urlsplit(url)
-    except ValueError as error:
-        raise FetchFailed(f"the URL cannot be understood: {error}") from None
+    except ValueError:  # it would say the password
+        raise FetchFailed("the URL cannot be understood: expected SCHEME://HOST/PATH") from None
+
+
+def _refuse_odd_passwords(url: str, host: str, is_web: bool) -> None:
+    """A slash in one ends the host, and a bucket has none: what comes behind would be shown."""
+    _, _, rest = url.partition("//")
+    if ":" in host and "@" in (rest.removeprefix(host) if is_web else rest):
+        raise FetchFailed(
+            "the URL has ':' and '@' where no password can be: https:// alone takes one, '@' and '/' as %40 and %2F"
+        )
 
 
 def _shown(url: str) -> str:

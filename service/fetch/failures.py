@@ -24,6 +24,8 @@ _NO_CREDENTIALS: Final = {
 _NOT_THERE: Final = {404, 410}
 _NOT_ALLOWED: Final = {401, 403, 407}
 _TRY_AGAIN: Final = {408, 425, 429}
+_NOT_IN_RANGE: Final = 416
+_NOT_A_NAME: Final = {"ParamValidationError"}  # botocore
 # Who asks, in a URL: the name and the password in front of the host.
 _WHO: Final = re.compile(r"//[^/\s]*@")
 _HOPELESS: Final = {errno.EINVAL, errno.EPERM, errno.ENOSYS, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR}
@@ -45,16 +47,23 @@ def refusal(error: Exception, shown: str) -> FetchFailed | None:
     """The sentence for an error that trying again does not help, or None."""
     statuses = set(_statuses(error))
     if _is(error, _NO_CREDENTIALS):
-        return FetchFailed(f"{shown}: no usable credentials were found (--anonymous needs none): {_first_line(error)}")
+        return FetchFailed(f"{shown}: no usable credentials were found (--anonymous needs none): {_one_line(error)}")
     if is_forbidden(error):
-        return FetchFailed(f"{shown}: these credentials may not read it: {_first_line(error)}")
+        return FetchFailed(f"{shown}: these credentials may not read it: {_one_line(error)}")
     if is_missing(error):
         return FetchFailed(f"there is nothing at {shown}")
-    if any(400 <= status < 500 for status in statuses - _TRY_AGAIN):
-        return FetchFailed(f"{shown}: {_first_line(error)}")
+    if isinstance(error, TimeoutError):  # S3 says one with a 400
+        return None
+    if any(400 <= status < 500 for status in statuses - _TRY_AGAIN) or _is(error, _NOT_A_NAME):
+        return FetchFailed(f"{shown}: {_one_line(error)}")
     if isinstance(error, ValueError | TypeError) or (isinstance(error, OSError) and error.errno in _HOPELESS):
-        return FetchFailed(f"{shown}: {_first_line(error)}")
+        return FetchFailed(f"{shown}: {_one_line(error)}")
     return None
+
+
+def has_changed(error: Exception) -> bool:
+    """What was listed is not there any more, or not as long."""
+    return is_missing(error) or _NOT_IN_RANGE in _statuses(error)
 
 
 def is_missing(error: Exception) -> bool:
@@ -81,7 +90,7 @@ def must_be(done: str, path: Path) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """One line for the log."""
-    return f"{type(error).__name__}: {_first_line(error)}"
+    return f"{type(error).__name__}: {_one_line(error)}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -109,7 +118,7 @@ def _statuses(error: Exception) -> Iterator[int]:
                 yield status
 
 
-def _first_line(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """The message of a library may have a URL in it: passwords are taken out, and signatures cut off."""
-    text = _WHO.sub("//", str(error).strip().partition("\n")[0]).partition("?")[0]
+    text = _WHO.sub("//", " ".join(str(error).split())).partition("?")[0]
     return text[:300] or type(error).__name__

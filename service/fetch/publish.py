@@ -6,41 +6,66 @@ A file that lies in a folder which is no version appears by itself, whole, in th
 import ctypes
 import os
 import shutil
-from collections.abc import Set
-from pathlib import Path
+from collections.abc import Collection, Iterable, Set
+from contextlib import suppress
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from service.fetch.failures import FetchFailed
 
 _HERE: Final = -100  # AT_FDCWD
 _EXCHANGE: Final = 2  # RENAME_EXCHANGE
+# No object has a backslash in its name.
+_ASIDE: Final = "\\old"
+
+
+def check_places(paths: Collection[str], folder: Path) -> None:
+    """Raises FetchFailed where what lies at the place of one of these files, or of a folder of it, is of another kind.
+
+    A link is no folder: nothing is written to where it leads.
+    """
+    for parent in {str(parent) for path in paths for parent in PurePosixPath(path).parents[:-1]}:
+        place = folder / parent
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            raise FetchFailed(f"{place} is no folder, and there is one to be fetched for its place: move it away")
+    for path in paths:
+        place = folder / path
+        if place.is_dir():
+            raise FetchFailed(f"{place} is a folder, and there is a file to be fetched for its place: move it away")
 
 
 def publish(new: Path, folder: Path, gone: Set[Path] = frozenset()) -> None:
-    """Move everything below `new` to the same place below `folder`. Raises FetchFailed rather than follow a link.
+    """Move everything below `new` to the same place below `folder`; these places have been checked.
 
     What lies in a version that is exchanged comes along, but for the files that are `gone`.
     """
     for entry in sorted(new.iterdir(), key=_order):
         place = folder / entry.name
-        if entry.is_dir():
-            _publish_folder(entry, place, gone)
-        elif place.is_dir():
-            raise FetchFailed(f"{place} is a folder, and a file has been fetched for its place: move it away")
-        else:
+        if not (entry.is_dir() and place.exists()):
             entry.replace(place)
+        elif entry.name.isdecimal():
+            _adopt(place, entry, gone)
+            exchange(entry, place)
+        else:
+            publish(entry, place, gone)
 
 
-def _publish_folder(entry: Path, place: Path, gone: Set[Path]) -> None:
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise FetchFailed(f"{place} is no folder, and one has been fetched for its place: move it away")
-    if not place.exists():
-        entry.rename(place)
-    elif entry.name.isdecimal():
-        _adopt(place, entry, gone)
-        exchange(entry, place)
-    else:
-        publish(entry, place, gone)
+def remove(gone: Iterable[Path], folder: Path) -> None:
+    """And the folders below `folder` that held nothing else."""
+    for path in gone:
+        path.unlink(missing_ok=True)
+        for parent in takewhile(lambda parent: parent != folder, path.parents):
+            with suppress(OSError):  # there is something else
+                parent.rmdir()
+
+
+def put_back(new: Path, folder: Path) -> None:
+    """What lies aside since an exchange by renaming has ended in its middle."""
+    for aside in list(new.rglob(f"*{_ASIDE}")):
+        place = folder / str(aside.relative_to(new)).removesuffix(_ASIDE)
+        if not place.exists():
+            aside.rename(place)
 
 
 def _order(entry: Path) -> tuple[bool, bool, str]:
@@ -80,7 +105,7 @@ def exchange(one: Path, other: Path) -> None:
     names = _HERE, os.fsencode(one), _HERE, os.fsencode(other)
     if hasattr(libc, "renameat2") and libc.renameat2(*names, _EXCHANGE) == 0:
         return
-    aside = one.with_name(f"{one.name}.old")
+    aside = one.with_name(f"{one.name}{_ASIDE}")
     other.rename(aside)
     one.rename(other)
     aside.rename(one)

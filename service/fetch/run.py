@@ -11,7 +11,7 @@ from service.fetch.address import Address
 from service.fetch.failures import FetchFailed, FetchInterrupted
 from service.fetch.folder import Folder
 from service.fetch.store import Object, Store
-from service.fetch.sums import Sums, check_file, check_lists, is_sums
+from service.fetch.sums import Sums, check_lists, is_sums, mismatch
 from service.fetch.transfer import Patience, left, transfer
 
 log = structlog.get_logger()
@@ -22,11 +22,12 @@ Parts = Mapping[Object, Path]
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What there is, and how much of it had to be fetched."""
+    """What there is, how much of it had to be fetched, and what of an earlier fetch has gone."""
 
     objects: int
     fetched: int
     bytes: int
+    removed: int
 
 
 def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: int) -> Fetched:
@@ -37,6 +38,8 @@ def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: 
         if not any(each.is_kept for each in objects):
             raise FetchFailed(f"there is nothing at {address.shown}")
         parts = {each: folder.part(each) for each in objects if not folder.has(each)}
+        kept = [each for each in parts if each.is_kept]
+        folder.check(kept, folder.gone(address.shown, objects))
         folder.forget_parts(but=parts)
         log.info("fetch_begins", source=address.shown, objects=len(objects), changed=len(parts))
         missing = _missing(folder, parts)
@@ -46,11 +49,12 @@ def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: 
         if Patience()(store.objects, address.shown) != objects:
             raise FetchInterrupted(f"{address.shown} has changed while it was fetched: run it again")
         _verify(sums, folder, objects, parts)
-        kept = [each for each in parts if each.is_kept]
-        if kept:
-            folder.take(kept, folder.gone(address.shown, objects))
+        # Anew, since whatever was edited here in the meantime is somebody's.
+        gone = folder.gone(address.shown, objects)
+        if kept or gone:
+            folder.take(kept, gone)
         folder.forget_parts()
-    return Fetched(sum(each.is_kept for each in objects), len(kept), missing)
+    return Fetched(sum(each.is_kept for each in objects), len(kept), missing, len(gone))
 
 
 def _missing(folder: Folder, parts: Parts) -> int:
@@ -69,12 +73,13 @@ def _read_sums(store: Store, folder: Folder, objects: Sequence[Object], parts: P
 
 def _verify(sums: Sequence[Sums], folder: Folder, objects: Iterable[Object], parts: Parts) -> None:
     for each, place in _places(folder, objects, parts):
-        try:
-            check_file(sums, each, place)
-        except FetchFailed:
-            if each in parts:
-                place.unlink()  # to go on from it would never end well
-            raise
+        if not (said := mismatch(sums, each, place)):
+            continue
+        if each in parts:
+            place.unlink()  # to go on from it would never end well
+            raise FetchFailed(f"{each.shown} {said}: nothing was changed here; upload the two again")
+        folder.forget(each)
+        raise FetchInterrupted(f"{place} {said}: it was damaged here; run it again, it is fetched anew")
 
 
 def _places(folder: Folder, objects: Iterable[Object], parts: Parts) -> Iterator[tuple[Object, Path]]:

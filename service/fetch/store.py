@@ -11,7 +11,10 @@ import structlog
 from service.engine.checksums import FILE, MOST, parse
 from service.fetch.address import Address
 from service.fetch.failures import FetchFailed, is_forbidden, is_missing, reason
+from service.fetch.local import Local
 
+# Where a folder that is fetched to keeps what is the fetch's own.
+CORNER: Final = ".fetch"
 # What tells two objects apart that have lain at the same key: Google's, S3's, Azure's, then a time.
 _VERSIONS: Final = ("generation", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime")
 # Where a URL has not the whole address in it.
@@ -74,7 +77,8 @@ class Store:
         for key, info in infos.items():
             if key != top:
                 path = key.removeprefix(top).removeprefix("/")
-                if path and not path.endswith("/"):  # what consoles make for an empty folder
+                # What consoles make for an empty folder ends so.
+                if path and not path.endswith("/") and not path.startswith(f"{CORNER}/"):
                     yield self._object(path, key, f"{self._address.shown}/{path}", info)
         if top in infos:
             yield self._object(self._address.name, top, self._address.shown, infos[top])
@@ -135,7 +139,7 @@ class Store:
     def _object(self, path: str, key: str, shown: str, info: Mapping[str, Any], is_kept: bool = True) -> Object:
         if info.get("size") is None:
             raise FetchFailed(f"{shown} has no known size: the server must say Content-Length")
-        version = next((f"{name} {info[name]}" for name in _VERSIONS if info.get(name)), "")
+        version = next((f"{name} {info[name]}" for name in _VERSIONS if info.get(name) not in (None, "")), "")
         if "ino" in info:
             version += f" {info['ino']}"
         return Object(path, key, shown, version, int(info["size"]), is_kept)
@@ -148,7 +152,7 @@ def check_names(objects: Iterable[Object]) -> None:
         parts = each.path.split("/")
         if any(part in ("", ".", "..") or not part.isprintable() or "\\" in part for part in parts):
             raise FetchFailed(f"{each.shown!r} has a name that no file may have: rename the object")
-        if parts[0].startswith(".fetch"):
+        if parts[0].startswith(CORNER):
             raise FetchFailed(f"{each.shown} has a name that `onnicorn fetch` needs for itself: rename the object")
         seen.add(each.path)
     folders = {str(folder) for path in seen for folder in PurePosixPath(path).parents}
@@ -161,6 +165,8 @@ def _files(address: Address, options: Mapping[str, Any]) -> Any:
         from service.fetch.web import Web  # here, since it needs an extra
 
         return Web(**options)
+    if address.protocol == "file":
+        return Local()
     # No list may be older than the question.
     always = {"skip_instance_cache": True, "use_listings_cache": False} | _ALWAYS.get(address.protocol, {})
     files = fsspec.filesystem(address.protocol, **always, **options)

@@ -18,7 +18,7 @@ from typing import BinaryIO, Final, TypeVar
 import structlog
 
 from service.errors import StartError
-from service.fetch.failures import FetchFailed, FetchInterrupted, must_be, reason, refusal
+from service.fetch.failures import FetchFailed, FetchInterrupted, has_changed, must_be, reason, refusal
 from service.fetch.store import Object
 
 # Large enough that a request's latency is little of it, small enough that several fit into an init container.
@@ -40,6 +40,10 @@ class Piece:
     part: Path
     start: int
     stop: int
+
+    @property
+    def size(self) -> int:
+        return self.stop - self.start
 
 
 def transfer(wanted: Sequence[tuple[Object, Path]], read: Read, parallel: int, piece: int = PIECE) -> None:
@@ -108,25 +112,36 @@ def _read_piece(read: Read, piece: Piece, patience: Patience) -> bytes:
 
 
 def _read_whole(read: Read, piece: Piece) -> bytes:
-    data = read(piece.of, piece.start, piece.stop)
-    expected = piece.stop - piece.start
-    if len(data) > expected:
-        raise FetchFailed(
-            f"{piece.of.shown}: asked for {expected} bytes, and more came: the server does not know range requests, or "
-            "the object has changed"
-        )
-    if len(data) < expected:
-        raise ConnectionError(f"{len(data)} of {expected} bytes came")
+    try:
+        data = read(piece.of, piece.start, piece.stop)
+    except Exception as error:
+        if has_changed(error):
+            raise FetchInterrupted(f"{piece.of.shown} has changed while it was fetched: run it again") from error
+        raise
+    if len(data) < piece.size:
+        raise ConnectionError(f"{len(data)} of {piece.size} bytes came")
     return data
 
 
 def _write(piece: Piece, data: Future[bytes]) -> int:
     content = data.result()
+    if len(content) > piece.size:
+        raise _too_much(piece)
     with must_be("written", piece.part), piece.part.open("ab") as stream:
         stream.write(content)
         if piece.stop == piece.of.size:
             _sync(stream)
     return len(content)
+
+
+def _too_much(piece: Piece) -> StartError:
+    """From its beginning it may succeed: without ranges one piece can be had."""
+    piece.part.unlink(missing_ok=True)
+    said = (
+        f"{piece.of.shown}: asked for {piece.size} bytes, and more came: the server does not know range requests, or "
+        "the object has changed"
+    )
+    return FetchInterrupted(f"{said}; run it again, it begins anew") if piece.start else FetchFailed(said)
 
 
 def _sync(stream: BinaryIO) -> None:

@@ -1,11 +1,15 @@
 """The web through fsspec, which by itself reads whatever comes, and takes every error for a file that is not there."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
+from aiohttp import ClientTimeout
 from fsspec.implementations.http import HTTPFileSystem
 
 from service.fetch.failures import FetchFailed
+
+# Of silence, however long the whole takes.
+_PATIENCE_SECONDS: Final = 30
 
 
 class Web(HTTPFileSystem):
@@ -14,7 +18,11 @@ class Web(HTTPFileSystem):
     def __init__(self, allow_http: bool) -> None:
         super().__init__(
             skip_instance_cache=True,
-            client_kwargs={} if allow_http else {"middlewares": (_encrypted,)},
+            client_kwargs={
+                "timeout": ClientTimeout(total=None, sock_connect=_PATIENCE_SECONDS, sock_read=_PATIENCE_SECONDS),
+                "trust_env": True,  # a proxy
+                "middlewares": () if allow_http else (_encrypted,),
+            },
             # A compressed answer has another length, and a piece of it would be a piece of something else.
             headers={"Accept-Encoding": "identity"},
         )

@@ -4,7 +4,7 @@ A refusal costs little and says so at once; nothing was run. Those who were admi
 who are refused, and those whom more urgent ones overtake for too long.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -111,10 +111,8 @@ def _ms(seconds: float) -> str:
 class Budget:
     """Bytes of request bodies that a worker holds, all together."""
 
-    def __init__(self, most: int, on_free: Callable[[int], object] = lambda size: None) -> None:
-        """`on_free` hears of bytes that are given back."""
+    def __init__(self, most: int) -> None:
         self._most = most
-        self._on_free = on_free
         self.held = 0
 
     def hold(self) -> "Hold":
@@ -122,8 +120,6 @@ class Budget:
 
     def change(self, by: int) -> None:
         self.held += by
-        if by < 0:
-            self._on_free(-by)
 
     def check(self, size: int) -> None:
         """Is there room for so many bytes more? Raises Overloaded."""

@@ -4,8 +4,12 @@ prometheus_client names a process's files by its pid, so files would pile up as 
 what the process is: `master`, `ops`, or a worker's slot, which its successor takes over together with the counts.
 """
 
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+Labels = Mapping[str, str]
 
 _process = "master"
 _directory: Path | None = None
@@ -39,6 +43,10 @@ class FileValue:
         self._key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
         self.open()
         _values.append(self)
+
+    @property
+    def labels(self) -> Labels:
+        return _labels(self._key)
 
     def open(self) -> None:
         """Find the number's place in this process's file; a predecessor's count is taken over."""
@@ -76,6 +84,21 @@ def become(process: str) -> None:
         value.open()
 
 
+def forget(is_gone: Callable[[Labels], bool]) -> None:
+    """Have the numbers with these labels no more, a predecessor's among them.
+
+    A file only grows, so another one takes its place: who reads meanwhile finds the one or the other, whole.
+    """
+    for prefix, file in _files.items():
+        numbers = {key: number for key, number, _ in file.read_all_values()}
+        kept = {key: number for key, number in numbers.items() if not is_gone(_labels(key))}
+        if len(kept) < len(numbers):
+            _replace(prefix, kept)
+    _values[:] = [value for value in _values if not is_gone(value.labels)]
+    for value in _values:
+        value.open()
+
+
 def keep_metrics_in(directory: Path) -> None:
     """Before any metric exists: each makes its values as it is made."""
     global _directory
@@ -87,9 +110,34 @@ def keep_metrics_in(directory: Path) -> None:
 
 def _file(prefix: str) -> Any:
     """This process's file for one kind of metric."""
+    if prefix not in _files:
+        _files[prefix] = _opened(_path(prefix))
+    return _files[prefix]
+
+
+def _replace(prefix: str, numbers: Mapping[str, float]) -> None:
+    """The file, whole, by one that has only these."""
+    draft = _path(prefix).with_suffix(".draft")
+    draft.unlink(missing_ok=True)
+    file = _opened(draft)
+    for key, number in numbers.items():
+        file.write_value(key, number, 0.0)
+    draft.rename(_path(prefix))
+    _files[prefix] = file
+
+
+def _path(prefix: str) -> Path:
+    assert _directory
+    return _directory / f"{prefix}_{_process}.db"
+
+
+def _opened(path: Path) -> Any:
     from prometheus_client.mmap_dict import MmapedDict
 
-    if prefix not in _files:
-        assert _directory
-        _files[prefix] = MmapedDict(str(_directory / f"{prefix}_{_process}.db"))  # type: ignore[no-untyped-call]
-    return _files[prefix]
+    return MmapedDict(str(path))  # type: ignore[no-untyped-call]
+
+
+def _labels(key: str) -> Labels:
+    """The inverse of `mmap_key`, as far as it is of interest."""
+    labels: Labels = json.loads(key)[2]
+    return labels

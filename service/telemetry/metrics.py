@@ -1,17 +1,21 @@
 """Every metric and nothing else.
 
 Units are base units. Label values come from the catalogue, from a route template or from a closed set, never from a
-request's own text, so the number of series is bounded.
+request's own text; what was counted of a version is kept until the reload after the one that took it away. So the
+number of series is bounded.
 
 In Gunicorn each process writes files of its own, named by what the process is (`master`, `ops`, a worker's slot), and
 whoever is scraped adds them up; `telemetry/identity.py` must be set up before this module is imported for that.
 """
 
 from bisect import bisect_left
+from collections.abc import Set
 from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from service.telemetry import identity
 
 # A second series beside each counter and histogram that only says when it began, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -94,6 +98,11 @@ READ_AT_SCRAPE: Final = {
     f"{PREFIX}_worker_private_bytes": ("gauge", "Memory of the worker that is no mapped file.", ("worker",)),
     f"{PREFIX}_worker_open_files": ("gauge", "Open files and connections of the worker.", ("worker",)),
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
+    f"{PREFIX}_repository_faults": (
+        "gauge",
+        "Reasons for which a reload did not take what the repository holds, until one takes it.",
+        (),
+    ),
     f"{PREFIX}_build_info": (
         "gauge",
         "1; the versions that this service is made of.",
@@ -151,6 +160,17 @@ def batch_rows(model: str, version: int) -> Observed:
 def stages(model: str, version: int) -> tuple[Observed, ...]:
     """One version's histograms of decode, queue, run and encode seconds."""
     return tuple(Observed(histogram, model, version) for histogram in (DECODE, QUEUE, RUN, ENCODE))
+
+
+def keep(versions: Set[tuple[str, int]]) -> None:
+    """Forget what was counted for any other version."""
+    wanted = {(model, str(version)) for model, version in versions}
+    for metric in (INFERENCE_REQUESTS, DECODE, QUEUE, RUN, ENCODE, BATCH_ROWS):
+        for labels in [labels for labels in metric._metrics if labels[:2] not in wanted]:
+            metric.remove(*labels)
+    for looked_up in (inference_requests, batch_rows, stages):
+        looked_up.cache_clear()
+    identity.forget(lambda labels: "version" in labels and (labels["model"], labels["version"]) not in wanted)
 
 
 class ModelObserver:

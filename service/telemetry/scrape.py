@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from service import __version__
 from service.board import Board
 from service.cgroup import Cgroup
+from service.outcomes import Outcomes
 from service.process import Usage, usage_of
 from service.rows import State
 from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY
@@ -30,13 +31,13 @@ class Scrape:
     """Renders the metrics of the whole service, from whichever process it is asked in."""
 
     def __init__(self, board: Board, served: Callable[[], Iterable[Served]], files: Path | None = None) -> None:
-        """`files` is the directory of all processes' metric files; None where there is one process only."""
+        """`files` is the directory of all processes' metrics and outcomes; None where there is one process only."""
         self._registry = CollectorRegistry()
         if files:
             MultiProcessCollector(self._registry, str(files))  # type: ignore[no-untyped-call]
         else:
             self._registry.register(REGISTRY)
-        self._registry.register(_Moment(board, served))
+        self._registry.register(_Moment(board, served, Outcomes(files) if files else None))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type: OpenMetrics where `accept` asks for it, else Prometheus text. Blocks."""
@@ -47,9 +48,10 @@ class Scrape:
 class _Moment(Collector):
     """Values that nobody counts: they are looked up."""
 
-    def __init__(self, board: Board, served: Callable[[], Iterable[Served]]) -> None:
+    def __init__(self, board: Board, served: Callable[[], Iterable[Served]], outcomes: Outcomes | None) -> None:
         self._board = board
         self._served = served
+        self._outcomes = outcomes
         self._cgroup = Cgroup.of_this_process()
         self._build = (__version__, version("onnxruntime"), platform.python_version())
 
@@ -59,11 +61,17 @@ class _Moment(Collector):
         yield _family("workers", *(((state.name,), states.count(state.name)) for state in _SHOWN_STATES))
         yield from self._processes()
         yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in self._served()))
+        yield _family("repository_faults", ((), self._faults()))
         yield _family("build_info", (self._build, 1))
         yield _family("cpu_throttled_seconds", ((), self._cgroup.throttled_seconds()))
         cgroup = self._cgroup
         memory = {"used": cgroup.memory_used(), "working_set": cgroup.working_set(), "limit": cgroup.memory_limit()}
         yield _family("memory_bytes", *(((kind,), value) for kind, value in memory.items() if value is not None))
+
+    def _faults(self) -> int:
+        """Where nothing is reloaded there are none."""
+        last = self._outcomes.last() if self._outcomes else None
+        return len(last.standing) if last else 0
 
     def _processes(self) -> Iterator[Metric]:
         """What each worker's process uses now. Series are named by slots, so they stay few whoever dies."""

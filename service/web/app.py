@@ -17,6 +17,7 @@ from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
 from service.loading import first_generation, load
+from service.memory import Housekeeper
 from service.rows import State
 from service.seat import Seat
 from service.settings import Settings
@@ -26,12 +27,14 @@ from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
+from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
 from service.web import admin, health, metadata, problems, repository, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
 from service.web.doors import Door, Doors
+from service.web.embeddings import Embed
 from service.web.gate import STATE, Gate
 from service.web.infer import Infer
 from service.web.infer_stream import InferStream
@@ -39,7 +42,7 @@ from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 from service.web.passage import Passage
 from service.web.predict import Predict
-from service.web.routes import INFER, INFER_STREAM, PREDICT, ROUTES
+from service.web.routes import EMBEDDINGS, EMBEDDINGS_ROUTE, INFER, INFER_STREAM, PREDICT, ROUTES
 
 log = structlog.get_logger()
 
@@ -58,8 +61,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         settings.admission,
         metrics.ModelObserver(),
         lambda: seat.board.service.generation,
-        lambda catalogue: _on_switch(seat, guests, catalogue),
+        lambda catalogue: _on_switch(seat, guests, versions, catalogue),
     )
+    versions = Versions()
     guests = Guests(lambda: dataplane.catalogue.generation)
     in_flight: set[Record] = set()
     gate = Gate(
@@ -115,8 +119,13 @@ def _outside(
     """What surrounds the framework, from the inside out."""
     admission = settings.admission
     passage = Passage(dataplane, settings.http, settings.limits, admission)
-    doors: dict[str, Door] = {INFER: Infer(passage), INFER_STREAM: InferStream(passage), PREDICT: Predict(passage)}
-    app: ASGIApp = Doors(inner, doors, passage.heap)
+    doors: dict[str, Door] = {
+        INFER: Infer(passage),
+        PREDICT: Predict(passage),
+        INFER_STREAM: InferStream(passage),
+        EMBEDDINGS: Embed(passage),
+    }
+    app: ASGIApp = Doors(inner, doors)
     if settings.access.keys:
         app = Guard(app, guests.known)
     app = LastResort(app, admission.overload_status)
@@ -138,7 +147,8 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
-    zeros.of_requests(ROUTES, problems.statuses_of_inference(settings.admission.overload_status))
+    routes = (*ROUTES, EMBEDDINGS_ROUTE)
+    zeros.of_requests(routes, problems.statuses_of_inference(settings.admission.overload_status))
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)
@@ -153,6 +163,7 @@ async def _lifespan(
             log.critical(error.code, reason=str(error))
             raise AlreadyLogged from None
         await stack.enter_async_context(Heartbeat(row))
+        await stack.enter_async_context(Housekeeper())
         stack.enter_context(Watchdog(seat, settings.lifecycle, dataplane.runs, in_flight))
         row.move(State.READY)
         if seat.completes_start():
@@ -177,10 +188,9 @@ def _load(settings: Settings, manifest: Manifest, known: Catalogue, guests: Gues
     return load(settings, manifest, known.models)
 
 
-def _on_switch(seat: Seat, guests: Guests, catalogue: Catalogue) -> None:
+def _on_switch(seat: Seat, guests: Guests, versions: Versions, catalogue: Catalogue) -> None:
     guests.forget_before(catalogue.generation)
-    for model in catalogue.models:
-        zeros.of_model(model.name, model.version)
+    versions.serve({(model.name, model.version) for model in catalogue.models})
     for name in catalogue.names:
         if seat.row.state is State.STARTING:
             metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind

@@ -10,7 +10,6 @@ from typing import Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.errors import MethodNotAllowed, shorten
-from service.memory import Heap
 from service.web.passage import Answer
 from service.web.records import record_of
 from service.web.routes import Asked, inference
@@ -23,12 +22,11 @@ class Door(Protocol):
 
 
 class Doors:
-    """By the last word of their paths. `heap` hears of what was sent."""
+    """By the last word of their paths."""
 
-    def __init__(self, app: ASGIApp, doors: Mapping[str, Door], heap: Heap) -> None:
+    def __init__(self, app: ASGIApp, doors: Mapping[str, Door]) -> None:
         self.app = app
         self._doors = doors
-        self._heap = heap
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         asked = inference(scope["path"]) if scope["type"] == "http" else None
@@ -46,4 +44,3 @@ class Doors:
         headers, answer = whole
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
-        self._heap.note(len(answer))

@@ -13,10 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.errors import Overloaded
-from service.web import problems, typed
+from service.web import openai, problems, typed
 from service.web.access import scope_for
 from service.web.examples import example
-from service.web.routes import INFER, INFER_STREAM, PREDICT, ROUTES, inference
+from service.web.routes import EMBEDDINGS_ROUTE, INFER, INFER_STREAM, PREDICT, ROUTES, inference
 from service.web.schemas import HEADERS, TIMEOUTS, request, response
 
 _PROBLEM: Final = {
@@ -24,6 +24,7 @@ _PROBLEM: Final = {
     "required": ["error", "code", "request_id"],
     "properties": {name: {"type": "string"} for name in ("error", "code", "request_id")},
 }
+_PROBLEMS: Final = {"Problem": _PROBLEM, "OpenAIProblem": openai.PROBLEM}
 # Which statuses an operation may have. A 405 belongs to methods that are none.
 _EVERYWHERE: Final = frozenset({401, 403, 414, 431, 500, 503})
 _OF_MODELS: Final = frozenset({404})
@@ -94,10 +95,13 @@ class Document:
             servers=[{"url": self._root_path}] if self._root_path else None,
         )
         components = document.setdefault("components", {})
-        components.setdefault("schemas", {})["Problem"] = _PROBLEM
-        components["responses"] = {f"Problem{status}": _problem(codes) for status, codes in self._codes.items()}
+        components.setdefault("schemas", {}).update(_PROBLEMS)
+        components["responses"] = {
+            f"{form}{status}": _problem(form, codes) for form in _PROBLEMS for status, codes in self._codes.items()
+        }
         for path in ROUTES:
             document["paths"][path] = {"post": _generic(path)}
+        document["paths"][EMBEDDINGS_ROUTE] = {"post": openai.operation(catalogue, components["schemas"])}
         titles: set[str] = set()
         for model in catalogue.models:
             is_default = catalogue.resolve(model.name) is model
@@ -164,18 +168,19 @@ def _content(json: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe_problems(operation: dict[str, Any], method: str, path: str, overload_status: int) -> None:
-    """Every answer that is no success has one shape; what an operation says of itself stands."""
+    """Every answer that is no success has one shape, or OpenAI's; what an operation says of itself stands."""
+    form = "OpenAIProblem" if path == EMBEDDINGS_ROUTE else "Problem"
     operation["responses"].pop("422", None)
     statuses = set(_EVERYWHERE)
     for of_some, applies in (
-        (_OF_MODELS, "/models/" in path),
+        (_OF_MODELS, "/models/" in path or path == EMBEDDINGS_ROUTE),
         (_OF_BODIES, method == "post"),
         (_OF_RUNS | {overload_status}, inference(path) is not None),
         (_OF_RELOADS, path.startswith("/v2/repository/models/")),
     ):
         statuses.update(of_some if applies else ())
     for status in sorted(statuses):
-        operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/Problem{status}"})
+        operation["responses"].setdefault(str(status), {"$ref": f"#/components/responses/{form}{status}"})
 
 
 def _codes(overload_status: int) -> dict[int, list[str]]:
@@ -186,10 +191,10 @@ def _codes(overload_status: int) -> dict[int, list[str]]:
     return {status: sorted(codes[status]) for status in sorted(codes)}
 
 
-def _problem(codes: Sequence[str]) -> dict[str, Any]:
+def _problem(form: str, codes: Sequence[str]) -> dict[str, Any]:
     return {
         "description": " or ".join(codes),
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {"application/json": {"schema": {"$ref": f"#/components/schemas/{form}"}}},
     }
 
 

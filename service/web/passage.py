@@ -18,7 +18,6 @@ from service.engine.model import Model
 from service.errors import CallerError, ModelNotReady, Overloaded
 from service.knobs import Admission, Http, Limits
 from service.lane import Inference, Lane
-from service.memory import Heap
 from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
 from service.tensors import Tensors, TensorSpec
@@ -56,8 +55,7 @@ class Passage:
     def __init__(self, dataplane: Dataplane, settings: Http, limits: Limits, admission: Admission) -> None:
         self.dataplane = dataplane
         self.limits = limits
-        self.heap = Heap()
-        self.budget = Budget(admission.max_bytes, self.heap.note)
+        self.budget = Budget(admission.max_bytes)
         self.reader = Reader(admission.max_bytes)
         self.body_limit = min(settings.max_body_bytes, admission.max_bytes)
         self._compress_min_bytes = settings.compress_min_bytes

@@ -1,6 +1,7 @@
 """An error as HTTP: the one place that knows status numbers.
 
-Every error answer is `{"error": "<sentence>", "code": "<slug>", "request_id": "<id>"}`, framework errors included.
+Every error answer is `{"error": "<sentence>", "code": "<slug>", "request_id": "<id>"}`, framework errors included. To
+OpenAI's clients `error` is an object, and the sentence its `message`.
 """
 
 import math
@@ -15,6 +16,7 @@ from starlette.responses import Response
 from service import errors
 from service.telemetry.record import Record
 from service.web.records import record_of
+from service.web.routes import EMBEDDINGS_ROUTE
 
 STATUSES: Final[Mapping[type[errors.OnnicornError], int]] = {
     errors.MalformedRequest: 400,
@@ -66,9 +68,12 @@ def statuses_of_inference(overload_status: int) -> frozenset[int]:
     return frozenset({200, overload_status, *(status for status in STATUSES.values() if status >= 500)})
 
 
-def body_of(error: errors.OnnicornError, request_id: str) -> bytes:
+def body_of(error: errors.OnnicornError, request_id: str, path: str = "") -> bytes:
     sentence = errors.shorten(str(error), _LONGEST)
-    return orjson.dumps({"error": sentence, "code": error.code, "request_id": request_id})
+    said: Any = sentence
+    if path == EMBEDDINGS_ROUTE:  # of any other form OpenAI's client shows the status and no word
+        said = {"message": sentence, "type": error.code, "code": error.code}
+    return orjson.dumps({"error": said, "code": error.code, "request_id": request_id})
 
 
 def headers_of(error: errors.OnnicornError) -> dict[str, str]:
@@ -97,7 +102,7 @@ def respond(scope: Mapping[str, Any], error: errors.OnnicornError, overload_stat
     record = record_of(scope)
     note(record, error, overload_status)
     return Response(
-        body_of(error, record.request_id),
+        body_of(error, record.request_id, scope.get("path", "")),
         record.status,
         headers=headers_of(error),
         media_type="application/json",

@@ -13,23 +13,27 @@ INFER_STREAM: Final = "infer_stream"
 STREAM_ROUTE: Final = "/v2/models/{model_name}/infer_stream"
 STREAM_VERSION_ROUTE: Final = "/v2/models/{model_name}/versions/{model_version}/infer_stream"
 ROUTES: Final = (ROUTE, VERSION_ROUTE, PREDICT_ROUTE, PREDICT_VERSION_ROUTE, STREAM_ROUTE, STREAM_VERSION_ROUTE)
-_V2: Final = r"/v2/models/([^/]+)(?:/versions/([^/]+))?"
-_V1: Final = r"/v1/models/([^/:]+)(?:/versions/([^/:]+))?"
+EMBEDDINGS: Final = "embeddings"
+EMBEDDINGS_ROUTE: Final = "/v1/embeddings"
+_MODEL: Final = r"/models/([^/]+)(?:/versions/([^/]+))?"
 # The most frequent first.
 _PATHS: Final = (
-    (re.compile(f"{_V2}/infer"), INFER, ROUTE, VERSION_ROUTE),
-    (re.compile(f"{_V1}:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
-    (re.compile(f"{_V2}/infer_stream"), INFER_STREAM, STREAM_ROUTE, STREAM_VERSION_ROUTE),
+    (re.compile(f"/v2{_MODEL}/infer"), INFER, ROUTE, VERSION_ROUTE),
+    (re.compile(f"/v1{_MODEL}:predict"), PREDICT, PREDICT_ROUTE, PREDICT_VERSION_ROUTE),
+    (re.compile(f"/v2{_MODEL}/infer_stream"), INFER_STREAM, STREAM_ROUTE, STREAM_VERSION_ROUTE),
 )
 
 
 class Asked(NamedTuple):
-    """What a path asks for; `route` is its template, `verb` its last word."""
+    """What a path asks for: `route` is its template, `verb` its last word. `model` is "" where the body names it."""
 
     model: str
     version: str | None
     route: str
     verb: str
+
+
+_EMBEDDINGS: Final = Asked("", None, EMBEDDINGS_ROUTE, EMBEDDINGS)
 
 
 def inference(path: str) -> Asked | None:
@@ -39,4 +43,4 @@ def inference(path: str) -> Asked | None:
         if match is not None:
             model, version = match.groups()
             return Asked(model, version, route if version is None else version_route, verb)
-    return None
+    return _EMBEDDINGS if path == EMBEDDINGS_ROUTE else None

@@ -1,4 +1,4 @@
-"""GET /v1/models...: what is served, as KServe's protocol v1 and TensorFlow Serving tell it."""
+"""GET /v1/models...: what is served, as KServe's protocol v1, TensorFlow Serving and OpenAI tell it."""
 
 from typing import Any
 
@@ -13,8 +13,21 @@ from service.web.answers import answer
 _NOT_LOADED = "it could not be loaded; POST /v2/repository/index has the reason"
 
 
+class OpenAIModel(BaseModel):
+    """What OpenAI's clients want to know of a model; nobody here knows when it was `created`, so that is 0."""
+
+    id: str
+    object: str
+    created: int
+    owned_by: str
+
+
 class Models(BaseModel):
+    """`models` is KServe's, the rest is OpenAI's."""
+
     models: list[str]
+    object: str
+    data: list[OpenAIModel]
 
 
 class VersionState(BaseModel):
@@ -30,8 +43,8 @@ class VersionStatus(BaseModel):
     status: VersionState
 
 
-class ModelStatus(BaseModel):
-    """`name` and `ready` are KServe's, the rest is TensorFlow Serving's."""
+class ModelStatus(OpenAIModel):
+    """`name` and `ready` are KServe's, `model_version_status` is TensorFlow Serving's, the rest is OpenAI's."""
 
     name: str
     ready: bool
@@ -44,7 +57,8 @@ def router(dataplane: Dataplane) -> APIRouter:
 
     @routes.get("", summary="The models that are served", response_model=Models)
     async def models() -> Response:
-        return answer(200, {"models": dataplane.catalogue.names})
+        names = dataplane.catalogue.names
+        return answer(200, {"models": names, "object": "list", "data": [_for_openai(name) for name in names]})
 
     @routes.get(
         "/{model_name}",
@@ -74,7 +88,12 @@ def _status(dataplane: Dataplane, name: str, version: str | None) -> Response:
     except ModelNotReady:
         ready = False
     versions = _versions(dataplane.catalogue, name, version)
-    return answer(200 if ready else 503, {"name": name, "ready": ready, "model_version_status": versions})
+    status = {"name": name, "ready": ready, "model_version_status": versions, **_for_openai(name)}
+    return answer(200 if ready else 503, status)
+
+
+def _for_openai(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "onnicorn"}
 
 
 def _versions(catalogue: Catalogue, name: str, version: str | None) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """HAProxy and nginx with the shipped files, in front of whoever is wanted."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ def nginx(instances: list[Instance], folder: Path) -> Iterator[str]:
         "listen 127.0.0.1:8080": f"listen {address}",
         "server 127.0.0.1:8000": f"server {one}",
         "server 127.0.0.2:8000": f"server {two}",
+        r"~127\.0\.0\.1:8000$": f"~{re.escape(one)}$",
         "http {\n": f"http {{\n{places}",
     }
     file = folder / "nginx.conf"

@@ -2,14 +2,12 @@
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-import pytest
-
+from tests.deploy.programs import program
 from tools.manifests.documents import Document, read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,15 +15,6 @@ K8S = ROOT / "k8s"
 OVERLAYS = ("overlays/dev", "overlays/prod", "overlays/gpu", "kserve")
 SECONDS = 120
 """How long a program may take before the test fails; none is expected to come near it."""
-
-
-def program(name: str) -> str:
-    """Its path. A contributor may lack it, CI may not."""
-    if found := shutil.which(name):
-        return found
-    if "CI" in os.environ:
-        pytest.fail(f"CI needs {name}")
-    pytest.skip(f"{name} is not installed")
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -45,15 +34,18 @@ def overlay(name: str) -> list[Document]:
 
 
 def with_components(
-    folder: Path, components: Iterable[str], namespace: str = "theirs", resources: Iterable[str] = ()
+    folder: Path, components: Iterable[str], namespace: str = "theirs", resources: Iterable[str] = (), more: str = ""
 ) -> list[Document]:
-    """An overlay that somebody wrote: the base, components, in a namespace of their own."""
+    """An overlay that somebody wrote: the base, components, in a namespace of their own, and `more` fields."""
+    components = list(components)
+    if "model-from-storage" in components and not more:
+        more = 'configMapGenerator: [{name: onnicorn-source, literals: ["MODEL_URL=s3://theirs/models"]}]\n'
     up = os.path.relpath(K8S, folder.resolve())
     listed = [f"{up}/components/{component}" for component in components]
     (folder / "kustomization.yaml").write_text(
         "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n"
         f"{f'namespace: {namespace}' if namespace else ''}\n"
-        f"resources: {json.dumps([f'{up}/base', *resources])}\ncomponents: {json.dumps(listed)}\n"
+        f"resources: {json.dumps([f'{up}/base', *resources])}\ncomponents: {json.dumps(listed)}\n{more}"
     )
     return read(rendered(folder))
 

@@ -13,7 +13,6 @@ SETTINGS = {
     "ONNICORN_REPOSITORY__PATH": "/models",
     "ONNICORN_CACHE__DIR": "/cache",
     "ONNICORN_RUN__DIR": "/run/service",
-    "ONNICORN_ADMISSION__MAX_BYTES": str(64 << 20),
     "ONNICORN_LIFECYCLE__DRAIN_SECONDS": "10",
     "ONNICORN_LIFECYCLE__FINISH_SECONDS": "20",
     "ONNICORN_LIFECYCLE__RUN_SECONDS": "18",
@@ -49,7 +48,7 @@ spec:
             periodSeconds: 5
             timeoutSeconds: 2
             terminationGracePeriodSeconds: 15
-          resources: {requests: {ephemeral-storage: 7184Mi}, limits: {cpu: 2, memory: 512Mi}}
+          resources: {requests: {ephemeral-storage: 7184Mi}, limits: {cpu: 2, memory: 747Mi}}
           securityContext: {readOnlyRootFilesystem: true}
           volumeMounts:
             - {name: run, mountPath: /run}

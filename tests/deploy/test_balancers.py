@@ -1,18 +1,19 @@
 """Behind a real balancer: what was not run is sent again, what may have been run is not, and a drain loses nothing."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.deploy.balancers import Balancer, Instance, haproxy, nginx
-from tests.process.conftest import client, exit_code, free_addresses, running
+from tests.process.conftest import SECONDS, client, exit_code, free_addresses, running
 from tests.process.double import INFER, ONES, doubled, serve_double
 from tests.process.traffic import traffic
 from tests.process.wire import wire
@@ -20,18 +21,20 @@ from tests.process.wire import wire
 BOTH = pytest.mark.parametrize("balancer", [haproxy, nginx])
 TOO_LARGE = f"POST {INFER} HTTP/1.1\r\nHost: here\r\nContent-Length: {(64 << 20) + 1}\r\n\r\n".encode()
 OVERLOADED = b'{"code": "overloaded"}'
+CALLERS = 12
 
 
 class Instances(ThreadingHTTPServer):
     """A stand-in for an instance: always ready, and it answers every request in the same way.
 
-    `status` 0 is a connection that breaks once the request has been read.
+    `status` 0 is a connection that breaks once the request has been read. None is answered before `together` are there.
     """
 
     def __init__(self, status: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.status = status
         self.requests = 0
+        self.together = Barrier(1)
 
     @property
     def address(self) -> str:
@@ -48,6 +51,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests += 1
+        self.server.together.wait(SECONDS)
         if self.server.status:
             self._answer(self.server.status, OVERLOADED)
         else:
@@ -96,6 +100,17 @@ def test_what_was_refused_as_overloaded_is_sent_to_another_instance(balancer: Ba
         assert [answer.status_code for answer in posts(address, 4)] == [200] * 4
         refused, answered = (instance.requests for instance in instances)
     assert (refused > 0, answered) == (True, 4)
+
+
+@BOTH
+def test_who_refuses_at_once_has_the_least_to_do_and_is_not_asked_again_for_that(
+    balancer: Balancer, tmp_path: Path
+) -> None:
+    with standing_in(503, 200) as instances, balancer(addresses(instances), tmp_path) as address:
+        instances[1].together = Barrier(CALLERS)
+        with ThreadPoolExecutor(CALLERS) as callers:
+            answers = list(callers.map(lambda _: posts(address, 1)[0].status_code, range(CALLERS)))
+    assert answers == [200] * CALLERS
 
 
 @BOTH

@@ -1,16 +1,40 @@
 """What each component promises, besides what holds for whatever is put together."""
 
 import json
+import os
+import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from tests.deploy.kubernetes import K8S, overlay, the, with_components
+import pytest
+
+from tests.deploy.kubernetes import K8S, overlay, rendered, the, with_components
+from tools.manifests.__main__ import faults
+from tools.manifests.documents import read
 from tools.manifests.workload import workloads
 
+GUIDE = (K8S / "README.md").read_text()
 
-def test_models_are_fetched_before_they_are_prepared(tmp_path: Path) -> None:
-    documents = with_components(tmp_path, ["prepare", "model-from-storage"])
-    pod = the(documents, "Deployment")["spec"]["template"]["spec"]
-    assert [container["name"] for container in pod["initContainers"]] == ["fetch", "prepare"]
+
+@pytest.mark.parametrize("source", ["model-from-volume", "model-from-storage"])
+@pytest.mark.parametrize("order", [list, reversed])
+def test_what_is_prepared_is_what_is_served_whatever_is_listed_first(
+    tmp_path: Path, source: str, order: Callable[[list[str]], Iterable[str]]
+) -> None:
+    (found,) = workloads(with_components(tmp_path, order(["prepare", source])))
+    prepare = found.pod["initContainers"][-1]
+    assert prepare["command"] == ["onnicorn", "prepare"], "last, when the models are there"
+    for path in (found.settings.repository.path, found.settings.cache.dir):
+        volume = found.volume_at(path)
+        assert volume
+        assert found.volume_at(path, prepare) == volume
+
+
+def test_models_of_the_image_are_prepared_where_they_are(tmp_path: Path) -> None:
+    (found,) = workloads(with_components(tmp_path, ["prepare"]))
+    (prepare,) = found.pod["initContainers"]
+    assert [mount["name"] for mount in prepare["volumeMounts"]] == ["cache"]
+    assert found.volume_at(found.settings.repository.path) is None
 
 
 def test_where_models_are_fetched_to_is_where_the_service_looks(tmp_path: Path) -> None:
@@ -18,7 +42,32 @@ def test_where_models_are_fetched_to_is_where_the_service_looks(tmp_path: Path) 
     (found,) = workloads(documents)
     (fetch,) = found.pod["initContainers"]
     assert fetch["command"] == ["onnicorn", "fetch", "$(MODEL_URL)", str(found.settings.repository.path)]
-    assert found.volume_at(str(found.settings.repository.path)) == {"name": "models", "emptyDir": {"sizeLimit": "2Gi"}}
+    assert found.volume_at(found.settings.repository.path) == {"name": "models", "emptyDir": {"sizeLimit": "2Gi"}}
+
+
+def test_the_guides_overlay_fetches_its_models(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```yaml\n(apiVersion: [^`]*namespace: shop\n.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "kustomization.yaml").write_text(recipe.replace("../..", os.path.relpath(K8S, tmp_path.resolve())))
+    documents = read(rendered(tmp_path))
+    assert list(faults(documents)) == []
+    (found,) = workloads(documents)
+    assert {container["image"] for container in (*found.pod["initContainers"], found.container)} == {"your/onnicorn:7"}
+
+
+def test_the_guides_storage_in_the_cluster_can_be_reached(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```yaml\n(configMapGenerator:.*?)```", GUIDE, re.DOTALL)
+    documents = with_components(tmp_path, ["model-from-storage"], more=recipe)
+    assert list(faults(documents)) == []
+    (found,) = workloads(documents)
+    (fetch,) = found.pod["initContainers"]
+    source = fetch["envFrom"][0]["configMapRef"]["name"]
+    (given,) = [document["data"] for document in documents if document["metadata"]["name"] == source]
+    assert given == {"MODEL_URL": "s3://models/prices", "AWS_ENDPOINT_URL": "http://minio.minio.svc:9000"}
+    (policy,) = [each["spec"] for each in documents if each["metadata"]["name"] == "onnicorn-to-storage"]
+    assert policy["egress"][-1] == {
+        "to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "minio"}}}],
+        "ports": [{"protocol": "TCP", "port": 9000}],
+    }
 
 
 READY = "/v2/health/ready"
@@ -61,6 +110,14 @@ def test_on_spot_nodes_everything_has_ended_before_they_go(tmp_path: Path) -> No
     lifecycle = found.settings.lifecycle
     assert lifecycle.drain_seconds + lifecycle.finish_seconds < 15, "what GKE leaves a pod"
     assert found.pod["terminationGracePeriodSeconds"] < 30, "the notice"
+
+
+@pytest.mark.parametrize("component", ["keda", "ingress"])
+def test_a_prefix_to_all_names_leaves_nothing_behind(tmp_path: Path, component: str) -> None:
+    documents = with_components(tmp_path, [component], namespace="onnicorn", more="namePrefix: our-\n")
+    assert list(faults(documents)) == []
+    names = [document["metadata"]["name"] for document in documents]
+    assert [name for name in names if not name.startswith("our-")] == []
 
 
 def test_keda_scales_the_deployment_by_what_waits() -> None:

@@ -27,8 +27,9 @@ def test_numbers_that_agree_are_no_fault() -> None:
         ("LIFECYCLE__DRAIN_SECONDS", "9", "ONNICORN_LIFECYCLE__DRAIN_SECONDS is 9, expected at least 10"),
         ("LIFECYCLE__LOAD_SECONDS", "61", "startupProbe gives up after 2 x 60 = 120 s, expected at least 122"),
         ("ADMISSION__MAX_BYTES", "1048576", "ONNICORN_ADMISSION__MAX_BYTES is 1048576, expected at least"),
-        ("ADMISSION__MAX_BYTES", str(160 << 20), "with bodies of ONNICORN_ADMISSION__MAX_BYTES (167772160) only"),
-        ("RUNTIME__WORKERS", "3", "3 workers with 1 thread each want 3 CPUs, and the limit is 2"),
+        ("ADMISSION__MAX_BYTES", str(65 << 20), "ONNICORN_ADMISSION__MAX_BYTES is 68157440, expected at most the"),
+        ("HTTP__MAX_BODY_BYTES", str(65 << 20), "the limit of memory leaves 67148185 bytes for request bodies in each"),
+        ("RUNTIME__INTRA_OP_THREADS", "3", "1 worker with 3 threads each want 3 CPUs, and the limit is 2"),
         ("RUN__DIR", "/cache", "ONNICORN_RUN__DIR (/cache) is on no emptyDir with medium Memory"),
         ("CACHE__DIR", "/run", "ONNICORN_CACHE__DIR (/run) is in memory"),
         ("CACHE__DIR", "/elsewhere", "ONNICORN_CACHE__DIR (/elsewhere) is on no volume"),
@@ -49,11 +50,18 @@ LIMITS = "container.resources.limits"
 @pytest.mark.parametrize(
     ("path", "value", "begins"),
     [
-        ("pod.terminationGracePeriodSeconds", GONE, "terminationGracePeriodSeconds is 30, expected at least 40"),
+        ("pod.terminationGracePeriodSeconds", GONE, "terminationGracePeriodSeconds is 30, expected at least 40: drain"),
+        ("container.lifecycle", {"preStop": {"sleep": {"seconds": 1}}}, "terminationGracePeriodSeconds is 40, expected "
+         "at least 41: preStop (1) + drain_seconds (10)"),
+        ("container.lifecycle", {"preStop": {"exec": {"command": ["sh", "-c", "sleep 9"]}}},
+         "terminationGracePeriodSeconds is 40, expected at least 49: preStop (9)"),
         ("container.readinessProbe.failureThreshold", GONE, "ONNICORN_LIFECYCLE__DRAIN_SECONDS is 10, expected at"),
         ("container.startupProbe.failureThreshold", 59, "startupProbe gives up after 2 x 59 = 118 s, expected at"),
         ("deployment.progressDeadlineSeconds", 119, "progressDeadlineSeconds is 119, expected at least 120"),
         ("deployment.minReadySeconds", 481, "progressDeadlineSeconds is 600, expected at least 601"),
+        ("pod.initContainers", [{"name": "a"}] * 9, "progressDeadlineSeconds is 600, expected at least 660, which init "
+         "containers (9 x 60), startupProbe and"),
+        ("container.readinessProbe.initialDelaySeconds", 1, "readinessProbe.initialDelaySeconds is 1, expected none"),
         ("container.livenessProbe.failureThreshold", 2, "livenessProbe gives up after 5 x 2 s, expected at least 15"),
         ("container.livenessProbe.timeoutSeconds", 1, "livenessProbe.timeoutSeconds is 1, expected at least 2"),
         ("container.livenessProbe.timeoutSeconds", 6, "livenessProbe.timeoutSeconds is 6, expected at most period"),
@@ -61,8 +69,9 @@ LIMITS = "container.resources.limits"
         ("container.startupProbe.terminationGracePeriodSeconds", 16, "startupProbe leaves the container that it"),
         ("container.livenessProbe.httpGet.port", "http", "livenessProbe asks /livez on port 8000, expected /livez"),
         ("container.livenessProbe.httpGet.path", "/readyz", "livenessProbe asks /readyz on port 8002, expected"),
-        (f"{LIMITS}.memory", "300Mi", "with bodies of ONNICORN_ADMISSION__MAX_BYTES (67108864) only 1 worker"),
-        (f"{LIMITS}.memory", "128Mi", "with bodies of ONNICORN_ADMISSION__MAX_BYTES (67108864) 1 worker cannot fit"),
+        (f"{LIMITS}.memory", "746Mi", "the limit of memory leaves 67030220 bytes for request bodies in each worker"),
+        (f"{LIMITS}.memory", "160Mi", "only 1 worker with 2 threads each: memory for more workers is missing"),
+        (f"{LIMITS}.memory", "128Mi", "1 worker cannot fit into memory"),
         (f"{LIMITS}.memory", GONE, "there is no limit of memory"),
         (f"{LIMITS}.cpu", GONE, "there is no limit of CPU"),
         (f"{LIMITS}.nvidia.com/gpu", 1, "there is a device (nvidia.com/gpu), and none of ONNICORN_RUNTIME__PROVIDERS"),
@@ -71,16 +80,21 @@ LIMITS = "container.resources.limits"
         ("run.medium", GONE, "ONNICORN_RUN__DIR (/run/service) is on no emptyDir with medium Memory"),
         ("cache.sizeLimit", "5119Mi", "volume 'cache' has sizeLimit 5119Mi, expected at least 5120Mi: prepared models"),
         ("container.resources.requests", GONE, "the request of ephemeral-storage is 0Mi, expected at least 7168Mi"),
+        (f"{LIMITS}.ephemeral-storage", "7167Mi", "the limit of ephemeral-storage is 7167Mi, expected at least 7168Mi"),
         ("models.sizeLimit", "2050Mi", "volume 'cache' has sizeLimit 5120Mi, expected at least 5125Mi: prepared"),
         ("cache.medium", "Memory", "ONNICORN_CACHE__DIR (/cache) is in memory"),
         ("deployment.replicas", 1, "replicas is 1, expected at least 2"),
         ("deployment.strategy", GONE, "strategy.rollingUpdate.maxUnavailable is not 0"),
         ("deployment.strategy.type", "Recreate", "the strategy is not RollingUpdate"),
         ("deployment.strategy.rollingUpdate.maxSurge", 0, "strategy.rollingUpdate.maxSurge is 0"),
-        ("budget.maxUnavailable", 0, "its PodDisruptionBudget lets no pod go"),
-        ("budget.minAvailable", 2, "its PodDisruptionBudget keeps 2 of 2"),
+        ("budget.maxUnavailable", 0, "its PodDisruptionBudget keeps all of 2: while there are no more, no node can"),
+        ("budget.maxUnavailable", "0%", "its PodDisruptionBudget keeps all of 2"),
+        ("budget.maxUnavailable", 2, "its PodDisruptionBudget lets all of 2 go at once"),
+        ("budget.maxUnavailable", "51%", "its PodDisruptionBudget lets all of 2 go at once"),
+        ("budget.minAvailable", 2, "its PodDisruptionBudget keeps all of 2"),
+        ("budget.minAvailable", "51%", "its PodDisruptionBudget keeps all of 2"),
+        ("budget.minAvailable", "0%", "its PodDisruptionBudget lets all of 2 go at once"),
         ("budget.selector.matchLabels", {"app": "x"}, "0 PodDisruptionBudgets select its pods"),
-        ("pod.initContainers", [{"name": "prepare"}, {"name": "fetch"}], "init container 'prepare' runs before"),
         ("pod.initContainers", [WANTING], "container 'a' wants ConfigMap 'b', which is not among the documents"),
     ],
 )  # fmt: skip
@@ -89,6 +103,42 @@ def test_a_number_that_does_not_fit_is_told(path: str, value: Any, begins: str) 
     change(of(documents), path, value)
     (fault,) = told(documents)
     assert fault[: len(begins)] == begins
+
+
+def preparing(**changes: Any) -> Any:
+    mounts = [{"name": "models", "mountPath": "/models"}, {"name": "cache", "mountPath": "/cache"}]
+    return {"name": "first", "command": ["onnicorn", "prepare"], "volumeMounts": mounts} | changes
+
+
+FETCHING = {"name": "second", "args": ["fetch", "s3://bucket", "/models"]}
+SMALL = {"limits": {"memory": "746Mi"}}
+ELSEWHERE = [{"name": "cache", "mountPath": "/"}]
+
+
+@pytest.mark.parametrize(
+    ("containers", "settings", "begins"),
+    [
+        ([preparing(), FETCHING], {}, "init container 'first' runs before 'second', which brings the models"),
+        ([preparing(resources=SMALL)], {}, "init container 'first' has a limit of memory of 746Mi, expected at least"),
+        ([preparing(volumeMounts=ELSEWHERE)], {}, "init container 'first' has volume 'cache' at /models "
+         "(ONNICORN_REPOSITORY__PATH), expected volume 'models', which the service has there"),
+        ([preparing()], {"ONNICORN_RUNTIME__PROVIDERS": "DnnlExecutionProvider,CPUExecutionProvider"},
+         "init container 'first' could never end well: models are prepared for CPUs alone, and"),
+    ],
+)  # fmt: skip
+def test_an_init_container_that_prepares_in_vain_is_told(
+    containers: list[Any], settings: dict[str, str], begins: str
+) -> None:
+    documents = with_settings(settings)
+    of(documents)["pod"]["initContainers"] = containers
+    (fault,) = told(documents)
+    assert fault[: len(begins)] == begins
+
+
+def test_an_init_container_may_prepare_what_another_one_has_fetched() -> None:
+    documents = with_settings({})
+    of(documents)["pod"]["initContainers"] = [FETCHING, preparing(resources={"limits": {"memory": "747Mi"}})]
+    assert told(documents) == []
 
 
 def test_a_single_worker_may_have_a_device_to_itself() -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from service.settings import Settings
 from tests.deploy import foreign
-from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, program, rendered, run, the, with_components
+from tests.deploy.kubernetes import K8S, OVERLAYS, overlay, rendered, run, the, with_components
+from tests.deploy.programs import program
 from tools import rules
 from tools.manifests.__main__ import faults
 from tools.manifests.documents import Document, dig, read
@@ -26,8 +27,11 @@ COMPONENTS = (
     ("spot",),
     ("prepare",),
     ("model-from-volume",),
+    ("prepare", "model-from-volume"),
+    ("model-from-volume", "prepare"),
     ("model-from-storage",),
     ("prepare", "model-from-storage"),
+    ("model-from-storage", "prepare"),
     ("monitoring", "ingress", "prepare", "model-from-storage"),
 )
 
@@ -271,6 +275,7 @@ def test_kserve_runs_what_the_base_runs() -> None:
     (base,) = workloads(overlay("overlays/gpu"))
     runtime, served = the(overlay("kserve"), "ServingRuntime"), the(overlay("kserve"), "InferenceService")
     assert (runtime["apiVersion"], served["apiVersion"]) == ("serving.kserve.io/v1alpha1", "serving.kserve.io/v1beta1")
+    assert "labels" not in served["metadata"], "they would be those of its pods, which a Service of the base would find"
     assert served["metadata"]["annotations"] == {"serving.kserve.io/deploymentMode": "Standard"}
     assert served["spec"]["predictor"]["model"]["runtime"] == runtime["metadata"]["name"]
     assert served["spec"]["predictor"]["model"]["modelFormat"]["name"] in [
@@ -288,7 +293,7 @@ def test_the_guides_canary_is_found_by_the_service_and_counted_by_nobody_else(tm
     guide = (K8S / "README.md").read_text()
     (recipe,) = re.findall(r"```yaml\n(# k8s/overlays/canary/.*?)```", guide, re.DOTALL)
     up = os.path.relpath(K8S, tmp_path.resolve())
-    (tmp_path / "kustomization.yaml").write_text(recipe.replace("../../base", f"{up}/base"))
+    (tmp_path / "kustomization.yaml").write_text(recipe.replace("../prod", f"{up}/overlays/prod"))
     canary = read(rendered(tmp_path))
     assert sorted(document["kind"] for document in canary) == ["ConfigMap", "Deployment"]
     deployment, stable = the(canary, "Deployment"), the(overlay("overlays/prod"), "Deployment")
@@ -301,6 +306,9 @@ def test_the_guides_canary_is_found_by_the_service_and_counted_by_nobody_else(tm
     assert deployment["spec"]["selector"]["matchLabels"] == labels
     assert the(overlay("overlays/prod"), "Service")["spec"]["selector"].items() <= labels.items()
     assert not stable["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    assert deployment["spec"]["replicas"] == 1
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == "onnicorn"
-    (found,) = workloads(canary)  # its settings are found, so its ConfigMap is
-    assert found.settings.http.keep_alive_seconds == 620
+    (found,), (production,) = workloads(canary), workloads(overlay("overlays/prod"))
+    assert found.settings == production.settings, "found, so its ConfigMap is"
+    assert found.container["resources"] == production.container["resources"]
+    assert found.container["image"] != production.container["image"]

@@ -70,10 +70,14 @@ def test_one_alone_sets_the_number_of_pods(least: int, keeps_replicas: bool, exp
         ("{query: 'x{namespace=\"ns\"}', ignoreNullValues: 'false'}", []),
         (
             "{query: 'x{namespace=\"other\"}', ignoreNullValues: 'false'}",
-            ["ScaledObject/service is in 'ns' and asks for another: x{namespace=\"other\"}"],
+            ["ScaledObject/service is in 'ns' and asks for another, or for all: x{namespace=\"other\"}"],
         ),
         (
-            "{query: x}",
+            "{query: x, ignoreNullValues: 'false'}",
+            ["ScaledObject/service is in 'ns' and asks for another, or for all: x"],
+        ),
+        (
+            "{query: 'x{namespace=\"ns\"}'}",
             [
                 "ScaledObject/service takes an empty answer for 0 and would remove pods: expected "
                 'ignoreNullValues: "false" beside the query'
@@ -90,6 +94,28 @@ def test_a_trigger_that_would_mislead_is_told(trigger: str, expected: list[str])
     documents = with_settings({})
     del of(documents)["deployment"]["replicas"]
     assert told(documents + read(SCALED % trigger)) == expected
+
+
+@pytest.mark.parametrize(
+    ("selector", "port", "expected"),
+    [
+        ("{app: service}", "http", []),
+        ("{app: service}", 8002, []),
+        ("{app: service}", "https", ["Service/door sends to port 'https', which no container of the pod has"]),
+        ("{app: another}", "http", ["Service/door selects {'app': 'another'}, which no pod has as labels"]),
+    ],
+)  # fmt: skip
+def test_a_service_finds_pods_and_a_port_of_theirs(selector: str, port: str | int, expected: list[str]) -> None:
+    service = f"kind: Service\nmetadata: {{name: door, namespace: ns}}\nspec: {{selector: {selector}, ports: [%s]}}\n"
+    assert told(with_settings({}) + read(service % f"{{port: 80, targetPort: {port}}}")) == expected
+
+
+@pytest.mark.parametrize("document", [HPA % (2, ""), SCALED % "{}"])
+def test_what_scales_nothing_is_told(document: str) -> None:
+    (scaling,) = read(document.replace("name: service}", "name: other}"))
+    assert told([*with_settings({}), scaling]) == [
+        f"{scaling['kind']}/service scales Deployment/other, which is not among the documents"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import Histogram
+from prometheus_client.utils import floatToGoString
 
+from service.telemetry import metrics
 from tests.deploy.programs import output, program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -14,6 +17,11 @@ TESTS = sorted((PROMETHEUS / "tests").glob("*.yml"))
 WATCHED = (PROMETHEUS / "rules" / "alerts.yml").read_text()
 ALERTS = re.findall(r"^ *- alert: (\w+)$", WATCHED, re.MULTILINE)
 RUNBOOK = (ROOT / "deploy" / "RUNBOOK.md").read_text()
+BOUNDS = {
+    each._name: [floatToGoString(bound) for bound in each._upper_bounds]  # type: ignore[no-untyped-call]
+    for each in vars(metrics).values()
+    if isinstance(each, Histogram)
+}
 SECTION = r"^### {}\n(.+?)(?=^##|\Z)"
 
 
@@ -58,3 +66,15 @@ def test_the_runbook_tells_what_an_alert_means_what_to_look_at_and_what_to_do(al
 
 def test_the_runbook_has_no_alert_that_is_not() -> None:
     assert sorted(re.findall(r"^### (\w+)$", RUNBOOK, re.MULTILINE)) == sorted(ALERTS)
+
+
+def test_the_bounds_that_rules_ask_for_are_bounds_that_there_are() -> None:
+    for name, bound in re.findall(r'onnicorn_(\w+)_bucket\{[^}]*le="([^"]+)"', "".join(map(Path.read_text, RULES))):
+        assert bound in BOUNDS[f"onnicorn_{name}"], f"{name}: le={bound!r} is no bound"
+
+
+def test_the_runbook_lists_the_bounds_of_which_one_may_be_the_objective() -> None:
+    listed = re.search(r"written just so: (.+?)\. With", RUNBOOK, re.DOTALL)
+    assert listed
+    bounds = [*re.findall(r"`([^`]+)`", listed[1]), "+Inf"]
+    assert bounds == BOUNDS["onnicorn_http_request_duration_seconds"]

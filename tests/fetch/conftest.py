@@ -75,7 +75,7 @@ def fetch(request: pytest.FixtureRequest) -> Iterator[Fetch]:
     """`fetch("s3://bucket/models", folder)`: the result, never an exception."""
 
     def run(*arguments: str | Path, **variables: str | None) -> Result:
-        environment: dict[str, str | None] = {}
+        environment: dict[str, str | None] = {"no_proxy": "127.0.0.1"}
         if "bucket" in request.fixturenames:
             bucket: Bucket = request.getfixturevalue("bucket")
             bucket.server.asked.clear()

@@ -126,8 +126,31 @@ def test_nothing_that_lay_there_is_deleted(bucket: Bucket, fetch: Fetch, tmp_pat
         (tmp_path / path).write_bytes(content)
     bucket.client.delete_object(Bucket="bucket", Key="models/dog/3/model.onnx")
     upload(bucket, {"cat/1/golden/one.json": b"{1}"})
+    (tmp_path / "dog" / "3" / "notes").write_bytes(b"x")
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
-    assert files(tmp_path) == SMALL | mine | {"cat/1/golden/one.json": b"{1}"}
+    kept = {path: content for path, content in SMALL.items() if path != "dog/3/model.onnx"}
+    assert files(tmp_path) == kept | mine | {"cat/1/golden/one.json": b"{1}", "dog/3/notes": b"x"}
+
+
+def test_a_version_that_is_withdrawn_goes(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, SMALL)
+    fetch("s3://bucket/models", tmp_path)
+    bucket.client.delete_object(Bucket="bucket", Key="models/dog/3/model.onnx")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.stdout == f"{tmp_path}: 3 files, 0 of them new or changed, 1 file removed, 0 bytes fetched\n"
+    assert not (tmp_path / "dog").exists()
+    assert fetch("s3://bucket/models", tmp_path).stdout.endswith("3 files, 0 of them new or changed, 0 bytes fetched\n")
+
+
+def test_what_a_list_at_the_top_does_not_name_any_more_goes(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    """Or the service would refuse the whole for what is not listed."""
+    upload(bucket, SMALL | {"SHA256SUMS": sums(SMALL)})
+    fetch("s3://bucket/models", tmp_path)
+    bucket.client.delete_object(Bucket="bucket", Key="models/cat/model.toml")
+    left = {path: content for path, content in SMALL.items() if path != "cat/model.toml"}
+    upload(bucket, {"SHA256SUMS": sums(left)})
+    assert fetch("s3://bucket/models", tmp_path).exit_code == 0
+    assert files(tmp_path) == left | {"SHA256SUMS": sums(left)}
 
 
 def test_checksums_that_hold_are_no_trouble(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
@@ -187,6 +210,22 @@ def test_a_wrong_checksum_changes_nothing_here(bucket: Bucket, fetch: Fetch, tmp
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
 
 
+def test_what_was_damaged_here_is_fetched_again(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    version = {"model.onnx": b"weights"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    file = tmp_path / "cat" / "1" / "model.onnx"
+    before = file.stat()
+    file.write_bytes(b"weighty")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.exit_code == 75
+    assert result.stderr.splitlines()[-1].startswith(f"onnicorn: {file} has SHA-256 ")
+    assert result.stderr.endswith(": it was damaged here; run it again, it is fetched anew\n")
+    assert fetch("s3://bucket/models", tmp_path).exit_code == 0
+    assert file.read_bytes() == b"weights"
+
+
 def test_a_list_that_is_not_whole_stops_before_anything_is_read(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     listed = sums({"model.onnx": b"w", "model.data": b"d"})
     upload(bucket, {"model.onnx": b"w", "SHA256SUMS": listed}, "models/cat/1/")
@@ -236,6 +275,26 @@ def test_an_object_that_changes_while_it_is_read_is_not_taken(bucket: Bucket, fe
     )
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
     assert files(tmp_path) == SMALL | {"cat/1/model.onnx": b"replace"}
+
+
+def test_an_object_that_vanishes_while_it_is_read_has_changed(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, SMALL)
+
+    def delete(asked: str) -> None:
+        if asked.startswith("GET /bucket/models/dog/3/model.onnx"):
+            bucket.server.before = lambda asked: None
+            bucket.client.delete_object(Bucket="bucket", Key="models/dog/3/model.onnx")
+
+    bucket.server.before = delete
+    result = fetch("s3://bucket/models", tmp_path)
+    assert (result.exit_code, files(tmp_path)) == (75, {})
+    assert "dog/3/model.onnx has changed while it was fetched: run it again" in result.stderr
+
+
+def test_a_name_that_no_bucket_has_is_one_line(fetch: Fetch, tmp_path: Path) -> None:
+    result = fetch("s3://<your-bucket>/models", tmp_path)
+    assert result.exit_code == 1
+    assert "onnicorn: s3://<your-bucket>/models: Parameter validation failed: Invalid bucket name" in result.stderr
 
 
 @pytest.mark.parametrize("url", ["s3://no-such-bucket/models", "s3://bucket/nothing", "s3://bucket"])
@@ -288,7 +347,7 @@ def test_nobody_tries_again_but_us(bucket: Bucket, fetch: Fetch, tmp_path: Path)
     assert result.stderr.count("fetch_trying_again") == 2
 
 
-@pytest.mark.parametrize("key", ["models/cat/../../../x", "models//x", "models/a\\..\\b", "models/.fetch/record.json"])
+@pytest.mark.parametrize("key", ["models/cat/../../../x", "models//x", "models/a\\..\\b", "models/.fetch"])
 def test_a_key_that_leads_out_of_the_folder_is_refused(bucket: Bucket, fetch: Fetch, tmp_path: Path, key: str) -> None:
     bucket.upload(key, b"evil")
     result = fetch("s3://bucket/models", tmp_path / "in" / "models")
@@ -304,7 +363,8 @@ def test_a_link_is_not_followed_out_of_the_folder(bucket: Bucket, fetch: Fetch, 
     (folder / "cat").symlink_to(outside)
     result = fetch("s3://bucket/models", folder)
     assert (result.exit_code, files(outside)) == (1, {})
-    assert f"{folder}/cat is no folder, and one has been fetched for its place: move it away" in result.stderr
+    assert f"{folder}/cat is no folder, and there is one to be fetched for its place: move it away" in result.stderr
+    assert bucket.server.read() == []
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:

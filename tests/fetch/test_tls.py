@@ -46,7 +46,7 @@ def fetch(authority: Authority, *arguments: str | Path) -> subprocess.CompletedP
     """A process of its own: what aiohttp trusts is settled when it is imported."""
     return subprocess.run(
         (sys.executable, "-m", "service.cli", "fetch", *arguments),
-        env=os.environ | {"SSL_CERT_FILE": str(authority.certificate)},
+        env=os.environ | {"SSL_CERT_FILE": str(authority.certificate), "no_proxy": "127.0.0.1"},
         capture_output=True,
         text=True,
         timeout=SECONDS,

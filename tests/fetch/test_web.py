@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from aiohttp import ClientTimeout
 
+import service.fetch.web
 from service.fetch.transfer import PIECE
 from tests.fetch.conftest import Fetch, files
 from tests.fetch.stores import Watched, Web, served
@@ -154,6 +156,18 @@ def test_a_server_without_ranges_can_send_small_files_only(url: str, fetch: Fetc
     assert "the server does not know range requests" in result.stderr
 
 
+def test_a_proxy_is_asked_where_there_is_one(url: str, fetch: Fetch, watched: Watched, tmp_path: Path) -> None:
+    result = fetch("--insecure-http", "http://models.invalid/one.onnx", tmp_path, http_proxy=url)
+    assert (result.exit_code, files(tmp_path)) == (0, {"one.onnx": b"one"}), result.output
+    assert "GET /one.onnx bytes=0-2" in watched.asked
+
+
+def test_only_silence_is_too_long() -> None:
+    assert service.fetch.web.Web(allow_http=False).client_kwargs["timeout"] == ClientTimeout(
+        total=None, sock_connect=30, sock_read=30
+    )
+
+
 def test_a_server_without_ranges_is_not_listened_to_the_end(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
     web.knows_ranges = False
     web.files["/large.onnx"] = bytes(16 * PIECE)
@@ -192,6 +206,14 @@ def test_a_path_is_as_good_as_a_bucket(fetch: Fetch, tmp_path: Path, scheme: str
     (source / "cat" / "1" / "model.onnx").write_bytes(b"other")
     assert "1 of them new or changed" in fetch(f"{scheme}{source}", target).stdout
     assert files(target) == expected | {"cat/1/model.onnx": b"other"}
+
+
+def test_what_was_fetched_can_be_fetched_from(fetch: Fetch, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "model.onnx").write_bytes(b"graph")
+    for source, target in (("a", "b"), ("b", "c")):
+        result = fetch(tmp_path / source, tmp_path / target)
+        assert (result.exit_code, files(tmp_path / target)) == (0, {"model.onnx": b"graph"}), result.output
 
 
 @pytest.mark.parametrize("url", ["ftp://host/file", "s3://", "https://", "s3:///x", "http://[/x"])

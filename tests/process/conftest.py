@@ -109,15 +109,15 @@ class Service:
         rows = self.probe("/readyz").json()["workers"]
         return {row["slot"]: row["pid"] for row in rows if row["state"] == "READY"}
 
-    def wait_until(self, condition: Callable[[], T], expected: str) -> T:
+    def wait_until(self, condition: Callable[[], T], expected: str, seconds: float = SECONDS) -> T:
         """Ask until the answer is true, and return it. The end of the service meanwhile fails the test."""
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + seconds
         while not (answer := condition()):
             try:
                 code = self.process.wait(timeout=0.02)
             except subprocess.TimeoutExpired:
                 if time.monotonic() > deadline:
-                    pytest.fail(f"not {expected} after {SECONDS} s:\n{self.printed()}")
+                    pytest.fail(f"not {expected} after {seconds} s:\n{self.printed()}")
             else:
                 pytest.fail(f"exited with {code} before it was {expected}:\n{self.printed()}")
         return answer
@@ -160,11 +160,16 @@ def service(start_service: StartService, tmp_path_factory: pytest.TempPathFactor
 
 @contextmanager
 def running(
-    repository: Path, folder: Path, command: Sequence[str] = COMMAND, /, **environment: str | None
+    repository: Path,
+    folder: Path,
+    command: Sequence[str] = COMMAND,
+    seconds: float = SECONDS,
+    /,
+    **environment: str | None,
 ) -> Iterator[Service]:
     """A service that is started, and that is ended with SIGTERM unless the block has done it; its exit code is 0."""
     with launched_by(command, repository, folder, **environment) as service:
-        service.wait_until(service.is_started, "started")
+        service.wait_until(service.is_started, "started", seconds)
         yield service
         if service.process.poll() is None:
             service.process.terminate()

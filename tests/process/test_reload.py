@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -346,3 +347,19 @@ def test_the_run_directory_does_not_grow_with_reloads(tmp_path: Path) -> None:
             counts.append(len(list(directory.iterdir())))
         assert counts[-1] == counts[-2]
         assert json.loads(service.probe("/readyz").text)["generation"] == 13
+
+
+def test_what_was_counted_of_a_version_leaves_with_the_reload_after_the_one_that_took_it_away(tmp_path: Path) -> None:
+    repository = serve_double(tmp_path)
+    with running(repository, tmp_path) as service:
+        for version in (2, 3, 4):
+            add_version(repository, version, version)
+            shutil.rmtree(repository / "double" / str(version - 1))
+            reload(service)
+            service.wait_until(partial(counts_only, service, {version - 1, version}), "forgotten")
+
+
+def counts_only(service: Service, versions: set[int]) -> bool:
+    text = service.probe("/metrics").text
+    counted = re.findall(r'onnicorn_inference_requests_total\{.*version="(\d+)"', text)
+    return {int(version) for version in counted} == versions

@@ -121,6 +121,8 @@ def test_a_request_counts_as_any_other(client: TestClient) -> None:
     [
         ("nobody", {}, 404, "model_not_found", "nobody"),
         ("double/versions/2", {}, 404, "version_not_found", "2"),
+        ("double:predict", {}, 404, "model_not_found", "double:predict"),
+        ("double/versions/:", {}, 404, "version_not_found", ":"),
         ("double", {}, 400, "malformed_request", "instances"),
         ("double", {"instances": [[1, 2, 3, 4], [1, 2, 3, "x"]]}, 400, "malformed_request", "instances[1][3]"),
         ("double", {"instances": [[1, 2, 3]]}, 400, "signature_mismatch", "instances[0]"),
@@ -177,10 +179,14 @@ def test_a_smaller_model_answers_where_that_is_allowed(tmp_path: Path, serve: Se
         assert predict(client, "large", asked) == {"predictions": [[2] * 4]}
 
 
+def for_openai(name: str) -> Json:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "onnicorn"}
+
+
 @pytest.mark.parametrize(
     ("path", "status", "document"),
     [
-        ("", 200, {"models": ["cat", "scalar"]}),
+        ("", 200, {"models": ["cat", "scalar"], "object": "list", "data": [for_openai("cat"), for_openai("scalar")]}),
         ("/cat", 200, {"name": "cat", "ready": True, "model_version_status": ["2", "1 END"]}),
         ("/cat/versions/2", 200, {"name": "cat", "ready": True, "model_version_status": ["2"]}),
         ("/cat/versions/1", 503, {"name": "cat", "ready": False, "model_version_status": ["1 END"]}),
@@ -206,7 +212,8 @@ def test_models_are_listed_as_v1_has_them(tmp_path: Path, serve: Serve, path: st
         },
     }
     if "model_version_status" in document:
-        document = document | {"model_version_status": [states[each] for each in document["model_version_status"]]}
+        statuses = [states[each] for each in document["model_version_status"]]
+        document = document | {"model_version_status": statuses} | for_openai(document["name"])
     with serve(models, repository={"path": str(models), "tolerate_failures": True}) as client:
         answer = client.get(f"/v1/models{path}")
     assert (answer.status_code, answer.json()) == (status, document)

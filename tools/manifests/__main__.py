@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service.errors import SettingsError
-from tools.manifests import autoscalers, ending, probes, replicas, resources, wiring
+from tools.manifests import autoscalers, ending, preparation, probes, replicas, resources, wiring
 from tools.manifests.documents import Document, Unreadable, read
 from tools.manifests.workload import workloads
 
@@ -16,6 +16,7 @@ CHECKS = (
     *replicas.CHECKS,
     *autoscalers.CHECKS,
     *wiring.CHECKS,
+    *preparation.CHECKS,
 )
 
 

@@ -3,21 +3,35 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from tools.manifests.documents import Document, dig, of_kind
+from tools.manifests.documents import Document, dig, of_kind, title
 from tools.manifests.workload import Workload
+
+_KINDS: Final = ("HorizontalPodAutoscaler", "ScaledObject")
 
 
 def autoscalers(workload: Workload) -> Iterator[Document]:
     """Those that set its number of pods."""
-    for document in of_kind(workload.documents, "HorizontalPodAutoscaler", "ScaledObject"):
-        target: Any = document["spec"]["scaleTargetRef"]
-        if workload.title == f"{target.get('kind', 'Deployment')}/{target['name']}":
+    for document in of_kind(workload.documents, *_KINDS):
+        if _target(document) == workload.title:
             yield document
+
+
+def _target(document: Document) -> str:
+    target: Any = document["spec"]["scaleTargetRef"]
+    return f"{target.get('kind', 'Deployment')}/{target['name']}"
+
+
+def targets(workload: Workload) -> Iterator[str]:
+    """A name that nobody has, as a `namePrefix` may leave it behind, scales nothing, and nothing says so."""
+    known = [title(document) for document in workload.documents]
+    for document in of_kind(workload.documents, *_KINDS):
+        if (target := _target(document)) not in known:
+            yield f"{title(document)} scales {target}, which is not among the documents"
 
 
 def alone(workload: Workload) -> Iterator[str]:
     """One alone sets the replicas."""
-    setters = [f"{document['kind']}/{document['metadata']['name']}" for document in autoscalers(workload)]
+    setters = [title(document) for document in autoscalers(workload)]
     if "replicas" in workload.rollout and workload.title.startswith("Deployment/") and setters:
         setters.append("spec.replicas")
     if len(setters) > 1:
@@ -25,11 +39,11 @@ def alone(workload: Workload) -> Iterator[str]:
 
 
 def query(workload: Workload) -> Iterator[str]:
-    """Kustomize fills the namespace in everywhere but in a query."""
+    """Kustomize fills the namespace in everywhere but in a query, and without one all installations are asked for."""
     for document, metadata in _triggers(workload):
-        namespace, asked = document["metadata"].get("namespace", "default"), metadata.get("query", "")
-        if "namespace=" in asked and f'namespace="{namespace}"' not in asked:
-            yield f"ScaledObject/{document['metadata']['name']} is in {namespace!r} and asks for another: {asked}"
+        namespace, asked = document["metadata"].get("namespace", "default"), metadata.get("query")
+        if asked and f'namespace="{namespace}"' not in asked:
+            yield f"{title(document)} is in {namespace!r} and asks for another, or for all: {asked}"
 
 
 def silence(workload: Workload) -> Iterator[str]:
@@ -37,7 +51,7 @@ def silence(workload: Workload) -> Iterator[str]:
     for document, metadata in _triggers(workload):
         if "query" in metadata and str(metadata.get("ignoreNullValues", True)).lower() != "false":
             yield (
-                f"ScaledObject/{document['metadata']['name']} takes an empty answer for 0 and would remove pods: "
+                f"{title(document)} takes an empty answer for 0 and would remove pods: "
                 'expected ignoreNullValues: "false" beside the query'
             )
 
@@ -45,19 +59,19 @@ def silence(workload: Workload) -> Iterator[str]:
 def container(workload: Workload) -> Iterator[str]:
     """One that asks about a container that is not there never learns anything."""
     known = [each["name"] for each in workload.pod["containers"]]
-    for title, name in _watched(workload):
+    for document, name in _watched(workload):
         if name not in known:
-            yield f"{title} watches container {name!r}, expected one of the pod's: {', '.join(known)}"
+            yield f"{title(document)} watches container {name!r}, expected one of the pod's: {', '.join(known)}"
 
 
-def _watched(workload: Workload) -> Iterator[tuple[str, str]]:
+def _watched(workload: Workload) -> Iterator[tuple[Document, str]]:
     for document in autoscalers(workload):
         for metric in document["spec"].get("metrics", ()):
             if name := dig(metric, "containerResource", "container"):
-                yield f"HorizontalPodAutoscaler/{document['metadata']['name']}", name
+                yield document, name
     for document, metadata in _triggers(workload):
         if name := metadata.get("containerName"):
-            yield f"ScaledObject/{document['metadata']['name']}", name
+            yield document, name
 
 
 def _triggers(workload: Workload) -> Iterator[tuple[Document, Document]]:
@@ -67,4 +81,4 @@ def _triggers(workload: Workload) -> Iterator[tuple[Document, Document]]:
             yield document, trigger.get("metadata") or {}
 
 
-CHECKS: Final = (alone, query, silence, container)
+CHECKS: Final = (targets, alone, query, silence, container)

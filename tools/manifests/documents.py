@@ -43,6 +43,11 @@ def of_kind(documents: Sequence[Document], *kinds: str) -> Iterator[Document]:
     return (document for document in documents if document["kind"] in kinds)
 
 
+def title(document: Document) -> str:
+    """`Deployment/onnicorn`."""
+    return f"{document['kind']}/{document['metadata']['name']}"
+
+
 def dig(document: Any, *path: str, default: Any = None) -> Any:
     """`document[path[0]][path[1]]...`, or the default where something is missing on the way."""
     for key in path:

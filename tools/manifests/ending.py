@@ -1,9 +1,10 @@
 """The end of a pod: it must be seen, and leave everybody the time that the settings promise."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
-from tools.manifests.documents import dig, of_kind
+from tools.manifests.documents import Document, dig, of_kind
 from tools.manifests.workload import Workload
 
 # Seconds. From a pod that is not ready until the last proxy and ingress controller knows.
@@ -17,15 +18,22 @@ BALANCER_IDLE: Final = "onnicorn/balancer-idle-seconds"
 
 
 def grace(workload: Workload) -> Iterator[str]:
-    """A pod is killed when its grace is over, whatever it still runs."""
-    lifecycle = workload.settings.lifecycle
+    """A pod is killed when its grace is over, whatever it still runs; what a preStop hook sleeps is part of it."""
+    lifecycle, asleep = workload.settings.lifecycle, _asleep(workload.container)
     seconds = workload.pod.get("terminationGracePeriodSeconds", _GRACE)
-    if seconds < (needed := lifecycle.graceful_seconds + MARGIN):
+    if seconds < (needed := asleep + lifecycle.graceful_seconds + MARGIN):
         yield (
-            f"terminationGracePeriodSeconds is {seconds}, expected at least {needed}: drain_seconds "
-            f"({lifecycle.drain_seconds:g}) + finish_seconds ({lifecycle.finish_seconds:g}) + 5 in which Gunicorn ends "
-            f"what did not end by itself + {MARGIN} of margin"
+            f"terminationGracePeriodSeconds is {seconds}, expected at least {needed}: "
+            f"{f'preStop ({asleep}) + ' if asleep else ''}drain_seconds ({lifecycle.drain_seconds:g}) + finish_seconds "
+            f"({lifecycle.finish_seconds:g}) + 5 in which Gunicorn ends what did not end by itself + {MARGIN} of margin"
         )
+
+
+def _asleep(container: Document) -> int:
+    """Seconds between the end of a pod and its SIGTERM, as far as they are said."""
+    hook = dig(container, "lifecycle", "preStop", default={})
+    said = re.search(r"\bsleep (\d+)", " ".join(dig(hook, "exec", "command", default=())))
+    return int(dig(hook, "sleep", "seconds", default=said[1] if said else 0))
 
 
 def finish(workload: Workload) -> Iterator[str]:

@@ -64,8 +64,18 @@ def hung(workload: Workload) -> Iterator[str]:
             )
 
 
+def delays(workload: Workload) -> Iterator[str]:
+    """No probe counts before the startup probe has seen the start, so nobody needs to guess how long that takes."""
+    for name in _PATHS:
+        if seconds := dig(workload.container, name, "initialDelaySeconds", default=0):
+            yield f"{name}.initialDelaySeconds is {seconds}, expected none: the startup probe sees when it has started"
+
+
 def start(workload: Workload) -> Iterator[str]:
-    """Preparing and loading may take load_seconds each, and whoever waits for the rollout must wait as long."""
+    """Preparing and loading may take load_seconds each, and whoever waits for the rollout must wait as long.
+
+    An init container does part of that, or of what comes before, and is given as much.
+    """
     seconds = workload.settings.lifecycle.load_seconds
     period, failures, _ = _numbers(workload.container, "startupProbe")
     if period * failures < 2 * seconds:
@@ -74,11 +84,13 @@ def start(workload: Workload) -> Iterator[str]:
             f"{2 * seconds:g}: preparing and loading may take ONNICORN_LIFECYCLE__LOAD_SECONDS ({seconds:g}) each"
         )
     deadline = dig(workload.rollout, "progressDeadlineSeconds", default=_PROGRESS_DEADLINE)
-    needed = period * failures + dig(workload.rollout, "minReadySeconds", default=0)
+    before = len(workload.pod.get("initContainers", ()))
+    needed = before * seconds + period * failures + dig(workload.rollout, "minReadySeconds", default=0)
     if deadline < needed:
         yield (
-            f"progressDeadlineSeconds is {deadline}, expected at least {needed}, which startupProbe and "
-            "minReadySeconds allow: else a rollout counts as failed that may still succeed"
+            f"progressDeadlineSeconds is {deadline}, expected at least {needed:g}, which init containers ({before} x "
+            f"{seconds:g}), startupProbe and minReadySeconds allow: else a rollout counts as failed that may still "
+            "succeed"
         )
 
 
@@ -95,4 +107,4 @@ def _number(container: Document, port: str | int | None) -> int | None:
     return next((each["containerPort"] for each in container.get("ports", ()) if each.get("name") == port), None)
 
 
-CHECKS: Final = (places, timeouts, patience, hung, start)
+CHECKS: Final = (places, timeouts, patience, hung, delays, start)

@@ -1,5 +1,6 @@
 """How many there are, and how they are replaced: nobody may be left without a pod."""
 
+import math
 from collections.abc import Iterator
 from typing import Final
 
@@ -30,7 +31,7 @@ def least(workload: Workload) -> Iterator[str]:
 
 
 def budget(workload: Workload) -> Iterator[str]:
-    """One may always leave, else a node can never be emptied; and never all at once."""
+    """One may always leave, else a node can never be emptied; but never all at once."""
     found = [
         document for document in of_kind(workload.documents, "PodDisruptionBudget") if _selects(document, workload)
     ]
@@ -38,10 +39,22 @@ def budget(workload: Workload) -> Iterator[str]:
         yield f"{len(found)} PodDisruptionBudgets select its pods, expected 1"
         return
     spec, fewest = found[0]["spec"], min((count for _, count in _least(workload)), default=1)
-    if spec.get("maxUnavailable") in (0, "0%") or spec.get("minAvailable") == "100%":
-        yield "its PodDisruptionBudget lets no pod go: no node can be emptied"
-    elif isinstance(kept := spec.get("minAvailable"), int) and kept >= fewest:
-        yield f"its PodDisruptionBudget keeps {kept} of {fewest}: while there are no more, no node can be emptied"
+    may_go = _may_go(spec, fewest)
+    if may_go <= 0:
+        yield f"its PodDisruptionBudget keeps all of {fewest}: while there are no more, no node can be emptied"
+    elif may_go >= fewest >= _LEAST:
+        yield f"its PodDisruptionBudget lets all of {fewest} go at once: nobody would be left to answer"
+
+
+def _may_go(spec: Document, pods: int) -> int:
+    if "minAvailable" in spec:
+        return pods - _share(spec["minAvailable"], pods)
+    return _share(spec.get("maxUnavailable", 0), pods)
+
+
+def _share(written: int | str, pods: int) -> int:
+    """Of the pods, in percent: Kubernetes rounds up."""
+    return written if isinstance(written, int) else math.ceil(int(written.removesuffix("%")) * pods / 100)
 
 
 def _least(workload: Workload) -> Iterator[tuple[str, int]]:
@@ -55,8 +68,7 @@ def _least(workload: Workload) -> Iterator[tuple[str, int]]:
 
 def _selects(document: Document, workload: Workload) -> bool:
     wanted = dig(document, "spec", "selector", "matchLabels", default={})
-    has = dig(workload.rollout, "template", "metadata", "labels", default={})
-    return bool(wanted) and wanted.items() <= has.items()
+    return bool(wanted) and wanted.items() <= workload.labels.items()
 
 
 CHECKS: Final = (strategy, least, budget)

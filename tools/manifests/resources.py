@@ -1,10 +1,10 @@
 """CPU, memory and volumes: the plan that the service makes of them must fit."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
-from service.plan import DoesNotFit, Weights, fit, some
+from service.knobs import Admission
+from service.plan import DoesNotFit, Weights, fit, some, with_bodies
 from tools.manifests.documents import Document, dig, quantity
 from tools.manifests.workload import Workload
 
@@ -35,25 +35,46 @@ def cpu(workload: Workload) -> Iterator[str]:
 
 
 def memory(workload: Workload) -> Iterator[str]:
-    """Service, workers, the bodies that each of them may hold, and the volume in memory; models come on top."""
+    """Service, workers, the volume in memory, and the bodies that each worker may hold; models come on top."""
     limit, plan = workload.limit("memory"), workload.plan()
     if limit is None:
         yield "there is no limit of memory: the service could not see it coming to an end"
         return
     if plan is None:
         return
-    admission, lifecycle = workload.settings.admission, workload.settings.lifecycle
-    weights = Weights(shared=_in_memory(workload), private=admission.max_bytes)
-    usable = int(limit * (lifecycle.recycle_at_memory or 1))
+    # Beyond that share of it the largest worker is replaced.
+    usable = int(limit * (workload.settings.lifecycle.recycle_at_memory or 1))
+    weights = Weights(shared=_in_memory(workload))
     try:
         fitted = fit(plan, weights, usable)
     except DoesNotFit as error:
-        yield f"with bodies of ONNICORN_ADMISSION__MAX_BYTES ({admission.max_bytes}) {error}"
+        yield str(error)
         return
     if fitted.workers < plan.workers:
+        yield f"{fitted.reasons[-1]}; the CPU limit makes {some(plan.workers, 'worker')}"
+    else:
+        yield from _bodies_beyond(with_bodies(fitted, _wanted(workload), weights, usable).body_bytes, workload)
+
+
+def _wanted(workload: Workload) -> Admission:
+    """As if nothing were set by hand, which the plan would keep whether there is room or not."""
+    settings = workload.settings
+    most = max(settings.admission.max_bytes, settings.http.max_body_bytes)
+    return Admission.model_construct(_fields_set=set(), max_bytes=most)
+
+
+def _bodies_beyond(room: int, workload: Workload) -> Iterator[str]:
+    """`room` is what the plan would give the bodies in each worker."""
+    admission, largest = workload.settings.admission, workload.settings.http.max_body_bytes
+    if "max_bytes" in admission.model_fields_set and admission.max_bytes > room:
         yield (
-            f"with bodies of ONNICORN_ADMISSION__MAX_BYTES ({admission.max_bytes}) {fitted.reasons[-1]}; the CPU limit "
-            f"makes {some(plan.workers, 'worker')}"
+            f"ONNICORN_ADMISSION__MAX_BYTES is {admission.max_bytes}, expected at most the {room} for which there is "
+            "memory: leave it out, and the plan takes what there is"
+        )
+    elif room < largest:
+        yield (
+            f"the limit of memory leaves {room} bytes for request bodies in each worker, expected at least "
+            f"ONNICORN_HTTP__MAX_BODY_BYTES ({largest}): raise the limit, or lower that"
         )
 
 
@@ -67,7 +88,7 @@ def bodies(workload: Workload) -> Iterator[str]:
 def run_directory(workload: Workload) -> Iterator[str]:
     """In memory, with a limit, and with room for the files of every process."""
     directory = workload.settings.run.dir
-    volume = workload.volume_at(str(directory))
+    volume = workload.volume_at(directory)
     if volume is None or dig(volume, "emptyDir", "medium") != "Memory":
         yield f"ONNICORN_RUN__DIR ({directory}) is on no emptyDir with medium Memory: metrics would wait for a disk"
         return
@@ -84,7 +105,7 @@ def run_directory(workload: Workload) -> Iterator[str]:
 def cache_directory(workload: Workload) -> Iterator[str]:
     """On disk: workers map what lies there, and the kernel may drop it when memory is short."""
     directory = workload.settings.cache.dir
-    volume = workload.volume_at(str(directory))
+    volume = workload.volume_at(directory)
     if dig(volume, "emptyDir", "medium") == "Memory":
         yield f"ONNICORN_CACHE__DIR ({directory}) is in memory: prepared models would count as used, for ever"
     elif volume is None and dig(workload.container, "securityContext", "readOnlyRootFilesystem"):
@@ -94,7 +115,7 @@ def cache_directory(workload: Workload) -> Iterator[str]:
 def cache_room(workload: Workload) -> Iterator[str]:
     """A volume that outgrows its limit costs the pod its life, and the next pod's prepared models are as large."""
     settings = workload.settings
-    models, cache = (workload.volume_at(str(path)) for path in (settings.repository.path, settings.cache.dir))
+    models, cache = (workload.volume_at(path) for path in (settings.repository.path, settings.cache.dir))
     room, most = _on_disk(cache), _on_disk(models)
     if models and cache and room and most and room < _PREPARED * most:
         yield (
@@ -105,12 +126,20 @@ def cache_room(workload: Workload) -> Iterator[str]:
 
 
 def disk(workload: Workload) -> Iterator[str]:
-    """When a node's disk is full, the first pods to go are those that took more than they had asked for."""
+    """When a node's disk is full, the first pods to go are those that took more than they had asked for.
+
+    One that takes more than its limit goes at once.
+    """
     asked = quantity(dig(workload.container, "resources", "requests", "ephemeral-storage", default=0))
     if asked < (needed := sum(_on_disk(volume) for volume in workload.pod.get("volumes", ()))):
         yield (
             f"the request of ephemeral-storage is {_mebibytes(asked)}, expected at least {_mebibytes(needed)}, which "
             "the volumes on disk may hold together (sizeLimit)"
+        )
+    if (most := workload.limit("ephemeral-storage")) is not None and most < needed:
+        yield (
+            f"the limit of ephemeral-storage is {_mebibytes(most)}, expected at least {_mebibytes(needed)}, which the "
+            "volumes on disk may hold together (sizeLimit): the pod would be evicted"
         )
 
 
@@ -140,7 +169,7 @@ def _mebibytes(size: float) -> str:
 
 def _in_memory(workload: Workload) -> int:
     """Bytes that the volume of the run directory may take of the container's memory."""
-    volume: Document | None = workload.volume_at(str(Path(workload.settings.run.dir)))
+    volume: Document | None = workload.volume_at(workload.settings.run.dir)
     if dig(volume, "emptyDir", "medium") != "Memory":
         return 0
     return int(quantity(dig(volume, "emptyDir", "sizeLimit", default=0)))

@@ -1,15 +1,12 @@
-"""What refers to what: ports, the settings' ConfigMap, and init containers in their order."""
+"""What refers to what: ports, Services, namespaces, and the settings' ConfigMap."""
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
 
-from tools.manifests.documents import Document, dig, of_kind
+from tools.manifests.documents import Document, dig, of_kind, title
 from tools.manifests.workload import Workload
 
 _LOOPBACK: Final = ("127.", "localhost", "[::1]", "unix:")
-# A model must be there before it can be prepared.
-_ORDER: Final = ("fetch", "prepare")
 _WITHOUT_NAMESPACE: Final = ("Namespace", "ClusterServingRuntime")
 
 
@@ -25,20 +22,40 @@ def ports(workload: Workload) -> Iterator[str]:
             yield f"the container's port {name!r} is {declared.get(name)}, and ONNICORN_{group}__BIND is {bind}"
 
 
+def services(workload: Workload) -> Iterator[str]:
+    """One that finds no pod, or a port that no container has, sends its callers nowhere."""
+    known = [workload.labels, *(_pod_labels(document) for document in workload.documents)]
+    for service in of_kind(workload.documents, "Service"):
+        wanted = dig(service, "spec", "selector", default={})
+        if not any(wanted.items() <= labels.items() for labels in known):
+            yield f"{title(service)} selects {wanted}, which no pod has as labels"
+        elif wanted and wanted.items() <= workload.labels.items():
+            yield from _lost_ports(service, workload.pod)
+
+
+def _pod_labels(document: Document) -> Document:
+    found: Document = dig(document, "spec", "template", "metadata", "labels", default={})
+    return found
+
+
+def _lost_ports(service: Document, pod: Document) -> Iterator[str]:
+    declared = [port for container in pod["containers"] for port in container.get("ports", ())]
+    known = [name for port in declared for name in (port.get("name"), port["containerPort"])]
+    for port in service["spec"].get("ports", ()):
+        if (target := port.get("targetPort", port["port"])) not in known:
+            yield f"{title(service)} sends to port {target!r}, which no container of the pod has"
+
+
 def namespaces(workload: Workload) -> Iterator[str]:
     """What a component adds is in the namespace of the kustomization that lists it, or in none."""
-    own = {document["metadata"].get("namespace") for document in workload.documents if _is_ours(document, workload)}
+    own = {each["metadata"].get("namespace") for each in workload.documents if title(each) == workload.title}
     for document in workload.documents:
         namespace = document["metadata"].get("namespace")
         if document["kind"] not in _WITHOUT_NAMESPACE and namespace not in own:
             yield (
-                f"{document['kind']}/{document['metadata']['name']} is in namespace {namespace!r}: say `namespace:` in "
+                f"{title(document)} is in namespace {namespace!r}: say `namespace:` in "
                 "the kustomization that lists its component"
             )
-
-
-def _is_ours(document: Document, workload: Workload) -> bool:
-    return f"{document['kind']}/{document['metadata']['name']}" == workload.title
 
 
 def config_maps(workload: Workload) -> Iterator[str]:
@@ -51,12 +68,4 @@ def config_maps(workload: Workload) -> Iterator[str]:
                 yield f"container {container['name']!r} wants ConfigMap {name!r}, which is not among the documents"
 
 
-def order(workload: Workload) -> Iterator[str]:
-    """Init containers run one after another, as they are listed."""
-    names = [container["name"] for container in workload.pod.get("initContainers", ())]
-    for first, then in pairwise(_ORDER):
-        if first in names and then in names and names.index(first) > names.index(then):
-            yield f"init container {then!r} runs before {first!r}: list their components the other way round"
-
-
-CHECKS: Final = (ports, namespaces, config_maps, order)
+CHECKS: Final = (ports, services, namespaces, config_maps)

@@ -5,12 +5,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from service.cgroup import Cgroup
 from service.plan import Plan, make_plan
 from service.settings import PREFIX, Settings
-from tools.manifests.documents import Document, dig, of_kind, quantity
+from tools.manifests.documents import Document, dig, of_kind, quantity, title
 
 # As many CPUs as no node has: the container's limit is what grants fewer.
 _NODE_CPUS: Final = 1 << 20
@@ -52,9 +53,16 @@ class Workload:
             return None
         return make_plan(self.settings.runtime, _Quota((), (), (), cpus), _NODE_CPUS)
 
-    def volume_at(self, path: str) -> Document | None:
-        """The volume that is mounted at the path, or above it."""
-        mounts = [mount for mount in dig(self.container, "volumeMounts", default=[]) if _is_at(path, mount)]
+    @property
+    def labels(self) -> Document:
+        """Those of its pods."""
+        found: Document = dig(self.rollout, "template", "metadata", "labels", default={})
+        return found
+
+    def volume_at(self, path: Path, container: Document | None = None) -> Document | None:
+        """The volume that the container that serves, or another one, has at the path or above it."""
+        mounts = dig(container or self.container, "volumeMounts", default=[])
+        mounts = [mount for mount in mounts if _is_at(str(path), mount)]
         name = max(mounts, key=lambda mount: len(mount["mountPath"]))["name"] if mounts else None
         volumes: list[Document] = dig(self.pod, "volumes", default=[])
         return next((volume for volume in volumes if volume["name"] == name), None)
@@ -62,19 +70,19 @@ class Workload:
 
 def workloads(documents: Sequence[Document]) -> Iterator[Workload]:
     """Each one that runs this service: it has settings of ours. Raises SettingsError where they are wrong."""
-    for title, pod, rollout in (*_deployments(documents), *_runtimes(documents)):
+    for name, pod, rollout in (*_deployments(documents), *_runtimes(documents)):
         for container in pod.get("containers", ()):
             variables = _variables(container, documents)
-            if any(name.startswith(PREFIX) for name in variables):
+            if any(variable.startswith(PREFIX) for variable in variables):
                 with _environment(variables):
                     settings = Settings.from_environment(os.environ)
-                yield Workload(title, pod, container, settings, rollout, documents)
+                yield Workload(name, pod, container, settings, rollout, documents)
 
 
 def _deployments(documents: Sequence[Document]) -> Iterator[tuple[str, Document, Document]]:
     for document in of_kind(documents, "Deployment"):
         spec = document["spec"]
-        yield f"Deployment/{document['metadata']['name']}", dig(spec, "template", "spec", default={}), spec
+        yield title(document), dig(spec, "template", "spec", default={}), spec
 
 
 def _runtimes(documents: Sequence[Document]) -> Iterator[tuple[str, Document, Document]]:
@@ -90,7 +98,7 @@ def _runtimes(documents: Sequence[Document]) -> Iterator[tuple[str, Document, Do
                 "replicas": predictor.get("minReplicas", 1),
                 "template": {"metadata": {"labels": {_MODEL: name}}},
             }
-            yield f"InferenceService/{name}", _pod(_filled_in(runtime["spec"], name), predictor), rollout
+            yield title(document), _pod(_filled_in(runtime["spec"], name), predictor), rollout
 
 
 def _pod(runtime: Document, predictor: Document) -> Document:

@@ -23,6 +23,7 @@ batch = false
 inline = true
 run_threads = 3
 tolerance = 0.5
+task = "embeddings"
 transform = "cats.dogs:Elk"
 providers = ["CPUExecutionProvider"]
 warm_up = [{ x = { shape = [1, 4] } }, { x = { shape = [2], data = [1, 2.5] } }]
@@ -68,6 +69,7 @@ def test_a_model_need_not_declare_anything(tmp_path: Path) -> None:
         "warm_up": (),
         "signature": None,
         "fallback": None,
+        "task": None,
         "transform": None,
     }
 
@@ -83,6 +85,7 @@ def test_everything_can_be_declared(tmp_path: Path) -> None:
         inline=True,
         run_threads=3,
         tolerance=0.5,
+        task="embeddings",
         transform="cats.dogs:Elk",
         providers=("CPUExecutionProvider",),
         session=SessionOptions(

@@ -112,6 +112,20 @@ def test_without_a_batch_axis_instances_are_run_one_by_one() -> None:
     assert adding.batches == [1, 1]
 
 
+class Masked(Adding):
+    """As pooling does, which leaves out what was padded."""
+
+    def after(self, outputs: Tensors) -> list[Any]:
+        return [Sum(total=total) for total in (outputs["y"] * (outputs["x"] > 1)).sum(axis=1)]
+
+
+def test_after_sees_what_before_has_made() -> None:
+    assert loaded(Masked()).predict([Point(left=1, right=2), Point(left=3, right=4)], echo) == [
+        Sum(total=2),
+        Sum(total=7),
+    ]
+
+
 def test_nothing_is_transformed_where_there_is_nothing() -> None:
     adding = Adding()
     assert (loaded(adding).predict([], echo), adding.batches) == ([], [])

@@ -1,9 +1,16 @@
 """What a URL means, and what may be shown of it."""
 
+from pathlib import Path
+
 import pytest
 
 from service.fetch.address import Address
 from service.fetch.failures import FetchFailed
+
+ODD = (
+    *("https://me:pw/pw@host/a", "https://me:p@pw/pw@host/a", "https://me:pw?pw@host/a", "https://me:pw#pw@host/a"),
+    *("s3://me:pw@bucket/a", "s3://me:pw/pw@bucket/a", "ftp://me:pw/pw@host/a"),
+)
 
 
 @pytest.mark.parametrize(
@@ -11,12 +18,15 @@ from service.fetch.failures import FetchFailed
     [
         ("s3://bucket/a/b", Address("s3", "s3", "s3://bucket/a/b", "s3://bucket/a/b")),
         ("s3://bucket/a/b/", Address("s3", "s3", "s3://bucket/a/b", "s3://bucket/a/b")),
+        ("S3://bucket/A", Address("s3", "s3", "s3://bucket/A", "s3://bucket/A")),
+        ("s3://bucket/a@b:c", Address("s3", "s3", "s3://bucket/a@b:c", "s3://bucket/a@b:c")),
         ("gs://bucket", Address("gs", "gs", "gs://bucket", "gs://bucket")),
         ("az://container/a", Address("az", "az", "az://container/a", "az://container/a")),
         ("https://host/a/", Address("https", "https", "https://host/a/", "https://host/a/")),
         ("https://me:pw@host/a?sig=x", Address("https", "https", "https://me:pw@host/a?sig=x", "https://host/a")),
+        ("HTTPS://host/a@b", Address("https", "https", "https://host/a@b", "https://host/a@b")),
         ("file:///a%20b/", Address("file", "", "/a b", "/a b")),
-        ("models/", Address("file", "", "models", "models")),
+        ("models/", Address("file", "", f"{Path.cwd()}/models", f"{Path.cwd()}/models")),
         ("/", Address("file", "", "/", "/")),
     ],
 )
@@ -55,8 +65,11 @@ def test_what_signs_a_url_signs_the_one_beside_it() -> None:
     ("url", "sentence"),
     [
         ("http://me:pw@host/a?sig=x", "http://host/a is not encrypted: use https://, or say --insecure-http"),
+        ("", " cannot be fetched: expected s3://BUCKET/PREFIX, "),
         ("ftp://host/a", "ftp://host/a cannot be fetched: expected s3://BUCKET/PREFIX, "),
-        ("https://[/a", "the URL cannot be understood: "),
+        ("https://[me:pw@host/a", "the URL cannot be understood: "),
+        ("https://me:pw@\N{FULLWIDTH QUESTION MARK}/a", "the URL cannot be understood: "),
+        *((url, "the URL has ':' and '@' where no password can be: ") for url in ODD),
     ],
 )
 def test_a_url_of_another_kind_is_refused_without_its_secrets(url: str, sentence: str) -> None:

@@ -1,5 +1,8 @@
 """The folder that is fetched to: one at a time, and only what fits."""
 
+import dataclasses
+import errno
+import json
 import shutil
 import subprocess
 import sys
@@ -71,12 +74,17 @@ def test_a_record_is_read_once(tmp_path: Path) -> None:
         assert folder.has(MODEL)
 
 
-@pytest.mark.parametrize("record", ["{", "[]", "1"])
+ENTRY = {"source": "s3://b/x", "version": "1", "size": 1, "bytes": 1, "modified": 1}
+OUTSIDE = [json.dumps({path: ENTRY}) for path in ("../x", "/x", "a/../../x")]
+
+
+@pytest.mark.parametrize("record", ["{", "[]", "1", '{"model.onnx": 1}', '{"model.onnx": {"bytes": 5}}', *OUTSIDE])
 def test_a_record_that_cannot_be_read_means_that_all_is_fetched(tmp_path: Path, record: str) -> None:
     kept(tmp_path)
     (tmp_path / ".fetch" / "record.json").write_text(record)
     with Folder.locked(tmp_path) as folder:
         assert not folder.has(MODEL)
+        assert folder.gone("s3://b", []) == set()
 
 
 def test_a_fetch_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
@@ -107,6 +115,8 @@ def test_what_is_gone_from_its_source_is_known(
     with Folder.locked(tmp_path) as folder:
         assert folder.gone(source, []) == {tmp_path / path for path in gone}
         assert folder.gone(source, [MODEL]) == set()
+        # Fetched from further up, it belongs elsewhere; what was fetched before is nobody's to remove.
+        assert folder.gone(source, [dataclasses.replace(MODEL, path="models/model.onnx")]) == set()
 
 
 def test_parts_of_versions_that_are_no_more_do_not_count_as_room_that_is_taken(
@@ -126,12 +136,44 @@ def test_what_cannot_be_read_here_is_not_called_unwritable(tmp_path: Path) -> No
         raise OSError(5, "of somebody else")
 
 
-def test_a_corner_that_is_a_link_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["", "lock", "new", "parts", "record.json", "record.new", "parts/x"])
+def test_a_link_in_the_corner_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "outside").mkdir()
-    (tmp_path / ".fetch").symlink_to(tmp_path / "outside")
-    with pytest.raises(FetchFailed, match=r"\.fetch is a link: remove it"), Folder.locked(tmp_path):
+    link = tmp_path / ".fetch" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "outside")
+    with pytest.raises(FetchFailed, match=rf"{link} is a link: remove it"), Folder.locked(tmp_path):
         pass
     assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_what_cannot_be_taken_is_a_part_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        if self.suffix == ".onnx":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        with pytest.raises(FetchFailed, match="cannot be written: No space left"):
+            kept(tmp_path)
+    with Folder.locked(tmp_path) as folder:
+        assert not folder.has(MODEL)
+        assert folder.part(MODEL).read_bytes() == b"model"
+        folder.take([MODEL])
+        assert folder.has(MODEL)
+
+
+def test_a_name_that_is_too_long_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "cat").mkdir()
+    long = dataclasses.replace(MODEL, path=f"cat/{'x' * 300}/model.onnx")
+    with Folder.locked(tmp_path) as folder:
+        with pytest.raises(FetchFailed, match="cannot be read: File name too long"):
+            folder.has(long)
+        with pytest.raises(FetchFailed, match="cannot be read: File name too long"):
+            folder.check([long])
 
 
 def test_what_does_not_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.fetch.failures import FetchFailed
-from service.fetch.publish import exchange, publish
+from service.fetch.publish import check_places, exchange, publish, put_back, remove
 
 
 def write(folder: Path, **files: str) -> Path:
@@ -74,6 +74,38 @@ def test_where_folders_cannot_be_exchanged_they_are_renamed(
     assert (read(new), read(here)) == ({"1/a": "old"}, {"1/a": "new"})
 
 
+def test_a_version_that_lay_aside_when_it_ended_comes_back(
+    new: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    write(here, cat__1__mine="mine")
+    (new / "cat").mkdir()
+    with pytest.raises(FileNotFoundError):  # as good as being killed there
+        exchange(new / "cat" / "1", here / "cat" / "1")
+    assert read(here) == {}
+    put_back(new, here)
+    assert read(here) == {"cat/1/mine": "mine"}
+
+
+def test_one_that_has_been_replaced_does_not(new: Path, here: Path) -> None:
+    write(here, cat__1__model="new")
+    write(new, **{"cat__1\\old__model": "old"})
+    put_back(new, here)
+    assert read(here) == {"cat/1/model": "new"}
+
+
+def test_what_is_gone_goes_and_so_do_folders_that_held_nothing_else(here: Path) -> None:
+    write(
+        here, sums="gone", cat__2__golden__one="gone", cat__2__model="gone", dog__1__model="gone", dog__1__mine="mine"
+    )
+    gone = [here / path for path in ("sums", "cat/2/golden/one", "cat/2/model", "dog/1/model", "owl/1/model")]
+    remove(gone, here)
+    assert read(here) == {"dog/1/mine": "mine"}
+    assert [path.name for path in here.iterdir()] == ["dog"]
+    remove([here / "dog" / "1" / "mine"], here)
+    assert here.is_dir()
+
+
 def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(new: Path, here: Path, tmp_path: Path) -> None:
     write(tmp_path, outside="theirs")
     (here / "model.onnx").symlink_to(tmp_path / "outside")
@@ -82,10 +114,30 @@ def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(new: Path,
     assert (tmp_path / "outside").read_text() == "theirs"
 
 
-@pytest.mark.parametrize("there", [{"cat": "file"}, {"dog__x": "folder"}])
-def test_what_is_of_another_kind_is_not_replaced(new: Path, here: Path, there: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("there", "sentence"),
+    [
+        ({"cat": "file"}, "cat is no folder"),
+        ({"cat__1__golden": "file"}, "golden is no folder"),
+        ({"cat__1__model__x": "folder"}, "model is a folder"),
+        ({"dog__x": "folder"}, "dog is a folder"),
+    ],
+)
+def test_what_is_of_another_kind_is_not_replaced(here: Path, there: dict[str, str], sentence: str) -> None:
     write(here, **there)
-    before = read(here)
-    with pytest.raises(FetchFailed, match="move it away"):
-        publish(write(new, cat__1__model="a", dog="b"), here)
-    assert before.items() <= read(here).items()
+    with pytest.raises(FetchFailed, match=f"{sentence}, and .* to be fetched for its place: move it away"):
+        check_places(["cat/1/golden/one", "cat/1/model", "dog"], here)
+
+
+@pytest.mark.parametrize("target", ["outside", "nowhere"])
+def test_a_link_is_no_folder(here: Path, tmp_path: Path, target: str) -> None:
+    (tmp_path / "outside").mkdir()
+    (here / "cat").symlink_to(tmp_path / target)
+    with pytest.raises(FetchFailed, match="cat is no folder"):
+        check_places(["cat/1/model"], here)
+
+
+def test_what_is_of_the_same_kind_may_be(here: Path, tmp_path: Path) -> None:
+    write(here, cat__1__model="old")
+    (here / "dog").symlink_to(tmp_path / "nowhere")
+    check_places(["cat/1/model", "cat/1/golden/one", "cat/2/model", "dog"], here)

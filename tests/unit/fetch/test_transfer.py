@@ -4,12 +4,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ParamValidationError
 
 from service.fetch.failures import FetchFailed, FetchInterrupted
 from service.fetch.store import Object
 from service.fetch.transfer import Patience, left, transfer
 
 CONTENT = b"0123456789"
+NO_NAME = 's3://b/x: Parameter validation failed: Invalid bucket name "<x>"'
 TEN = Object("ten", "bucket/ten", "s3://bucket/ten", "ETag 1", len(CONTENT))
 
 
@@ -68,6 +70,15 @@ def test_what_is_more_than_was_asked_for_is_not_taken(tmp_path: Path) -> None:
     assert not (tmp_path / "part").exists()
 
 
+def test_a_part_that_a_server_without_ranges_cannot_go_on_with_is_begun_anew(tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    part.write_bytes(CONTENT[:4])
+    with pytest.raises(FetchInterrupted, match="the object has changed; run it again, it begins anew"):
+        transfer([(TEN, part)], lambda *_: CONTENT, 2)
+    transfer([(TEN, part)], lambda *_: CONTENT, 2)
+    assert part.read_bytes() == CONTENT
+
+
 def test_what_succeeds_in_the_end_has_succeeded() -> None:
     failures = iter([ConnectionError("reset"), TimeoutError()])
 
@@ -110,6 +121,7 @@ class WithStatus(Exception):
             "s3://b/x: these credentials may not read it: Denied: https://host/x",
         ),
         (ValueError("no such region"), "s3://b/x: no such region"),
+        (ParamValidationError(report='Invalid bucket name "<x>"'), NO_NAME),
     ],
 )
 def test_what_is_hopeless_is_not_tried_again(error: Exception, sentence: str) -> None:
@@ -124,9 +136,9 @@ def test_what_is_hopeless_is_not_tried_again(error: Exception, sentence: str) ->
     assert (str(caught.value), len(calls)) == (sentence, 1)
 
 
-def caused_by(cause: Exception) -> Exception:
+def caused_by(cause: Exception, error: Exception | None = None) -> Exception:
     """What fsspec makes of whatever goes wrong on the web."""
-    error = FileNotFoundError("https://host/x")
+    error = error or FileNotFoundError("https://host/x")
     error.__cause__ = cause
     return error
 
@@ -134,8 +146,26 @@ def caused_by(cause: Exception) -> Exception:
 @pytest.mark.parametrize(
     "error",
     [
+        FileNotFoundError("x"),
+        WithStatus(status=404),
+        WithStatus(status=416),
+        caused_by(WithStatus(response={"ResponseMetadata": {"HTTPStatusCode": 416}}), OSError(22, "InvalidRange")),
+    ],
+)
+def test_what_is_not_there_any_more_has_changed(tmp_path: Path, error: Exception) -> None:
+    def shrunk(*_: object) -> bytes:
+        raise error
+
+    with pytest.raises(FetchInterrupted, match=r"^s3://bucket/ten has changed while it was fetched: run it again$"):
+        transfer([(TEN, tmp_path / "part")], shrunk, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
         *(WithStatus(status=429), WithStatus(status=503), OSError(5, "input/output error")),
         *(caused_by(WithStatus(status=503)), caused_by(ConnectionResetError())),
+        caused_by(WithStatus(response={"ResponseMetadata": {"HTTPStatusCode": 400}}), TimeoutError("RequestTimeout")),
     ],
 )
 def test_what_may_pass_is_tried_again(error: Exception) -> None:

@@ -6,15 +6,18 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
+from typing import Any
 
 import pytest
 
-from rehearsal.load import Load
+from rehearsal.load import FIRST, Load, learn
 from rehearsal.process import Failed
 
 SECONDS = 60
 ENOUGH = 40
-Request = dict[str, list[dict[str, list[int]]]]
+Request = dict[str, Any]
+# As many as there are images; what the second pixel of each is.
+LABELS = [*range(17)]
 
 
 @contextmanager
@@ -54,11 +57,15 @@ def ok(content: object) -> bytes:
 
 
 def right(request: Request) -> bytes:
-    return ok({"id": request["id"], "outputs": [{"shape": request["inputs"][0]["shape"][:1]}]})
+    return ok({"id": request["id"], "outputs": [{"data": request["inputs"][0]["data"][1::64]}]})
+
+
+def of_another_row(request: Request) -> bytes:
+    return ok({"id": request["id"], "outputs": [{"data": [each + 1 for each in request["inputs"][0]["data"][1::64]]}]})
 
 
 def outcomes(answer: Callable[[Request], bytes]) -> set[str]:
-    with serving(answer) as (port, is_enough), Load(port).running() as calling:
+    with serving(answer) as (port, is_enough), Load(port, LABELS).running() as calling:
         assert is_enough.wait(SECONDS)
     # The last one of each caller may have met the server's end.
     return {call.outcome for call in calling.calls[: ENOUGH // 2]}
@@ -66,6 +73,28 @@ def outcomes(answer: Callable[[Request], bytes]) -> set[str]:
 
 def test_right_answers_are_no_failures() -> None:
     assert outcomes(right) == {""}
+
+
+def test_an_answer_that_is_another_one_than_before_is_a_failure() -> None:
+    assert outcomes(of_another_row) == {"200: another answer than before"}
+
+
+def test_what_each_image_is_is_learned_from_one_answer() -> None:
+    asked = []
+
+    def answer(request: Request) -> bytes:
+        asked.append(request["id"])
+        return right(request)
+
+    with serving(answer) as (port, _):
+        assert learn(port) == LABELS
+    assert asked == [FIRST]
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 503 x\r\nContent-Length: 0\r\n\r\n", b""])
+def test_a_rehearsal_does_not_begin_without(answer: bytes) -> None:
+    with serving(lambda request: answer) as (port, _), pytest.raises(Failed, match="the first request has failed: "):
+        learn(port)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +129,6 @@ def test_callers_that_stop_by_themselves_are_an_error() -> None:
     with (
         serving(right) as (port, _),
         pytest.raises(Failed, match="the load has ended before it was told to: RuntimeError"),
-        Load(port, numbers=few()).running(),
+        Load(port, LABELS, numbers=few()).running(),
     ):
         assert have_stopped.wait(SECONDS)

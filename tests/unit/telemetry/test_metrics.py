@@ -31,6 +31,7 @@ READ = {
     "onnicorn_worker_private_bytes": ("gauge", ("worker",)),
     "onnicorn_worker_open_files": ("gauge", ("worker",)),
     "onnicorn_model_info": ("gauge", (*MODEL, "digest")),
+    "onnicorn_repository_faults": ("gauge", ()),
     "onnicorn_build_info": ("gauge", ("version", "onnxruntime", "python")),
     "onnicorn_cpu_throttled_seconds": ("counter", ()),
     "onnicorn_memory_bytes": ("gauge", ("kind",)),

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
 from service.board import Board
+from service.outcomes import Outcome, Outcomes, Reason
 from service.rows import State
 from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
 from service.telemetry.scrape import Scrape, Served
@@ -66,6 +67,7 @@ def test_the_moment_is_read() -> None:
     assert found == {
         "onnicorn_workers": {("STARTING",): 0, ("READY",): 2, ("DRAINING",): 1, ("STOPPED",): 0},
         "onnicorn_model_info": {("cat", "1", "abc"): 1, ("cat", "2", "def"): 1},
+        "onnicorn_repository_faults": {(): 0},
         "onnicorn_build_info": {(__version__, version("onnxruntime"), platform.python_version()): 1},
     }
 
@@ -83,6 +85,21 @@ def test_the_service_has_one_start_whoever_is_asked_and_whenever() -> None:
 
 def test_a_moment_without_models_has_none() -> None:
     assert read(text_string_to_metric_families(render(served=())[0]))["onnicorn_model_info"] == {}
+
+
+def test_what_keeps_the_repository_from_being_served_is_counted_until_a_reload_takes_it(tmp_path: Path) -> None:
+    scrape, outcomes = Scrape(a_board(), list, tmp_path), Outcomes(tmp_path)
+
+    def faults() -> Samples:
+        return read(text_string_to_metric_families(scrape.render("")[0].decode()))["onnicorn_repository_faults"]
+
+    assert faults() == {(): 0}
+    broken, late = Reason(name="cat", version=3, text="no opset"), Reason(text="loading took too long")
+    outcomes.note(1, Outcome(result="refused", generation=1, reasons=(broken,), standing=(broken,)))
+    outcomes.note(2, Outcome(result="aborted", generation=1, reasons=(late,), standing=(broken, late)))
+    assert faults() == {(): 2}
+    outcomes.note(3, Outcome(result="committed", generation=2))
+    assert faults() == {(): 0}
 
 
 def test_openmetrics_is_answered_to_who_asks_for_it() -> None:

@@ -132,6 +132,7 @@ def test_who_is_not_known_is_told_what_is_missing(headers: list[tuple[str, str]]
         ("POST", "/v1/models/cat:predict", Allowed.INFER),
         ("POST", "/v1/models/cat/versions/3:predict", Allowed.INFER),
         ("GET", "/v1/models", Allowed.METADATA),
+        ("POST", "/v1/embeddings", Allowed.INFER),
         ("POST", "/v2/repository/models/cat/load", Allowed.ADMIN),
         ("POST", "/v2/repository/models/cat/unload", Allowed.ADMIN),
         ("POST", "/v2/repository/index/", Allowed.ADMIN),

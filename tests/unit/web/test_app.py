@@ -18,7 +18,7 @@ from service.seat import Seat
 from service.settings import Settings
 from service.telemetry.logs import AlreadyLogged
 from service.web.app import create_app
-from service.web.routes import ROUTES
+from service.web.routes import EMBEDDINGS_ROUTE, ROUTES
 from tests import tiny
 from tests.oip import Json, assert_problem, outputs, tensor
 
@@ -76,7 +76,7 @@ def test_alerts_know_the_errors_of_a_model_before_its_first(tmp_path: Path) -> N
     path = tiny.repository(tmp_path / "models", newcomer=tiny.double())
     with client_of(path, admission={"overload_status": 429}) as client:
         told = client.get("/metrics").text.splitlines()
-    for route in ROUTES:
+    for route in (*ROUTES, EMBEDDINGS_ROUTE):
         for status in (200, 429, 500, 503, 504):
             series = f'onnicorn_http_requests_total{{method="POST",route="{route}",status="{status}"}}'
             assert [line for line in told if line.startswith(series)] != [], series

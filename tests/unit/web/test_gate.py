@@ -145,6 +145,7 @@ def test_a_trace_is_continued(gate: Gates) -> None:
         (b"POST", b"/v2/models/nobody/infer"),
         (b"POST", b"/v2/models/double/versions/9/infer"),
         (b"POST", b"/v2/models/\xff/infer"),
+        (b"POST", b"/v1/embeddings"),
     ],
 )
 def test_nobody_else_is_refused_here(gate: Gates, method: bytes, target: bytes) -> None:

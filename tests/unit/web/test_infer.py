@@ -51,7 +51,7 @@ def infer(catalogue: Catalogue, elsewhere: Elsewhere) -> Iterator[Doors]:
     """In front of the tiny models."""
     dataplane = serving(catalogue, ModelObserver())
     passage = Passage(dataplane, Http(), Limits(), Admission())
-    yield Doors(elsewhere, {INFER: Infer(passage)}, passage.heap)
+    yield Doors(elsewhere, {INFER: Infer(passage)})
     dataplane.close()
 
 

@@ -12,7 +12,7 @@ from service.engine.warm_up import warm_up
 from service.tensors import DATATYPES
 from service.web.examples import example
 from service.web.openapi import Document
-from service.web.routes import ROUTE, ROUTES
+from service.web.routes import EMBEDDINGS_ROUTE, ROUTE, ROUTES
 from tests import tiny
 from tests.oip import Json, tensor
 from tests.unit.loading import load
@@ -68,7 +68,7 @@ ANSWERED = {
         "fallback_for": {"type": "string", "description": "The model asked for, where its smaller one has answered."}
     },
 }
-OWN = ["/own/{number}", *ROUTES]
+OWN = ["/own/{number}", *ROUTES, EMBEDDINGS_ROUTE]
 PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
@@ -264,7 +264,7 @@ def test_every_answer_that_is_no_success_is_a_problem(tmp_path: Path) -> None:
     document = render(cats(tmp_path, 1))
     responses = [operation["responses"] for path in document["paths"].values() for operation in path.values()]
     everywhere = ["200", "401", "403", "414", "431", "500", "503"]
-    assert [list(each) for each in responses] == [everywhere] + [["200", *OF_INFERENCE]] * 10
+    assert [list(each) for each in responses] == [everywhere] + [["200", *OF_INFERENCE]] * 11
     assert document["components"]["responses"]["Problem413"] == {
         "description": "answer_too_large or request_too_large",
         "content": {"application/json": {"schema": PROBLEM}},
