@@ -20,6 +20,7 @@ from service.errors import CallerError, MethodNotAllowed, ModelNotReady, Overloa
 from service.knobs import Admission, Http, Limits
 from service.memory import Heap
 from service.protocol import size, v2
+from service.protocol.classification import Classes
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
 from service.tensors import TensorSpec
@@ -88,6 +89,7 @@ class Infer:
                 asked = v2.decode(content, length, model.signature, self._limits)
             del content  # unless tensors lie in it, its memory is free from here on
             outputs = model.signature.select([output.name for output in asked.outputs])
+            classes = [asked.classes(spec, model.signature.batch) for spec in outputs]
             record.decode = perf_counter() - started
 
             deadline = sooner(asked.timeout, deadline, caller.arrived)
@@ -98,7 +100,7 @@ class Infer:
         started = perf_counter()
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
-        tensors = _tensors(asked, outputs, done)
+        tensors = _tensors(asked, outputs, classes, done)
         parts = (record.model, record.version, identity, tensors, self._limits, parameters)
         answer, length = await asyncio.to_thread(v2.encode, *parts) if _is_long(tensors) else v2.encode(*parts)
         headers = _headers(length)
@@ -138,17 +140,19 @@ def _account(record: Record, model: Model, fallback_for: str = "") -> None:
     record.model, record.version, record.fallback_for = model.name, model.version, fallback_for
 
 
-def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:
+def _tensors(
+    asked: v2.InferRequest, outputs: Sequence[TensorSpec], classes: Sequence[Classes | None], done: Inference
+) -> list[v2.OutputTensor]:
     return [
-        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name))
-        for spec, tensor in zip(outputs, done.outputs, strict=True)
+        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name), some)
+        for spec, some, tensor in zip(outputs, classes, done.outputs, strict=True)
     ]
 
 
 def _is_long(tensors: Sequence[v2.OutputTensor]) -> bool:
     """Would to write them hold the event loop for long?"""
-    for _, _, tensor, is_binary in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
-        if size.is_long(tensor, is_binary):
+    for _, _, tensor, is_binary, classes in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
+        if size.is_long(tensor, is_binary and classes is None):
             return True
     return False
 
