@@ -9,6 +9,7 @@ whoever is scraped adds them up; `telemetry/identity.py` must be set up before t
 
 from bisect import bisect_left
 from functools import cache
+from time import time
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -23,6 +24,8 @@ _DURATIONS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
 _LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 _MODEL: Final = ("model", "version")
+# No batch of several requests is larger, by default; a single request may be as large as it likes.
+_EXACT_ROWS: Final = 32
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
@@ -49,7 +52,27 @@ DECODE: Final = _histogram("inference_decode_seconds", "Bytes of the body to ten
 QUEUE: Final = _histogram("inference_queue_seconds", "Waiting for a run thread.", _MODEL, _DURATIONS)
 RUN: Final = _histogram("inference_run_seconds", "Inside the model.", _MODEL, _DURATIONS)
 ENCODE: Final = _histogram("inference_encode_seconds", "Tensors to bytes of the answer.", _MODEL, _DURATIONS)
+INFERENCE_SECONDS: Final = _counter(
+    "inference_request_seconds",
+    "From a request's headers to the end of its answer, all inference requests together; outcome is ok or other.",
+    (*_MODEL, "outcome"),
+)
 BATCH_ROWS: Final = _histogram("inference_batch_rows", "Rows that ran together.", _MODEL, _ROWS)
+BATCH_SECONDS: Final = _counter(
+    "inference_batch_seconds", "Inside the model, all runs of so many rows together.", (*_MODEL, "rows")
+)
+BATCHES: Final = _counter(
+    "inference_batches",
+    f"Runs by their rows, exactly up to {_EXACT_ROWS}, and as the next power of two above.",
+    (*_MODEL, "rows"),
+)
+LAST_RUN: Final = Gauge(
+    f"{PREFIX}_inference_last_run_seconds",
+    "When the last run ended, in seconds since 1970.",
+    _MODEL,
+    registry=REGISTRY,
+    multiprocess_mode="max",
+)
 PENDING: Final = Gauge(
     f"{PREFIX}_inference_pending",
     "Inference requests that wait or run.",
@@ -143,8 +166,21 @@ def other_duration(route: str) -> Observed:
 
 
 @cache
-def batch_rows(model: str, version: int) -> Observed:
-    return Observed(BATCH_ROWS, model, version)
+def inference_seconds(model: str, version: int) -> tuple[Counter, Counter]:
+    """One version's: of answers, and of everything else."""
+    return INFERENCE_SECONDS.labels(model, version, "ok"), INFERENCE_SECONDS.labels(model, version, "other")
+
+
+@cache
+def batches(model: str, version: int) -> tuple[Observed, Gauge]:
+    """One version's histogram of rows, and when it has run last."""
+    return Observed(BATCH_ROWS, model, version), LAST_RUN.labels(model, version)
+
+
+@cache
+def batches_of(model: str, version: int, size: int) -> tuple[Counter, Counter]:
+    """Their number, and their seconds."""
+    return BATCHES.labels(model, version, size), BATCH_SECONDS.labels(model, version, size)
 
 
 @cache
@@ -159,5 +195,11 @@ class ModelObserver:
     def pending(self, model: str, change: int) -> None:
         pending(model).inc(change)
 
-    def batch(self, model: str, version: int, rows: int) -> None:
-        batch_rows(model, version).observe(rows)
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
+        histogram, last = batches(model, version)
+        histogram.observe(rows)
+        last.set(time())
+        size = rows if rows <= _EXACT_ROWS else 1 << (rows - 1).bit_length()
+        number, total = batches_of(model, version, size)
+        number.inc()
+        total.inc(seconds)
