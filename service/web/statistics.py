@@ -120,17 +120,15 @@ def statistics(model: str, version: str, numbers: Numbers) -> dict[str, Any]:
 
 
 def _of_requests(numbers: Numbers) -> dict[str, Any]:
+    """Each stage has one count, that of the successes: Triton's tools take nothing else, whenever they look."""
     ended = {outcome: count for (name, outcome), count in numbers.items() if name == "inference_requests_total"}
     good = ended.get("ok", 0)
     seconds = {outcome: numbers.get(("inference_request_seconds_total", outcome), 0) for outcome in ("ok", "other")}
-    stages = {
-        ours: [numbers.get((f"inference_{ours}_seconds_{part}", ""), 0) for part in ("count", "sum")]
-        for ours in _STAGES.values()
-    }
+    stages = {stage: numbers.get((f"inference_{ours}_seconds_sum", ""), 0) for stage, ours in _STAGES.items()}
     return {
         "success": _duration(good, seconds["ok"]),
         "fail": _duration(sum(ended.values()) - good, seconds["other"]),
-        **{tritons: _duration(*stages[ours]) for tritons, ours in _STAGES.items()},
+        **{stage: _duration(good, total) for stage, total in stages.items()},
         "cache_hit": _NOTHING,
         "cache_miss": _NOTHING,
     }

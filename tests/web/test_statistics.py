@@ -71,7 +71,7 @@ def test_requests_move_them(serve: Serve, tmp_path: Path, inline: str) -> None:
         "success": 3,
         "fail": 1,
         "queue": 3,
-        "compute_input": 4,
+        "compute_input": 3,
         "compute_infer": 3,
         "compute_output": 3,
         "cache_hit": 0,
