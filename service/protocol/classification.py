@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.errors import MalformedRequest
+from service.errors import AnswerTooLarge, MalformedRequest
 from service.tensors import Array, TensorSpec
 
 
@@ -18,13 +18,19 @@ class Classes(NamedTuple):
     labels: tuple[str, ...]
     batch: bool
 
-    def of(self, tensor: Array) -> Array:
+    def of(self, tensor: Array, bound: int) -> Array:
         """As BYTES, `<value>:<index>` or `<value>:<index>:<label>`, the greatest first, of equals the first; NaN last.
 
-        A row of several axes is looked at flat. Labels are those of its last axis.
+        A row of several axes is looked at flat. Labels are those of its last axis. Raises AnswerTooLarge for more texts
+        than the `bound`: each is an object.
         """
         rows = tensor.shape[0] if self.batch else 1
         flat = tensor.reshape(rows, tensor.size // rows if rows else 0)
+        if (texts := rows * min(self.most, flat.shape[1])) > bound:
+            raise AnswerTooLarge(
+                f"the answer would have {texts} classes, of which at most {bound} are written; "
+                "ask for fewer classes or rows"
+            )
         indices = _greatest(flat, self.most)
         values = np.take_along_axis(flat, indices, axis=1)
         strings = np.empty(indices.size, dtype=np.object_)

@@ -74,11 +74,11 @@ class OutputTensor(NamedTuple):
     binary: bool
     classes: Classes | None = None
 
-    def classified(self) -> "OutputTensor":
-        """The classes themselves, where they are wanted."""
+    def classified(self, bound: int) -> "OutputTensor":
+        """The classes themselves, where they are wanted. Raises AnswerTooLarge where they are more than the bound."""
         if self.classes is None:
             return self
-        return OutputTensor(self.name, Datatype.BYTES, self.classes.of(self.tensor), self.binary)
+        return OutputTensor(self.name, Datatype.BYTES, self.classes.of(self.tensor, bound), self.binary)
 
 
 def decode(body: bytes, json_length: int | None, signature: Signature, limits: Limits) -> InferRequest:
@@ -111,7 +111,7 @@ def encode(
 
     Raises AnswerTooLarge.
     """
-    outputs = [output.classified() for output in outputs]
+    outputs = [output.classified(limits.values) if output.classes else output for output in outputs]
     size.require([(output.tensor, output.binary) for output in outputs], limits.answer_bytes)
     blobs: list[bytes] = []
     tensors = [_encode_output(output, blobs) for output in outputs]

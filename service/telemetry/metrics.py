@@ -172,15 +172,11 @@ def inference_seconds(model: str, version: int) -> tuple[Counter, Counter]:
 
 
 @cache
-def batches(model: str, version: int) -> tuple[Observed, Gauge]:
-    """One version's histogram of rows, and when it has run last."""
-    return Observed(BATCH_ROWS, model, version), LAST_RUN.labels(model, version)
-
-
-@cache
-def batches_of(model: str, version: int, size: int) -> tuple[Counter, Counter]:
-    """Their number, and their seconds."""
-    return BATCHES.labels(model, version, size), BATCH_SECONDS.labels(model, version, size)
+def batches(model: str, version: int, size: int) -> tuple[Observed, Gauge, Counter, Counter]:
+    """One version's histogram of rows, and when it has run last; of runs of this size the number and the seconds."""
+    labels = (model, version)
+    of_size = (BATCHES.labels(*labels, size), BATCH_SECONDS.labels(*labels, size))
+    return Observed(BATCH_ROWS, *labels), LAST_RUN.labels(*labels), *of_size
 
 
 @cache
@@ -196,10 +192,9 @@ class ModelObserver:
         pending(model).inc(change)
 
     def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
-        histogram, last = batches(model, version)
+        size = rows if rows <= _EXACT_ROWS else 1 << (rows - 1).bit_length()
+        histogram, last, number, total = batches(model, version, size)
         histogram.observe(rows)
         last.set(time())
-        size = rows if rows <= _EXACT_ROWS else 1 << (rows - 1).bit_length()
-        number, total = batches_of(model, version, size)
         number.inc()
         total.inc(seconds)

@@ -5,17 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import MalformedRequest
+from service.errors import AnswerTooLarge, MalformedRequest
 from service.protocol.classification import Classes, classes, has_classes
 from service.tensors import Array, Datatype, TensorSpec
 
 CATS = ("lion", "lynx", "ounce")
+ENOUGH = 1000
 
 
 def written(
     tensor: Any, most: int = 2, labels: tuple[str, ...] = (), batch: bool = True, kind: Any = np.float32
 ) -> Any:
-    found = Classes(most, labels, batch).of(np.asarray(tensor, kind))
+    found = Classes(most, labels, batch).of(np.asarray(tensor, kind), ENOUGH)
     assert found.dtype == np.object_
     return found.tolist()
 
@@ -84,7 +85,18 @@ def test_a_row_of_several_axes_is_looked_at_flat() -> None:
 )
 def test_classes_have_a_shape(shape: tuple[int, ...], batch: bool, expected: tuple[int, ...]) -> None:
     tensor: Array = np.zeros(shape, np.float32)
-    assert Classes(3, (), batch).of(tensor).shape == expected
+    assert Classes(3, (), batch).of(tensor, ENOUGH).shape == expected
+
+
+def test_no_more_texts_are_made_than_is_harmless() -> None:
+    tensor = np.zeros((5, 4), np.float32)
+    assert Classes(3, (), batch=True).of(tensor, 15).size == 15
+    assert Classes(1000, (), batch=True).of(tensor, 20).size == 20
+    with pytest.raises(AnswerTooLarge) as raised:
+        Classes(1000, (), batch=True).of(tensor, 19)
+    assert str(raised.value) == (
+        "the answer would have 20 classes, of which at most 19 are written; ask for fewer classes or rows"
+    )
 
 
 @pytest.mark.parametrize("datatype", Datatype)
