@@ -19,6 +19,8 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PREFIX: Final = "onnicorn"
 REGISTRY: Final = CollectorRegistry()
+# Never scraped: with them a version could have twice as many series, and nobody watches them.
+STATISTICS: Final = CollectorRegistry()
 
 _DURATIONS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -32,8 +34,8 @@ def _histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[flo
     return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=REGISTRY)
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-    return Counter(f"{PREFIX}_{name}", text, labels, registry=REGISTRY)
+def _counter(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry = REGISTRY) -> Counter:
+    return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
 
 
 HTTP_REQUESTS: Final = _counter(
@@ -52,27 +54,7 @@ DECODE: Final = _histogram("inference_decode_seconds", "Bytes of the body to ten
 QUEUE: Final = _histogram("inference_queue_seconds", "Waiting for a run thread.", _MODEL, _DURATIONS)
 RUN: Final = _histogram("inference_run_seconds", "Inside the model.", _MODEL, _DURATIONS)
 ENCODE: Final = _histogram("inference_encode_seconds", "Tensors to bytes of the answer.", _MODEL, _DURATIONS)
-INFERENCE_SECONDS: Final = _counter(
-    "inference_request_seconds",
-    "From a request's headers to the end of its answer, all inference requests together; outcome is ok or other.",
-    (*_MODEL, "outcome"),
-)
 BATCH_ROWS: Final = _histogram("inference_batch_rows", "Rows that ran together.", _MODEL, _ROWS)
-BATCH_SECONDS: Final = _counter(
-    "inference_batch_seconds", "Inside the model, all runs of so many rows together.", (*_MODEL, "rows")
-)
-BATCHES: Final = _counter(
-    "inference_batches",
-    f"Runs by their rows, exactly up to {_EXACT_ROWS}, and as the next power of two above.",
-    (*_MODEL, "rows"),
-)
-LAST_RUN: Final = Gauge(
-    f"{PREFIX}_inference_last_run_seconds",
-    "When the last run ended, in seconds since 1970.",
-    _MODEL,
-    registry=REGISTRY,
-    multiprocess_mode="max",
-)
 PENDING: Final = Gauge(
     f"{PREFIX}_inference_pending",
     "Inference requests that wait or run.",
@@ -98,6 +80,30 @@ WORKER_EXITS: Final = _counter(
     "Workers that ended: in order (stopped, recycled), by a signal (killed, aborted, crashed), before they were ready "
     "(load_timeout, boot_failed), because a run did not end (stuck), or by another exit code (failed).",
     ("reason",),
+)
+
+# What only `.../stats` tells.
+INFERENCE_SECONDS: Final = _counter(
+    "inference_request_seconds",
+    "From a request's headers to the end of its answer, all inference requests together; outcome is ok or other.",
+    (*_MODEL, "outcome"),
+    STATISTICS,
+)
+BATCHES: Final = _counter(
+    "inference_batches",
+    f"Runs by their rows, exactly up to {_EXACT_ROWS}, and as the next power of two above.",
+    (*_MODEL, "rows"),
+    STATISTICS,
+)
+BATCH_SECONDS: Final = _counter(
+    "inference_batch_seconds", "Inside the model, all runs of so many rows together.", (*_MODEL, "rows"), STATISTICS
+)
+LAST_RUN: Final = Gauge(
+    f"{PREFIX}_inference_last_run_seconds",
+    "When the last run ended, in seconds since 1970.",
+    _MODEL,
+    registry=STATISTICS,
+    multiprocess_mode="max",
 )
 
 # What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest, /proc and the cgroup.

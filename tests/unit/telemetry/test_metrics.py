@@ -49,8 +49,8 @@ def test_the_metrics_are_known() -> None:
     assert {name: (kind, labels) for name, (kind, _, labels) in metrics.READ_AT_SCRAPE.items()} == READ
 
 
-def test_the_registry_has_all_of_them() -> None:
-    families = list(metrics.REGISTRY.collect())
+def test_the_registries_have_all_of_them() -> None:
+    families = [*metrics.REGISTRY.collect(), *metrics.STATISTICS.collect()]
     assert sorted(family.name for family in families) == sorted(DECLARED)
     assert [sample.name for family in families for sample in family.samples if sample.name.endswith("_created")] == []
 
@@ -71,7 +71,8 @@ def test_buckets_rise(histogram: Histogram) -> None:
 
 
 def value(name: str, **labels: str) -> float:
-    return metrics.REGISTRY.get_sample_value(f"onnicorn_{name}", labels) or 0
+    registries = (metrics.REGISTRY, metrics.STATISTICS)
+    return sum(registry.get_sample_value(f"onnicorn_{name}", labels) or 0 for registry in registries)
 
 
 def test_what_happens_to_a_models_requests_is_counted() -> None:
