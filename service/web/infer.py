@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from service.caller import caller_of
 from service.lane import Inference
 from service.protocol import size, v2
+from service.protocol.classification import Classes
 from service.tensors import TensorSpec
 from service.web import body
 from service.web.headers import fields
@@ -49,6 +50,7 @@ class Infer:
                 asked = v2.decode(content, length, signature, limits)
             del content  # unless tensors lie in it, its memory is free from here on
             outputs = signature.select([output.name for output in asked.outputs])
+            classes = [asked.classes(spec, signature.batch) for spec in outputs]
             record.decode = perf_counter() - started
 
             deadline = sooner(asked.timeout, deadline, caller.arrived)
@@ -58,7 +60,7 @@ class Infer:
         started = perf_counter()
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
-        tensors = _tensors(asked, outputs, done)
+        tensors = _tensors(asked, outputs, classes, done)
         parts = (record.model, record.version, identity, tensors, limits, parameters)
         answer, length = await asyncio.to_thread(v2.encode, *parts) if _is_long(tensors) else v2.encode(*parts)
         headers = _headers(length)
@@ -67,17 +69,19 @@ class Infer:
         return finish(headers, answer, started, deadline, record)
 
 
-def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:
+def _tensors(
+    asked: v2.InferRequest, outputs: Sequence[TensorSpec], classes: Sequence[Classes | None], done: Inference
+) -> list[v2.OutputTensor]:
     return [
-        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name))
-        for spec, tensor in zip(outputs, done.outputs, strict=True)
+        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name), some)
+        for spec, some, tensor in zip(outputs, classes, done.outputs, strict=True)
     ]
 
 
 def _is_long(tensors: Sequence[v2.OutputTensor]) -> bool:
     """Would to write them hold the event loop for long?"""
-    for _, _, tensor, is_binary in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
-        if size.is_long(tensor, is_binary):
+    for _, _, tensor, is_binary, classes in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
+        if size.is_long(tensor, is_binary and classes is None):
             return True
     return False
 
