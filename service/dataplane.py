@@ -72,9 +72,9 @@ class Dataplane:
         self.waiting += change
         self._observer.pending(model, change)
 
-    def batch(self, model: str, version: int, rows: int) -> None:
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
         """A lane's report."""
-        self._observer.batch(model, version, rows)
+        self._observer.batch(model, version, rows, seconds)
 
     def resolve(self, name: str, version: str | None = None) -> Model:
         """Raises ModelNotFound, VersionNotFound, ModelNotReady."""

@@ -58,8 +58,8 @@ class Observer(Protocol):
     def pending(self, model: str, change: int) -> None:
         """A request waits or runs from now on (+1), or no longer (-1)."""
 
-    def batch(self, model: str, version: int, rows: int) -> None:
-        """So many rows run together."""
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
+        """So many rows have run together, in so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Lane:
             pace=model.findings.row_seconds,
             patience=bounds.max_wait_ms / 1000,
             give_up=lambda: admission.overtaken(bounds, model.name),
-            on_batch=lambda rows: observer.batch(model.name, model.version, rows),
+            on_batch=lambda rows, seconds: observer.batch(model.name, model.version, rows, seconds),
         )
 
     def __enter__(self) -> "Lane":
@@ -192,7 +192,7 @@ class Lane:
                 log.warning("inline_off", model=self.model.name, version=self.model.version, seconds=seconds)
         elif seconds > _DEMOTE_SECONDS and self.model.declaration.inline is None:
             self._suspect = _SUSPECT_RUNS
-        self._observer.batch(self.model.name, self.model.version, rows)
+        self._observer.batch(self.model.name, self.model.version, rows, seconds)
         return Inference(result, rows, 0.0, seconds)
 
     async def _batched(

@@ -16,11 +16,12 @@ from service import elements
 from service.errors import MalformedRequest, quoted
 from service.knobs import Limits
 from service.protocol import binary, bounds, large, size, values
+from service.protocol.classification import Classes, classes
 from service.protocol.document import parse, said
-from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, weight
+from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, TensorSpec, weight
 
-# Parameters of outputs that would change the answer, so they cannot be passed over in silence.
-_UNSUPPORTED: Final = frozenset({"classification", "shared_memory_region"})
+# It would change where the answer is, so it cannot be passed over in silence.
+_SHARED_MEMORY: Final = "shared_memory_region"
 # In a longer text a search would keep other threads waiting; numpy, which looks at the numbers then, does not.
 _SHORT: Final = 1 << 20
 NOTHING: Final[Mapping[str, Any]] = {}
@@ -28,10 +29,11 @@ NOTHING: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True)
 class RequestedOutput:
-    """`binary` is None where the request does not say."""
+    """`binary` is None where the request does not say; `classes` is how many are wanted in place of the numbers."""
 
     name: str
     binary: bool | None = None
+    classes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,13 @@ class InferRequest:
                 return output.binary
         return self.binary
 
+    def classes(self, spec: TensorSpec, batch: bool) -> Classes | None:
+        """None where the output's numbers are wanted. Raises MalformedRequest where it has none."""
+        for output in self.outputs:
+            if output.name == spec.name and output.classes:
+                return classes(spec, output.classes, batch)
+        return None
+
 
 class OutputTensor(NamedTuple):
     """One output on its way out, and the form the caller wants it in."""
@@ -68,6 +77,13 @@ class OutputTensor(NamedTuple):
     datatype: Datatype
     tensor: Array
     binary: bool
+    classes: Classes | None = None
+
+    def classified(self, bound: int) -> "OutputTensor":
+        """The classes themselves, where they are wanted. Raises AnswerTooLarge where they are more than the bound."""
+        if self.classes is None:
+            return self
+        return OutputTensor(self.name, Datatype.BYTES, self.classes.of(self.tensor, bound), self.binary)
 
 
 def decode(body: bytes, json_length: int | None, signature: Signature, limits: Limits) -> InferRequest:
@@ -100,6 +116,7 @@ def encode(
 
     Raises AnswerTooLarge.
     """
+    outputs = [output.classified(limits.values) if output.classes else output for output in outputs]
     size.require([(output.tensor, output.binary) for output in outputs], limits.answer_bytes)
     blobs: list[bytes] = []
     tensors = [_encode_output(output, blobs) for output in outputs]
@@ -183,7 +200,7 @@ class _Decoder:
     def _inputs(self) -> dict[str, Array]:
         if "inputs" not in self._document:
             raise MalformedRequest("'inputs' is missing: expected an array of tensors")
-        inputs = dict(_named("inputs", self._document["inputs"], self._limits.tensors))
+        inputs = dict(values.named("inputs", self._document["inputs"], self._limits.tensors))
         self._signature.require(inputs)  # before any work is done for a tensor that nobody wants
         return {name: self._tensor(f"input {name!r}", tensor) for name, tensor in inputs.items()}
 
@@ -224,33 +241,15 @@ class _Decoder:
         return blob
 
 
-def _named(field: str, value: Any, most: int) -> Iterator[tuple[str, dict[str, Any]]]:
-    """An array of at most so many objects, each with a name that no other has."""
-    if type(value) is not list:
-        raise MalformedRequest(f"{field!r}: expected an array, got {said(value)}")
-    if len(value) > most:
-        raise MalformedRequest(f"{field!r}: expected at most {most} tensors, got {len(value)}")
-    seen: set[str] = set()
-    for index, item in enumerate(value):
-        what = f"{field}[{index}]"
-        if type(item) is not dict:
-            raise MalformedRequest(f"{what}: expected an object, got {said(item)}")
-        name = item.get("name")
-        if type(name) is not str:
-            raise MalformedRequest(f"{what}: 'name': expected a string, got {said(name)}")
-        if name in seen:
-            raise MalformedRequest(f"{what}: name {quoted(name)} stands in {field!r} twice")
-        seen.add(name)
-        yield name, item
-
-
 def _outputs(value: Any, most: int) -> Iterator[RequestedOutput]:
-    for name, item in _named("outputs", [] if value is None else value, most):
+    for name, item in values.named("outputs", [] if value is None else value, most):
         what = f"output {quoted(name)}: 'parameters"
         parameters = values.an_object(f"{what}'", item.get("parameters"))
-        if unsupported := _UNSUPPORTED & parameters.keys():
-            raise MalformedRequest(f"{what}.{min(unsupported)}' is an extension that GET /v2 does not list")
-        yield RequestedOutput(name, values.boolean(f"{what}.binary_data'", parameters.get("binary_data")))
+        if _SHARED_MEMORY in parameters:
+            raise MalformedRequest(f"{what}.{_SHARED_MEMORY}' is of an extension that GET /v2 does not list")
+        binary = values.boolean(f"{what}.binary_data'", parameters.get("binary_data"))
+        number = values.count(f"{what}.classification'", parameters.get("classification"), "a number of classes")
+        yield RequestedOutput(name, binary, number)
 
 
 def _datatype(what: str, value: Any) -> Datatype:

@@ -1,9 +1,10 @@
 """Values of a JSON document, each read as what it must be, or refused with what came."""
 
+from collections.abc import Iterator
 from math import inf
 from typing import Any, Final
 
-from service.errors import MalformedRequest
+from service.errors import MalformedRequest, quoted
 from service.protocol.document import said
 
 _MAX_ID: Final = 1024
@@ -29,6 +30,26 @@ def count(what: str, value: Any, unit: str) -> int:
     if type(value) is not int or value < 0:
         raise MalformedRequest(f"{what}: expected an integer from 0 up ({unit}), got {said(value)}")
     return value
+
+
+def named(field: str, value: Any, most: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """An array of at most so many objects, each with a name that no other has."""
+    if type(value) is not list:
+        raise MalformedRequest(f"{field!r}: expected an array, got {said(value)}")
+    if len(value) > most:
+        raise MalformedRequest(f"{field!r}: expected at most {most} tensors, got {len(value)}")
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        what = f"{field}[{index}]"
+        if type(item) is not dict:
+            raise MalformedRequest(f"{what}: expected an object, got {said(item)}")
+        name = item.get("name")
+        if type(name) is not str:
+            raise MalformedRequest(f"{what}: 'name': expected a string, got {said(name)}")
+        if name in seen:
+            raise MalformedRequest(f"{what}: name {quoted(name)} stands in {field!r} twice")
+        seen.add(name)
+        yield name, item
 
 
 def identity(value: Any) -> str | None:

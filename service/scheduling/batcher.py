@@ -22,7 +22,8 @@ class Batcher(Generic[Request, Result]):
 
     `run` takes the requests of one batch and returns their results in the same order. It fails as a whole: then its
     requests are run again one by one, once, so that only the one at fault fails; not where it took too long. It may
-    ask its second argument, the batch, to be told when nobody waits for it any more. `on_batch` hears each run's rows.
+    ask its second argument, the batch, to be told when nobody waits for it any more. `on_batch` hears the rows and the
+    seconds of each run that has succeeded.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Batcher(Generic[Request, Result]):
         pace: float = 0.0,
         patience: float = inf,
         give_up: Callable[[], Exception] = TimeoutError,
-        on_batch: Callable[[int], None] = lambda rows: None,
+        on_batch: Callable[[int, float], None] = lambda rows, seconds: None,
     ) -> None:
         """`linger` is how many seconds an entry may wait for company when nothing else runs: half its time at most.
 
@@ -166,9 +167,9 @@ class Batcher(Generic[Request, Result]):
 
         self._running.add(batch)
         try:
-            self._on_batch(batch.rows)
             results, started, ended = await asyncio.get_running_loop().run_in_executor(self._executor, timed)
             pairs = list(zip(entries, results, strict=True))
+            self._on_batch(batch.rows, ended - started)
         except asyncio.CancelledError:
             return Interrupted()  # the executor was shut down before the run began
         except Exception as failure:

@@ -11,6 +11,7 @@ whoever is scraped adds them up; `telemetry/identity.py` must be set up before t
 from bisect import bisect_left
 from collections.abc import Set
 from functools import cache
+from time import time
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -22,19 +23,23 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PREFIX: Final = "onnicorn"
 REGISTRY: Final = CollectorRegistry()
+# Never scraped: with them a version could have twice as many series, and nobody watches them.
+STATISTICS: Final = CollectorRegistry()
 
 _DURATIONS: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _LAGS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ROWS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 1024)
 _MODEL: Final = ("model", "version")
+# No batch of several requests is larger, by default; a single request may be as large as it likes.
+_EXACT_ROWS: Final = 32
 
 
 def _histogram(name: str, text: str, labels: tuple[str, ...], buckets: tuple[float, ...]) -> Histogram:
     return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=REGISTRY)
 
 
-def _counter(name: str, text: str, labels: tuple[str, ...]) -> Counter:
-    return Counter(f"{PREFIX}_{name}", text, labels, registry=REGISTRY)
+def _counter(name: str, text: str, labels: tuple[str, ...], registry: CollectorRegistry = REGISTRY) -> Counter:
+    return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
 
 
 HTTP_REQUESTS: Final = _counter(
@@ -79,6 +84,35 @@ WORKER_EXITS: Final = _counter(
     "Workers that ended: in order (stopped, recycled), by a signal (killed, aborted, crashed), before they were ready "
     "(load_timeout, boot_failed), because a run did not end (stuck), or by another exit code (failed).",
     ("reason",),
+)
+
+# What only `.../stats` tells.
+INFERENCE_SECONDS: Final = _counter(
+    "inference_request_seconds",
+    "From a request's headers to the end of its answer, all inference requests together; outcome is ok or other.",
+    (*_MODEL, "outcome"),
+    STATISTICS,
+)
+BATCHES: Final = _counter(
+    "inference_batches",
+    f"Runs by their rows, exactly up to {_EXACT_ROWS}, and as the next power of two above.",
+    (*_MODEL, "rows"),
+    STATISTICS,
+)
+BATCH_SECONDS: Final = _counter(
+    "inference_batch_seconds", "Inside the model, all runs of so many rows together.", (*_MODEL, "rows"), STATISTICS
+)
+LAST_RUN: Final = Gauge(
+    f"{PREFIX}_inference_last_run_seconds",
+    "When the last run ended, in seconds since 1970.",
+    _MODEL,
+    registry=STATISTICS,
+    multiprocess_mode="max",
+)
+
+_OF_VERSIONS: Final = (
+    *(INFERENCE_REQUESTS, DECODE, QUEUE, RUN, ENCODE, BATCH_ROWS),
+    *(INFERENCE_SECONDS, BATCHES, BATCH_SECONDS, LAST_RUN),
 )
 
 # What the collector in `telemetry/scrape.py` reads at each scrape from the board, the manifest, /proc and the cgroup.
@@ -152,8 +186,17 @@ def other_duration(route: str) -> Observed:
 
 
 @cache
-def batch_rows(model: str, version: int) -> Observed:
-    return Observed(BATCH_ROWS, model, version)
+def inference_seconds(model: str, version: int) -> tuple[Counter, Counter]:
+    """One version's: of answers, and of everything else."""
+    return INFERENCE_SECONDS.labels(model, version, "ok"), INFERENCE_SECONDS.labels(model, version, "other")
+
+
+@cache
+def batches(model: str, version: int, size: int) -> tuple[Observed, Gauge, Counter, Counter]:
+    """One version's histogram of rows, and when it has run last; of runs of this size the number and the seconds."""
+    labels = (model, version)
+    of_size = (BATCHES.labels(*labels, size), BATCH_SECONDS.labels(*labels, size))
+    return Observed(BATCH_ROWS, *labels), LAST_RUN.labels(*labels), *of_size
 
 
 @cache
@@ -165,10 +208,10 @@ def stages(model: str, version: int) -> tuple[Observed, ...]:
 def keep(versions: Set[tuple[str, int]]) -> None:
     """Forget what was counted for any other version."""
     wanted = {(model, str(version)) for model, version in versions}
-    for metric in (INFERENCE_REQUESTS, DECODE, QUEUE, RUN, ENCODE, BATCH_ROWS):
+    for metric in _OF_VERSIONS:
         for labels in [labels for labels in metric._metrics if labels[:2] not in wanted]:
             metric.remove(*labels)
-    for looked_up in (inference_requests, batch_rows, stages):
+    for looked_up in (inference_requests, inference_seconds, batches, stages):
         looked_up.cache_clear()
     identity.forget(lambda labels: "version" in labels and (labels["model"], labels["version"]) not in wanted)
 
@@ -179,5 +222,10 @@ class ModelObserver:
     def pending(self, model: str, change: int) -> None:
         pending(model).inc(change)
 
-    def batch(self, model: str, version: int, rows: int) -> None:
-        batch_rows(model, version).observe(rows)
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
+        size = rows if rows <= _EXACT_ROWS else 1 << (rows - 1).bit_length()
+        histogram, last, number, total = batches(model, version, size)
+        histogram.observe(rows)
+        last.set(time())
+        number.inc()
+        total.inc(seconds)

@@ -70,7 +70,7 @@ class Record:
         if self.left:
             metrics.cancelled(self.left).inc()
         if self.model and self.answers is None:
-            self._count_inference()
+            self._count_inference(duration)
         self._log(duration)
         # Its traceback holds the frames of the request, and those hold this record and all that came: a cycle, which
         # would keep bodies until the collector comes by.
@@ -81,9 +81,11 @@ class Record:
         if isinstance(self.error, Overloaded):
             metrics.refused(self.error.reason).inc()
 
-    def _count_inference(self) -> None:
+    def _count_inference(self, duration: float) -> None:
         outcome = self.code or ("ok" if self.status < 400 else "client_left")
         metrics.inference_requests(self.model, self.version, outcome).inc()
+        answered, others = metrics.inference_seconds(self.model, self.version)
+        (answered if outcome == "ok" else others).inc(duration)
         times = (self.decode, self.queue, self.run, self.encode)
         for histogram, seconds in zip(metrics.stages(self.model, self.version), times, strict=True):
             if seconds is not None:

@@ -19,11 +19,12 @@ from service.cgroup import Cgroup
 from service.outcomes import Outcomes
 from service.process import Usage, usage_of
 from service.rows import State
-from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY
+from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY, STATISTICS
 
 # One served version: its name, number and digest.
 Served = tuple[str, int, str]
 
+_NOT_SCRAPED: Final = frozenset(family.name for family in STATISTICS.collect())
 _SHOWN_STATES: Final = [state for state in State if state is not State.FREE]
 
 
@@ -34,7 +35,7 @@ class Scrape:
         """`files` is the directory of all processes' metrics and outcomes; None where there is one process only."""
         self._registry = CollectorRegistry()
         if files:
-            MultiProcessCollector(self._registry, str(files))  # type: ignore[no-untyped-call]
+            self._registry.register(_Counted(files))
         else:
             self._registry.register(REGISTRY)
         self._registry.register(_Moment(board, served, Outcomes(files) if files else None))
@@ -43,6 +44,18 @@ class Scrape:
         """The body and its content type: OpenMetrics where `accept` asks for it, else Prometheus text. Blocks."""
         encode, content_type = choose_encoder(accept)
         return encode(self._registry), content_type
+
+
+class _Counted(Collector):
+    """What all processes have counted, as far as it is scraped."""
+
+    def __init__(self, files: Path) -> None:
+        self._files = MultiProcessCollector(None, str(files))  # type: ignore[no-untyped-call]
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._files.collect():  # type: ignore[no-untyped-call]
+            if family.name not in _NOT_SCRAPED:
+                yield family
 
 
 class _Moment(Collector):

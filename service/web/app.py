@@ -27,9 +27,10 @@ from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
 from service.telemetry.scrape import Scrape, Served
+from service.telemetry.totals import Totals
 from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
-from service.web import admin, health, metadata, problems, repository, v1
+from service.web import admin, health, metadata, problems, repository, statistics, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
@@ -91,10 +92,14 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         },
     )
     app.include_router(health.health_router(seat.board))
-    app.include_router(metadata.router(dataplane, settings.batching))
+    is_administered = settings.http.admin and seat.directory is not None
+    app.include_router(statistics.router(dataplane, Totals(seat.directory)))
+    app.include_router(
+        metadata.router(dataplane, settings.batching, settings.admission, seat.board, is_administered=is_administered)
+    )
     app.include_router(v1.router(dataplane))
     app.include_router(repository.router(dataplane, seat))
-    if settings.http.admin and seat.directory:
+    if is_administered:
         app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))

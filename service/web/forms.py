@@ -12,6 +12,7 @@ from service.errors import CallerError, MalformedRequest, OnnicornError
 from service.knobs import Limits
 from service.lane import Lane
 from service.protocol import lines, size, v2
+from service.protocol.classification import Classes
 from service.protocol.document import parse_value
 from service.tensors import Array, Tensors, TensorSpec
 from service.web.scoring import Form, Item, Ran
@@ -27,6 +28,7 @@ class Tensorial:
     inputs: Tensors
     outputs: tuple[TensorSpec, ...]
     id: str = ""
+    classes: tuple[Classes | None, ...] = ()
 
 
 class _OneByOne:
@@ -83,7 +85,8 @@ class Requests(_ByTensors):
                 raise MalformedRequest(f"output {spec.name!r}: a stream has no binary tensors; ask for it in JSON")
         rows = model.check(asked.inputs)
         key = tuple([spec.name for spec in outputs]), model.batch_key(asked.inputs)
-        wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id)
+        classes = tuple([asked.classes(spec, model.signature.batch) for spec in outputs])
+        wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id, classes)
         return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
 
     def rows_of(self, whole: Item, most: int) -> Iterator[dict[int, Item]]:
@@ -97,8 +100,8 @@ class Requests(_ByTensors):
     def write(self, item: Item, result: Sequence[Array]) -> bytes:
         model, asked = self._lane.model, item.asked
         tensors = [
-            v2.OutputTensor(spec.name, spec.datatype, tensor, False)
-            for spec, tensor in zip(asked.outputs, result, strict=True)
+            v2.OutputTensor(spec.name, spec.datatype, tensor, False, classes)
+            for spec, classes, tensor in zip(asked.outputs, asked.classes, result, strict=True)
         ]
         text, _ = v2.encode(model.name, model.version, asked.id, tensors, self._limits)
         return text
@@ -180,4 +183,4 @@ def _row(whole: Item, row: int) -> Item:
     """Its deadline is that of the whole."""
     asked = whole.asked
     inputs = {name: tensor[row : row + 1] for name, tensor in asked.inputs.items()}
-    return Item(Tensorial(inputs, asked.outputs, asked.id), 1, whole.key, priority=whole.priority)
+    return Item(Tensorial(inputs, asked.outputs, asked.id, asked.classes), 1, whole.key, priority=whole.priority)

@@ -11,6 +11,7 @@ from service.caller import Caller, caller_of
 from service.deadline import Deadline
 from service.lane import Inference, Lane
 from service.protocol import size, v2
+from service.protocol.classification import Classes
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
 from service.tensors import TensorSpec
@@ -37,13 +38,15 @@ class Infer:
         caller = caller_of(scope)
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             asked, deadline = await requested(passage, lane, given, receive, record, caller, hold)
-            outputs = lane.model.signature.select([output.name for output in asked.outputs])
+            signature = lane.model.signature
+            outputs = signature.select([output.name for output in asked.outputs])
+            classes = [asked.classes(spec, signature.batch) for spec in outputs]
             done = await passage.run(lane, asked, outputs, deadline, caller, record)
 
         started = perf_counter()
         identity = asked.id or record.request_id
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else v2.NOTHING
-        tensors = _tensors(asked, outputs, done)
+        tensors = _tensors(asked, outputs, classes, done)
         parts = (record.model, record.version, identity, tensors, limits, parameters)
         answer, length = await asyncio.to_thread(v2.encode, *parts) if _is_long(tensors) else v2.encode(*parts)
         headers = _headers(length)
@@ -76,17 +79,19 @@ async def requested(
     return asked, deadline
 
 
-def _tensors(asked: v2.InferRequest, outputs: Sequence[TensorSpec], done: Inference) -> list[v2.OutputTensor]:
+def _tensors(
+    asked: v2.InferRequest, outputs: Sequence[TensorSpec], classes: Sequence[Classes | None], done: Inference
+) -> list[v2.OutputTensor]:
     return [
-        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name))
-        for spec, tensor in zip(outputs, done.outputs, strict=True)
+        v2.OutputTensor(spec.name, spec.datatype, tensor, asked.wants_binary(spec.name), some)
+        for spec, some, tensor in zip(outputs, classes, done.outputs, strict=True)
     ]
 
 
 def _is_long(tensors: Sequence[v2.OutputTensor]) -> bool:
     """Would to write them hold the event loop for long?"""
-    for _, _, tensor, is_binary in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
-        if size.is_long(tensor, is_binary):
+    for _, _, tensor, is_binary, classes in tensors:  # noqa: SIM110 - every request passes here, and `any` costs more
+        if size.is_long(tensor, is_binary and classes is None):
             return True
     return False
 

@@ -1,21 +1,24 @@
 """GET /v2...: what is served, and how it is."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from service import __version__
+from service.board import Board
 from service.dataplane import Dataplane
 from service.engine.model import Model
 from service.errors import ModelNotReady
-from service.knobs import Batching
+from service.knobs import Admission, Batching
 from service.tensors import TensorSpec
 from service.web.answers import answer
 from service.web.configuration import configuration
 
 # Only what works is listed.
-EXTENSIONS = ["binary_tensor_data", "model_configuration"]
+EXTENSIONS: Final = ("binary_tensor_data", "classification", "model_configuration", "schedule_policy", "statistics")
+# The index is always there, but a client that finds these loads models.
+OF_ADMINISTRATORS: Final = ("model_repository", "model_repository(unload_dependents)")
 
 
 class ServerMetadata(BaseModel):
@@ -66,13 +69,19 @@ class ModelReadiness(BaseModel):
     ready: bool
 
 
-def router(dataplane: Dataplane, batching: Batching) -> APIRouter:
-    """Server and model metadata, and single models' readiness."""
+def router(
+    dataplane: Dataplane, batching: Batching, admission: Admission, board: Board, *, is_administered: bool
+) -> APIRouter:
+    """Server and model metadata, and single models' readiness. `is_administered` says that callers may load models."""
+    extensions = sorted((*EXTENSIONS, *(OF_ADMINISTRATORS if is_administered else ())))
     routes = APIRouter(tags=["metadata"])
+
+    def configured(model: Model) -> Response:
+        return answer(200, configuration(model, batching, admission, board.service.workers))
 
     @routes.get("/v2", summary="Server metadata", response_model=ServerMetadata)
     async def server() -> Response:
-        return answer(200, {"name": "onnicorn", "version": __version__, "extensions": EXTENSIONS})
+        return answer(200, {"name": "onnicorn", "version": __version__, "extensions": extensions})
 
     @routes.get("/v2/models", summary="The models that are served", response_model=ModelNames)
     async def models() -> Response:
@@ -110,11 +119,11 @@ def router(dataplane: Dataplane, batching: Batching) -> APIRouter:
 
     @routes.get("/v2/models/{model_name}/config", summary="Model configuration in Triton's form")
     async def config(model_name: str) -> Response:
-        return answer(200, configuration(dataplane.resolve(model_name), batching))
+        return configured(dataplane.resolve(model_name))
 
     @routes.get("/v2/models/{model_name}/versions/{model_version}/config", summary="Configuration of one version")
     async def version_config(model_name: str, model_version: str) -> Response:
-        return answer(200, configuration(dataplane.resolve(model_name, model_version), batching))
+        return configured(dataplane.resolve(model_name, model_version))
 
     return routes
 

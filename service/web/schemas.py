@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from service.protocol.classification import has_classes
 from service.tensors import Datatype, Signature, TensorSpec, limits_of
 from service.web import timeouts
 
@@ -43,7 +44,14 @@ _PARAMETERS: Final = {
 }
 _OF_AN_OUTPUT: Final = {
     "type": "object",
-    "properties": {"binary_data": _BOOLEAN | {"description": "Answer with this one as a binary tensor, or not."}},
+    "properties": {
+        "binary_data": _BOOLEAN | {"description": "Answer with this one as a binary tensor, or not."},
+        "classification": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Answer with so many of its greatest numbers, as `value:index:label`; 0 for all of them.",
+        },
+    },
 }
 _ANSWERED: Final = {
     "type": "object",
@@ -85,7 +93,7 @@ def response(signature: Signature) -> dict[str, Any]:
             "model_name": text,
             "model_version": text,
             "id": text,
-            "outputs": _tensors(signature.outputs, _answered),
+            "outputs": _answers(signature.outputs),
             "parameters": _ANSWERED,
         },
     }
@@ -95,6 +103,29 @@ def _tensors(specs: Sequence[TensorSpec], element: Callable[[Datatype], dict[str
     if not specs:
         return {"type": "array", "items": {}, "maxItems": 0}
     return {"type": "array", "items": {"anyOf": [_tensor(spec, element(spec.datatype)) for spec in specs]}}
+
+
+def _answers(specs: Sequence[TensorSpec]) -> dict[str, Any]:
+    """The outputs as they are, and as their classes."""
+    tensors = _tensors(specs, _answered)
+    if names := [spec.name for spec in specs if has_classes(spec)]:
+        tensors["items"]["anyOf"].append(_classes(names))
+    return tensors
+
+
+def _classes(names: list[str]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "title": "classes",
+        "description": "In place of an output's numbers, where `classification` is asked for.",
+        "required": ["name", "datatype", "shape"],
+        "properties": {
+            "name": {"enum": names},
+            "datatype": {"const": Datatype.BYTES.name},
+            "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+            "data": {"type": "array", "items": {"type": "string"}},
+        },
+    }
 
 
 def _tensor(spec: TensorSpec, element: dict[str, Any]) -> dict[str, Any]:

@@ -174,6 +174,8 @@ class Scoring:
         record.rows = (record.rows or 0) + rows
         record.queue, record.run = (record.queue or 0.0) + ran.queue, (record.run or 0.0) + ran.run
         metrics.inference_requests(*self._labels, "ok").inc()
+        answered, _ = metrics.inference_seconds(*self._labels)
+        answered.inc(ran.queue + ran.run)
         _, queue, run, _ = metrics.stages(*self._labels)
         queue.observe(ran.queue)
         run.observe(ran.run)

@@ -14,13 +14,13 @@ from tests.process.conftest import SECONDS, client, connect
 
 
 def program(name: str, package: str = "") -> str:
-    """Its path. Without it the test is left out, but never in CI. `package` is Debian's, where it has one."""
+    """Its path. Without it the test is left out, but never in CI. Without a package, `.ci/` has what brings it."""
     # Debian keeps servers out of an ordinary user's way.
     found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     if found is None:
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must have {name}: see .ci/run")
-        pytest.skip(f"{name} is not installed{package and f'; on Debian: apt install {package}'}")
+        pytest.skip(f"{name} is not installed; {f'on Debian: apt install {package}' if package else 'see .ci/run'}")
     return found
 
 

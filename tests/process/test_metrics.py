@@ -30,6 +30,10 @@ def series(name: str, **labels: str) -> Series:
 
 ANSWERED = series("http_requests_total", route=ROUTE, method="POST", status="200")
 INFERRED = series("inference_requests_total", **MODEL, outcome="ok")
+NEVER_SCRAPED = {
+    f"onnicorn_inference_{name}"
+    for name in ("request_seconds_total", "batches_total", "batch_seconds_total", "last_run_seconds")
+}
 STAGES = ("decode_seconds", "queue_seconds", "run_seconds", "encode_seconds", "batch_rows")
 OBSERVED = [
     series("http_request_duration_seconds_count", route=ROUTE, outcome="ok"),
@@ -92,6 +96,7 @@ def test_every_scrape_of_either_port_counts_what_all_workers_have_done(tmp_path:
                 )
                 assert got[series("inference_batch_rows_sum", **MODEL)] == SENT
                 assert got[series("inference_pending", model="double")] == 0
+                assert [name for name, _ in got if name in NEVER_SCRAPED] == []
 
 
 @pytest.fixture(scope="module")

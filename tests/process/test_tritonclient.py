@@ -3,7 +3,11 @@
 import asyncio
 import gc
 import hashlib
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -14,8 +18,9 @@ from tritonclient.utils import InferenceServerException
 
 from service import __version__
 from tests import tiny
-from tests.oip import NUMPY_TYPES
-from tests.process.conftest import Service
+from tests.oip import NUMPY_TYPES, tensor
+from tests.process.conftest import ROOT, Service, StartService, client
+from tests.process.snippets import snippet
 
 SECONDS = 20
 """How long any one call may take."""
@@ -34,6 +39,8 @@ VALUES: dict[str, np.ndarray] = {
 }
 LONG = np.array([["abc" * 1_000]], np.object_)
 
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "schedule_policy", "statistics"]
+
 Call = Callable[..., Any]
 
 
@@ -45,9 +52,32 @@ def nothing_uncollected() -> Iterator[None]:
 
 
 @pytest.fixture(params=["http", "http.aio"])
-def call(request: pytest.FixtureRequest, service: Service) -> Call:
-    """`call("infer", ...)` calls that method of a new client, with a bound on its time."""
+def form(request: pytest.FixtureRequest) -> str:
+    """Which of the two clients."""
+    return str(request.param)
 
+
+@pytest.fixture
+def call(form: str, service: Service) -> Call:
+    """`call("infer", ...)` calls that method of a new client, with a bound on its time."""
+    return caller(form, service)
+
+
+@pytest.fixture(scope="module")
+def open_to_administrators(start_service: StartService, tmp_path_factory: pytest.TempPathFactory) -> Service:
+    """A service that lets its callers load models; one has labels."""
+    repository = tiny.repository(tmp_path_factory.mktemp("models"), cats=tiny.double(), loaded=tiny.double())
+    (repository / "cats" / "model.toml").write_text('labels = { y = ["lion", "lynx", "ounce", "puma"] }')
+    return start_service(repository, ONNICORN_HTTP__ADMIN="true")
+
+
+@pytest.fixture
+def administered(form: str, open_to_administrators: Service) -> Call:
+    """The same for that service."""
+    return caller(form, open_to_administrators)
+
+
+def caller(form: str, service: Service) -> Call:
     def plain(method: str, *args: Any, **kwargs: Any) -> Any:
         bounds = {"connection_timeout": SECONDS, "network_timeout": SECONDS}
         with triton.InferenceServerClient(service.api, **bounds) as client:
@@ -57,7 +87,7 @@ def call(request: pytest.FixtureRequest, service: Service) -> Call:
         async with asyncio.timeout(SECONDS), triton_aio.InferenceServerClient(service.api) as client:
             return await getattr(client, method)(*args, **kwargs)
 
-    if request.param == "http":
+    if form == "http":
         return plain
     return lambda *args, **kwargs: asyncio.run(asynchronous(*args, **kwargs))
 
@@ -105,7 +135,12 @@ def test_the_server_is_live_and_ready(call: Call) -> None:
 def test_the_server_tells_its_name_and_extensions(call: Call) -> None:
     metadata = call("get_server_metadata")
     assert (metadata["name"], metadata["version"]) == ("onnicorn", __version__)
-    assert "binary_tensor_data" in metadata["extensions"]
+    assert metadata["extensions"] == EXTENSIONS
+
+
+def test_a_server_that_loads_models_tells_that_extension_too(administered: Call) -> None:
+    repository = {"model_repository", "model_repository(unload_dependents)"}
+    assert set(administered("get_server_metadata")["extensions"]) == {*EXTENSIONS, *repository}
 
 
 @pytest.mark.parametrize("version", ["", "1"], ids=["default", "named"])
@@ -134,6 +169,108 @@ def test_the_repository_index_lists_every_model(call: Call) -> None:
     assert sorted(index, key=lambda row: row["name"]) == [
         {"name": name, "version": "1", "state": "READY", "reason": ""} for name in sorted(names)
     ]
+
+
+@pytest.mark.parametrize("version", ["", "1"], ids=["default", "named"])
+def test_a_model_tells_its_configuration(call: Call, version: str) -> None:
+    told = call("get_model_config", "double", version)
+    assert (told["name"], told["backend"], told["platform"]) == ("double", "onnxruntime", "onnxruntime_onnx")
+    assert [(each["name"], each["data_type"], each["dims"]) for each in told["input"]] == [("x", "TYPE_FP32", [4])]
+    assert [(each["name"], each["data_type"], each["dims"]) for each in told["output"]] == [("y", "TYPE_FP32", [4])]
+    assert told["instance_group"] == [{"name": "double", "kind": "KIND_CPU", "count": 2}]
+    assert told["model_transaction_policy"] == {"decoupled": False}
+
+
+def test_statistics_are_those_of_all_workers_and_move(call: Call, service: Service) -> None:
+    def told() -> Counter[str]:
+        [statistics] = call("get_inference_statistics", "identity_uint8", "1")["model_stats"]
+        parts = {name: part["count"] for name, part in statistics["inference_stats"].items()}
+        return Counter(parts | {"rows": statistics["inference_count"], "runs": statistics["execution_count"]})
+
+    def moved() -> Counter[str]:
+        return told() - before
+
+    before = told()
+    sent = inferred_by_both(service)
+    failure(call, "infer", "identity_uint8", [given("x", "INT8", np.zeros((1, 2), np.int8))])
+    # Counted when the answer has gone out.
+    service.wait_until(lambda: moved()["success"] + moved()["fail"] == sent + 1, "counted")
+    assert moved() == Counter(
+        success=sent,
+        fail=1,
+        queue=sent,
+        compute_input=sent,
+        compute_infer=sent,
+        compute_output=sent,
+        rows=3 * sent,
+        runs=sent,
+    )
+
+
+def inferred_by_both(service: Service) -> int:
+    """Ask with three rows at a time until both workers have answered; returns how often that was."""
+    before, asked = len(service.requests()), 0
+    body = {"inputs": [tensor("x", "UINT8", [3, 2], range(6))]}
+    with ExitStack() as held:  # a new connection goes to the worker that holds the fewest
+        while len({line["pid"] for line in service.requests()[before:] if "rows" in line}) < 2:
+            one = held.enter_context(client(service.api))
+            assert one.post("/v2/models/identity_uint8/infer", json=body).status_code == 200
+            asked += 1
+    return asked
+
+
+def test_statistics_of_all_models_come_where_none_is_named(call: Call) -> None:
+    told = call("get_inference_statistics")["model_stats"]
+    names = ["double", "add_sub", *(f"identity_{name.lower()}" for name in tiny.DATATYPES)]
+    assert [(each["name"], each["version"]) for each in told] == [(name, "1") for name in sorted(names)]
+
+
+@pytest.mark.parametrize("binary", [True, False], ids=["bytes", "json"])
+def test_classes_come_with_their_labels(administered: Call, binary: bool) -> None:
+    best = triton.InferRequestedOutput("y", binary_data=binary, class_count=2)
+    x = given("x", "FP32", np.array([[1, 2, 4, 3], [8, 7, 6, 5]], np.float32))
+    classes = administered("infer", "cats", [x], outputs=[best]).as_numpy("y")
+    assert classes.shape == (2, 2)
+    assert texts(classes) == ["8.0:2:ounce", "6.0:3:puma", "16.0:0:lion", "14.0:1:lynx"]
+
+
+def test_a_model_is_unloaded_and_loaded(administered: Call) -> None:
+    administered("unload_model", "loaded", unload_dependents=True)
+    assert administered("is_model_ready", "loaded") is False
+    rows = [row for row in administered("get_model_repository_index") if row["name"] == "loaded"]
+    assert rows == [{"name": "loaded", "state": "UNAVAILABLE", "reason": "unloaded"}]
+    administered("load_model", "loaded")
+    assert administered("is_model_ready", "loaded") is True
+
+
+@pytest.mark.parametrize("given_", [{"config": "{}"}, {"config": "{}", "files": {"file:1/model.onnx": b"x"}}], ids=list)
+def test_what_is_not_in_the_repository_is_not_loaded(administered: Call, given_: dict[str, Any]) -> None:
+    status, message = failure(administered, "load_model", "loaded", **given_)
+    assert status == "400"
+    assert message.endswith("is not supported: what is served is what the repository holds")
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "path"),
+    [
+        ("get_trace_settings", [], "/v2/trace/setting"),
+        ("get_trace_settings", ["double"], "/v2/models/double/trace/setting"),
+        ("update_trace_settings", ["double", {"trace_rate": "1"}], "/v2/models/double/trace/setting"),
+        ("get_log_settings", [], "/v2/logging"),
+        ("update_log_settings", [{"log_info": False}], "/v2/logging"),
+        ("get_system_shared_memory_status", [], "/v2/systemsharedmemory/status"),
+        ("register_system_shared_memory", ["r", "/r", 8], "/v2/systemsharedmemory/region/r/register"),
+        ("get_cuda_shared_memory_status", [], "/v2/cudasharedmemory/status"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_extension_that_is_not_there_is_said_not_to_be(
+    call: Call, method: str, arguments: list[Any], path: str
+) -> None:
+    assert failure(call, method, *arguments) == (
+        "404",
+        f"there is nothing at {path}; GET /v2 and /openapi.json say what there is",
+    )
 
 
 @pytest.mark.parametrize("binary_out", [True, False], ids=["bytes out", "json out"])
@@ -251,3 +388,12 @@ def test_requests_of_one_client_run_side_by_side(service: Service) -> None:
         waiting = [client.async_infer("double", [given("x", "FP32", row)]) for row in rows]
         answers = [request.get_result(timeout=SECONDS).as_numpy("y") for request in waiting]
     assert [answer.tolist() for answer in answers] == [(2 * row).tolist() for row in rows]
+
+
+def test_the_readme_is_true(start_service: StartService) -> None:
+    service = start_service(ROOT / "models")
+    code = snippet("tritonclient", service.api)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
+    promised = code.partition("# ")[2].split(" ")[0]
+    assert done.stdout.startswith(f"[[{promised} ")
+    assert done.stdout.count(":") == 6

@@ -46,7 +46,8 @@ class Heard:
     def pending(self, model: str, change: int) -> None:
         self.changes.append((model, change))
 
-    def batch(self, model: str, version: int, rows: int) -> None:
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
+        assert seconds >= 0
         self.batches.append((model, version, rows))
 
 

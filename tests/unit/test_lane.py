@@ -69,7 +69,7 @@ class Heard:
     def pending(self, model: str, change: int) -> None:
         self.pendings.append(change)
 
-    def batch(self, model: str, version: int, rows: int) -> None:
+    def batch(self, model: str, version: int, rows: int, seconds: float) -> None:
         self.batches.append(rows)
 
 

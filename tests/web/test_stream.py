@@ -116,6 +116,14 @@ def test_a_model_without_a_batch_axis_is_asked_line_by_line(client: TestClient, 
     assert [line["outputs"][0]["data"] for line in lines] == [[sign * number for number in data]] * 2
 
 
+def test_lines_and_rows_may_ask_for_classes(client: TestClient) -> None:
+    wanted = [{"name": "y", "parameters": {"classification": 1}}]
+    best = tensor("y", "BYTES", [1, 1], ["8.0:3"])
+    [line] = score(client, text_of(asked(1, 2, 3, 4, outputs=wanted)))
+    [(_, row)] = events(client, asked(1, 2, 3, 4, outputs=wanted))
+    assert [line["outputs"], row["outputs"]] == [[best], [best]]
+
+
 def test_what_is_wrong_with_a_line_is_said_in_its_place(client: TestClient) -> None:
     lines = score(
         client,

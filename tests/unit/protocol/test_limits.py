@@ -127,7 +127,7 @@ def test_long_names_are_not_repeated() -> None:
     assert refusal(body(x | {"name": name}, x | {"name": name}), None, signature("x")) == (
         f"inputs[1]: name {short} stands in 'inputs' twice"
     )
-    outputs = [{"name": name, "parameters": {"classification": 1}}]
+    outputs = [{"name": name, "parameters": {"classification": True}}]
     assert refusal(body(x, outputs=outputs), None, signature("x")).startswith(f"output {short}: 'parameters.class")
     with pytest.raises(SignatureMismatch) as caught:
         decode(body(x | {"name": name}), None, signature("x"), Limits())

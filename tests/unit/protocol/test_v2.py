@@ -139,12 +139,12 @@ def test_a_raw_body_asks_for_bytes() -> None:
             "output 'y': 'parameters.binary_data': expected true or false, got 1",
         ),
         (
-            {"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": 3}}]},
-            "output 'y': 'parameters.classification' is an extension that GET /v2 does not list",
+            {"inputs": [X], "outputs": [{"name": "y", "parameters": {"classification": -1}}]},
+            "output 'y': 'parameters.classification': expected an integer from 0 up (a number of classes), got -1",
         ),
         (
             {"inputs": [X], "outputs": [{"name": "y", "parameters": {"shared_memory_region": "r", "other": 1}}]},
-            "output 'y': 'parameters.shared_memory_region' is an extension that GET /v2 does not list",
+            "output 'y': 'parameters.shared_memory_region' is of an extension that GET /v2 does not list",
         ),
         ({"inputs": [X], "parameters": []}, "'parameters': expected an object, got []"),
         (

@@ -349,16 +349,20 @@ def test_company_is_not_waited_for_while_something_runs() -> None:
     assert play(scenario, linger=3600, concurrency=2) == [[0], [1]]
 
 
-def test_the_rows_of_every_run_are_told() -> None:
+def test_the_rows_and_the_time_of_every_run_that_succeeds_are_told() -> None:
     told: list[int] = []
+
+    def hear(rows: int, seconds: float) -> None:
+        assert seconds >= 0
+        told.append(rows)
 
     async def scenario(batcher: Numbers, doubler: Doubler) -> None:
         await batcher.submit(7, 5, "")
         asked = [ask(batcher, 1, rows=1), ask(batcher, 100, rows=2)]
         await asyncio.gather(*asked, return_exceptions=True)
 
-    play(scenario, on_batch=told.append)
-    assert told == [5, 3, 1, 2]
+    assert play(scenario, on_batch=hear) == [[7], [1, 100], [1], [100]]
+    assert told == [5, 1]
 
 
 @pytest.mark.parametrize("numbers", [[1], [1, 2]])
@@ -399,14 +403,14 @@ def test_callers_are_told_when_their_number_is_not_that_of_the_results() -> None
 
 
 def test_callers_are_told_when_nobody_can_be_told_of_their_rows() -> None:
-    def fail(rows: int) -> None:
+    def fail(rows: int, seconds: float) -> None:
         raise LookupError(f"nobody counts {rows}")
 
     async def scenario(batcher: Numbers, doubler: Doubler) -> None:
         outcomes = await asyncio.gather(ask(batcher, 1), ask(batcher, 2), return_exceptions=True)
         assert [str(outcome) for outcome in outcomes] == ["nobody counts 1", "nobody counts 1"]
 
-    assert play(scenario, on_batch=fail) == []
+    assert play(scenario, on_batch=fail) == [[1, 2], [1], [2]]
 
 
 async def stage_of(task: asyncio.Task[Done[int]], error: type[Exception]) -> object:
@@ -777,7 +781,7 @@ def test_runs_one_by_one_after_a_failure_do_not_slow_the_pace(clock: list[float]
         await asyncio.gather(*[ask(batcher, number) for number in (100, 1, 2, 3)], return_exceptions=True)
         assert batcher._pace.seconds == 0.5
 
-    def take_long(rows: int) -> None:
+    def take_long(rows: int, seconds: float) -> None:
         clock[0] += 60
 
     assert play(scenario, pace=0.5, on_batch=take_long) == [[100, 1, 2], [100], [1], [2], [3]]

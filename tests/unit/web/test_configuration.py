@@ -1,10 +1,13 @@
 """A model's configuration in Triton's form, the whole of it."""
 
 import hashlib
+import runpy
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import ParseDict
 
 from service.engine.cache import Cache
 from service.engine.declaration import Declaration
@@ -12,13 +15,27 @@ from service.engine.manifest import Code, Findings
 from service.engine.model import Model
 from service.engine.prepare import prepare
 from service.engine.session import Compute
-from service.knobs import Batching
+from service.knobs import Admission, Batching
 from service.web.configuration import configuration
 from tests import tiny
 from tests.oip import Json
 from tests.unit.loading import entry, entry_of
 
 DIGITS = Path(__file__).parent.parent.parent.parent / "models" / "digits"
+
+
+def given(name: str, datatype: str, *dims: int) -> Json:
+    return answered(name, datatype, *dims) | {"format": "FORMAT_NONE", "allow_ragged_batch": False, "optional": False}
+
+
+def answered(name: str, datatype: str, *dims: int) -> Json:
+    return {"name": name, "data_type": datatype, "dims": list(dims), "is_shape_tensor": False}
+
+
+def configured(
+    model: Model, batching: Batching | None = None, admission: Admission | None = None, workers: int = 1
+) -> Json:
+    return configuration(model, batching or Batching(), admission or Admission(), workers)
 
 
 def loaded(root: Path, findings: Findings, **declared: Any) -> Model:
@@ -33,16 +50,16 @@ def test_the_configuration_of_digits(tmp_path: Path) -> None:
     found = found.model_copy(
         update={"findings": findings, "prepared": prepare(found, Compute(), Cache(tmp_path / "cache", 7))}
     )
-    assert configuration(Model(found, Compute()), Batching()) == {
+    assert configured(Model(found, Compute())) == {
         "name": "digits",
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
-        "version_policy": {"specific": {"versions": [1]}},
+        "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": 65536,
-        "input": [{"name": "image", "data_type": "TYPE_FP32", "dims": [64]}],
+        "input": [given("image", "TYPE_FP32", 64)],
         "output": [
-            {"name": "label", "data_type": "TYPE_INT64", "dims": []},
-            {"name": "probabilities", "data_type": "TYPE_FP32", "dims": [10]},
+            answered("label", "TYPE_INT64"),
+            answered("probabilities", "TYPE_FP32", 10),
         ],
         "instance_group": [{"name": "digits", "kind": "KIND_CPU", "count": 1}],
         "default_model_filename": "model.onnx",
@@ -54,24 +71,36 @@ def test_the_configuration_of_digits(tmp_path: Path) -> None:
             "digest": {"string_value": hashlib.sha256(file.read_bytes()).hexdigest()},
             "verified": {"string_value": "false"},
         },
-        "dynamic_batching": {},
+        "model_transaction_policy": {"decoupled": False},
+        "dynamic_batching": {
+            "preferred_batch_size": [16],
+            "max_queue_delay_microseconds": 0,
+            "priority_levels": 0,
+            "default_priority_level": 0,
+            "default_queue_policy": {
+                "timeout_action": "REJECT",
+                "default_timeout_microseconds": 0,
+                "allow_timeout_override": True,
+                "max_queue_size": 10_000,
+            },
+        },
     }
 
 
 def test_the_configuration_of_a_model_without_a_batch_axis(tmp_path: Path) -> None:
     checked = entry(tiny.two_free(), tmp_path, "outer", 3, run_threads=2)
-    assert configuration(Model(checked, Compute()), Batching()) == {
+    assert configured(Model(checked, Compute()), workers=3) == {
         "name": "outer",
         "platform": "onnxruntime_onnx",
         "backend": "onnxruntime",
-        "version_policy": {"specific": {"versions": [3]}},
+        "version_policy": {"latest": {"num_versions": 1}},
         "max_batch_size": 0,
         "input": [
-            {"name": "a", "data_type": "TYPE_FP32", "dims": [-1]},
-            {"name": "b", "data_type": "TYPE_FP32", "dims": [-1]},
+            given("a", "TYPE_FP32", -1),
+            given("b", "TYPE_FP32", -1),
         ],
-        "output": [{"name": "outer", "data_type": "TYPE_FP32", "dims": [-1, -1]}],
-        "instance_group": [{"name": "outer", "kind": "KIND_CPU", "count": 2}],
+        "output": [answered("outer", "TYPE_FP32", -1, -1)],
+        "instance_group": [{"name": "outer", "kind": "KIND_CPU", "count": 6}],
         "default_model_filename": "model.onnx",
         "parameters": {
             "batch_rows": {"string_value": "1"},
@@ -81,13 +110,14 @@ def test_the_configuration_of_a_model_without_a_batch_axis(tmp_path: Path) -> No
             "digest": {"string_value": checked.digest},
             "verified": {"string_value": "false"},
         },
+        "model_transaction_policy": {"decoupled": False},
     }
 
 
 def test_libraries_of_custom_operators_are_shown_by_their_digests(tmp_path: Path) -> None:
     model = Model(entry(tiny.double(), tmp_path), Compute())
     model.entry = model.entry.model_copy(update={"operator_digests": ("cafe", "beef")})
-    shown = configuration(model, Batching())["parameters"]["operator_digests"]
+    shown = configured(model)["parameters"]["operator_digests"]
     assert shown == {"string_value": "cafe,beef"}
 
 
@@ -95,14 +125,14 @@ def test_the_code_of_a_transform_is_shown_by_its_digest(tmp_path: Path) -> None:
     model = Model(entry(tiny.double(), tmp_path), Compute())
     code = Code(folder=tmp_path, target="transform.py", digest="cafe")
     model.entry = model.entry.model_copy(update={"transform": code})
-    assert configuration(model, Batching())["parameters"]["transform_digest"] == {"string_value": "cafe"}
+    assert configured(model)["parameters"]["transform_digest"] == {"string_value": "cafe"}
 
 
 @pytest.mark.parametrize("datatype", tiny.DATATYPES)
 def test_datatypes_have_tritons_names(tmp_path: Path, datatype: str) -> None:
     model = Model(entry(tiny.identity(datatype), tmp_path), Compute())
     name = "TYPE_STRING" if datatype == "BYTES" else f"TYPE_{datatype}"
-    assert configuration(model, Batching())["input"] == [{"name": "x", "data_type": name, "dims": [-1]}]
+    assert configured(model)["input"] == [given("x", name, -1)]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +153,7 @@ def test_datatypes_have_tritons_names(tmp_path: Path, datatype: str) -> None:
 def test_limits_are_told_as_they_are_declared_found_and_set(
     tmp_path: Path, findings: Findings, declared: Json, max_rows: int, largest_request: int, batch_rows: str
 ) -> None:
-    told = configuration(loaded(tmp_path, findings, **declared), Batching(max_rows=max_rows))
+    told = configured(loaded(tmp_path, findings, **declared), Batching(max_rows=max_rows))
     assert (told["max_batch_size"], told["parameters"]["batch_rows"]["string_value"]) == (largest_request, batch_rows)
 
 
@@ -139,15 +169,56 @@ def test_limits_are_told_as_they_are_declared_found_and_set(
 def test_only_a_model_that_is_batched_says_so(
     tmp_path: Path, findings: Findings, max_rows: int, is_dynamic: bool
 ) -> None:
-    told = configuration(loaded(tmp_path, findings), Batching(max_rows=max_rows))
-    assert told.get("dynamic_batching") == ({} if is_dynamic else None)
+    told = configured(loaded(tmp_path, findings), Batching(max_rows=max_rows))
+    assert ("dynamic_batching" in told) is is_dynamic
 
 
 def test_an_open_rank_reads_as_one_free_dimension(tmp_path: Path) -> None:
     model = Model(entry(tiny.unknown_rank(), tmp_path), Compute())
-    assert configuration(model, Batching())["output"] == [{"name": "y", "data_type": "TYPE_FP32", "dims": [-1]}]
+    assert configured(model)["output"] == [answered("y", "TYPE_FP32", -1)]
 
 
 def test_padding_that_won_is_told(tmp_path: Path) -> None:
-    told = configuration(loaded(tmp_path, Findings(together=True, batch_rows=8, pads=True)), Batching())
+    told = configured(loaded(tmp_path, Findings(together=True, batch_rows=8, pads=True)))
     assert told["parameters"]["pads"] == {"string_value": "true"}
+
+
+@pytest.mark.parametrize(
+    ("versions", "policy"),
+    [("latest", {"latest": {"num_versions": 1}}), ("all", {"all": {}}), ((1, 3), {"specific": {"versions": [1, 3]}})],
+)
+def test_the_versions_that_are_declared_are_tritons_policy(tmp_path: Path, versions: Any, policy: Json) -> None:
+    model = Model(entry(tiny.double(), tmp_path, versions=versions), Compute())
+    assert configured(model)["version_policy"] == policy
+
+
+def test_how_requests_wait_is_told_as_it_is_set(tmp_path: Path) -> None:
+    told = configured(
+        loaded(tmp_path, Findings(together=True, batch_rows=8)),
+        Batching(linger_ms=1.5),
+        Admission(priority_levels=4, default_timeout_ms=250, max_waiting=7),
+    )
+    assert told["dynamic_batching"] == {
+        "preferred_batch_size": [8],
+        "max_queue_delay_microseconds": 1500,
+        "priority_levels": 4,
+        "default_priority_level": 3,
+        "default_queue_policy": {
+            "timeout_action": "REJECT",
+            "default_timeout_microseconds": 250_000,
+            "allow_timeout_override": True,
+            "max_queue_size": 7,
+        },
+    }
+
+
+@pytest.mark.parametrize("model", tiny.servable())
+def test_a_configuration_is_a_message_of_tritons(tmp_path: Path, model: str) -> None:
+    """As its own client knows it, which would need gRPC to be imported as a whole."""
+    spec = find_spec("tritonclient")
+    assert spec
+    assert spec.submodule_search_locations
+    messages = runpy.run_path(f"{spec.submodule_search_locations[0]}/grpc/model_config_pb2.py")
+    told = configured(Model(entry(tiny.servable()[model], tmp_path, model), Compute()))
+    message = ParseDict(told, messages["ModelConfig"]())
+    assert (message.name, message.backend) == (model, "onnxruntime")

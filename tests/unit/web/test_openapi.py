@@ -59,7 +59,24 @@ PARAMETERS = {
 OF_AN_OUTPUT = {
     "type": "object",
     "properties": {
-        "binary_data": {"type": "boolean", "description": "Answer with this one as a binary tensor, or not."}
+        "binary_data": {"type": "boolean", "description": "Answer with this one as a binary tensor, or not."},
+        "classification": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "Answer with so many of its greatest numbers, as `value:index:label`; 0 for all of them.",
+        },
+    },
+}
+CLASSES = {
+    "type": "object",
+    "title": "classes",
+    "description": "In place of an output's numbers, where `classification` is asked for.",
+    "required": ["name", "datatype", "shape"],
+    "properties": {
+        "name": {"enum": ["y"]},
+        "datatype": {"const": "BYTES"},
+        "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+        "data": {"type": "array", "items": {"type": "string"}},
     },
 }
 ANSWERED = {
@@ -123,7 +140,7 @@ def test_each_version_has_a_path_and_the_default_a_short_one(
 
 
 def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
-    def described(name: str, element: Json, labels: str = "") -> Json:
+    def described(name: str, element: Json, labels: str = "", *others: Json) -> Json:
         return {
             "type": "array",
             "items": {
@@ -147,7 +164,8 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                                 "description": "Flat and row-major, or nested.",
                             },
                         },
-                    }
+                    },
+                    *others,
                 ]
             },
         }
@@ -199,7 +217,7 @@ def test_a_path_says_all_that_a_client_needs(tmp_path: Path) -> None:
                                 "model_version": text,
                                 "id": text,
                                 "outputs": described(
-                                    "y", {"type": ["number", "null"]}, "; the last axis is n, e, s, w"
+                                    "y", {"type": ["number", "null"]}, "; the last axis is n, e, s, w", CLASSES
                                 ),
                                 "parameters": ANSWERED,
                             },
