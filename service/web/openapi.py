@@ -52,8 +52,8 @@ _VERBS: Final[dict[str, tuple[str, Any, tuple[str, ...], str, tuple[str, ...]]]]
     INFER_STREAM: (
         "Run a model, and answer as rows or lines are ready",
         HEADERS,
-        (_JSON, _BINARY, _LINES),
-        "An event for each row, a line for each line",
+        (_JSON, _BINARY),  # a form of request that is not JSON is what generators of clients trip over
+        "An event for each row; where the body is lines of requests, application/x-ndjson, a line for each of them",
         (_EVENTS, _LINES),
     ),
 }
