@@ -119,7 +119,7 @@ def test_who_is_not_known_is_told_what_is_missing(headers: list[tuple[str, str]]
         ("GET", "/metrics", Allowed.METADATA),
         ("GET", "/docs", Allowed.METADATA),
         ("GET", "/openapi.json", Allowed.METADATA),
-        ("GET", "/", Allowed.METADATA),
+        ("GET", "/", None),
         ("GET", "/nothing", Allowed.METADATA),
         ("HEAD", "/v2/models/cat", Allowed.METADATA),
         ("OPTIONS", "/v2/models/cat/infer", Allowed.METADATA),
