@@ -274,6 +274,7 @@ def test_every_route_of_the_app_is_one_that_the_scopes_were_made_for(tmp_path: P
     routes = {(method.upper(), path) for path, operations in paths.items() for method in operations}
     needed = {(method, path): scope_for(method, path) for method, path in routes}
     assert {path for path, scope in needed.items() if scope is None} == {
+        ("GET", "/"),
         ("GET", "/v2/health/live"),
         ("GET", "/v2/health/ready"),
     }
