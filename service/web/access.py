@@ -14,7 +14,7 @@ from service.errors import Forbidden, Unauthenticated
 from service.web.records import record_of
 
 # A balancer has no key, and learns no more than whether to send requests here.
-_HEALTH: Final = frozenset({"/v2/health/live", "/v2/health/ready"})
+_HEALTH: Final = frozenset({"/", "/v2/health/live", "/v2/health/ready"})
 _INDEX: Final = "/v2/repository/index"
 _MODELS: Final = ("/v2/models/", "/v1/models/", "/v1/embeddings")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})

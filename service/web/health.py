@@ -17,6 +17,12 @@ class Liveness(BaseModel):
     live: bool
 
 
+class Status(BaseModel):
+    """In the words of KServe's protocol v1, whose clients ask for nothing else."""
+
+    status: str
+
+
 class Readiness(BaseModel):
     """`reasons` says why not."""
 
@@ -25,14 +31,18 @@ class Readiness(BaseModel):
 
 
 def health_router(board: Board) -> APIRouter:
-    routes = APIRouter(prefix="/v2/health", tags=["health"])
+    routes = APIRouter(tags=["health"])
 
-    @routes.get("/live", summary="Can a worker answer?", response_model=Liveness)
+    @routes.get("/", summary="The same in KServe's v1", response_model=Status)
+    async def alive() -> Response:
+        return answer(200, {"status": "alive"})
+
+    @routes.get("/v2/health/live", summary="Can a worker answer?", response_model=Liveness)
     async def live() -> Response:
         return answer(200, {"live": True})
 
     @routes.get(
-        "/ready",
+        "/v2/health/ready",
         summary="May requests be sent here?",
         response_model=Readiness,
         responses={503: {"model": Readiness, "description": "Not now"}},

@@ -63,6 +63,36 @@ def test_each_call_of_version_2_works(service: Service) -> None:
     assert sentence.startswith("model 'unheard' is not served here; GET /v2/models lists the models that are")
 
 
+VERSION_1 = """
+async def scenario(client):
+    return {
+        "live": await client.is_server_live(url),
+        "ready": await client.is_model_ready(url, "double"),
+        "answer": await client.infer(url, {"instances": [[0, 1, 2, 3], [4, 5, 6, 7]]}, model_name="double"),
+        "refusals": [
+            await refusal(client.is_model_ready(url, "unheard")),
+            await refusal(client.infer(url, {"instances": [[0, 1, 2, "x"]]}, model_name="double")),
+        ],
+    }
+
+async def main():
+    async with InferenceRESTClient(RESTConfig(protocol="v1")) as client:
+        print(json.dumps(await scenario(client)))
+
+asyncio.run(main())
+"""
+
+
+def test_each_call_of_version_1_works(service: Service) -> None:
+    beginning = PREAMBLE[: PREAMBLE.index("async def scenario")]
+    answered: dict[str, Any] = json.loads(run(beginning + VERSION_1, service.api))
+    refusals = answered.pop("refusals")
+    assert answered == {"live": True, "ready": True, "answer": {"predictions": [[0, 2, 4, 6], [8, 10, 12, 14]]}}
+    assert [status for status, _ in refusals] == [404, 400]
+    assert refusals[1][1].startswith('instances[0][3]: expected a number, got "x"')
+
+
 def test_the_readme_is_true(start_service: StartService) -> None:
     service = start_service(ROOT / "models")
     assert ast.literal_eval(run(snippet("kserve v2", service.api))) == [7]
+    assert ast.literal_eval(run(snippet("kserve v1", service.api)))["predictions"][0]["label"] == 7

@@ -119,7 +119,7 @@ def test_who_is_not_known_is_told_what_is_missing(headers: list[tuple[str, str]]
         ("GET", "/metrics", Allowed.METADATA),
         ("GET", "/docs", Allowed.METADATA),
         ("GET", "/openapi.json", Allowed.METADATA),
-        ("GET", "/", Allowed.METADATA),
+        ("GET", "/", None),
         ("GET", "/nothing", Allowed.METADATA),
         ("HEAD", "/v2/models/cat", Allowed.METADATA),
         ("OPTIONS", "/v2/models/cat/infer", Allowed.METADATA),
@@ -274,6 +274,7 @@ def test_every_route_of_the_app_is_one_that_the_scopes_were_made_for(tmp_path: P
     routes = {(method.upper(), path) for path, operations in paths.items() for method in operations}
     needed = {(method, path): scope_for(method, path) for method, path in routes}
     assert {path for path, scope in needed.items() if scope is None} == {
+        ("GET", "/"),
         ("GET", "/v2/health/live"),
         ("GET", "/v2/health/ready"),
     }
