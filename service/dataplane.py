@@ -98,9 +98,9 @@ class Dataplane:
         self._lanes = {
             model: before.pop(model) if model in before else self._make_lane(model) for model in catalogue.models
         }
-        self._on_switch(catalogue)
         for lane in before.values():
             lane.retire()
+        self._on_switch(catalogue)  # last: should it fail, all has changed that a request is answered by
 
     def _make_lane(self, model: Model) -> Lane:
         return Lane(model, self._batching, self._bounds, self, self.runs, self._lane_ended)

@@ -161,6 +161,11 @@ class ServiceRow(Row):
         return self._words[1]
 
     @property
+    def before(self) -> int:
+        """The generation that the committed one has replaced; 0 where that is the first."""
+        return self._words[9]
+
+    @property
     def models(self) -> int:
         """How many model versions the committed generation has."""
         return self._words[2]
@@ -170,6 +175,7 @@ class ServiceRow(Row):
         self._words[2] = models
         self._words[8] = max(generation, self._words[8])
         self._words[6] = generation
+        self._words[9] = self._words[1]
         self._words[1] = generation
 
     @property

@@ -88,6 +88,7 @@ class Master:
 
     def worker_ended(self, ended: Ended) -> None:
         """Raises GiveUp."""
+        identity.bury(f"worker-{ended.slot}")
         last_words.report(seat.last_words_of(ended.slot), ended.slot, ended.pid)
         self._keeper.worker_ended(ended)
 

@@ -21,7 +21,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.board import Board, Verdict
-from service.engine.manifest import Manifest
+from service.generations import Generations
 from service.seat import Seat
 from service.settings import Settings
 from service.supervision.connection import Connection
@@ -29,7 +29,7 @@ from service.supervision.reload import Coordinator
 from service.supervision.watch import watch
 from service.telemetry import identity
 from service.telemetry.record import Record
-from service.telemetry.scrape import Scrape, Served
+from service.telemetry.scrape import Scrape
 from service.web import problems
 from service.web.answers import answer
 from service.web.middleware import Accounting, LastResort
@@ -43,7 +43,7 @@ def create_app(settings: Settings, seat: Seat) -> Starlette:
         "/readyz": ("ready", board.ready),
         "/startupz": ("started", board.started),
     }
-    scrape = Scrape(board, _Served(seat), seat.directory)
+    scrape = Scrape(board, Generations(seat), seat.directory)
 
     async def probe(request: Request) -> Response:
         word, verdict = probes[request.url.path]
@@ -111,23 +111,6 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         return await super().on_tick(counter) or os.getppid() != self._master
-
-
-class _Served:
-    """The versions of the committed generation, read from its manifest once per generation."""
-
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
-        self._generation = 0
-        self._served: list[Served] = []
-
-    def __call__(self) -> list[Served]:
-        generation = self._seat.board.service.generation
-        if generation != self._generation:
-            entries = Manifest.read(self._seat.manifest_of(generation)).entries
-            self._served = [(entry.name, entry.version, entry.digest) for entry in entries]
-            self._generation = generation
-        return self._served
 
 
 def _report(board: Board, word: str, verdict: Verdict) -> Response:

@@ -50,7 +50,7 @@ class Coordinator:
         self._seat = seat
         self._service = seat.board.service
         self._holds: dict[Path, Hold] = {}
-        self._before = 0
+        self._is_new = True
         for result in RESULTS:
             metrics.RELOADS.labels(result)  # a rate needs a number to begin with
 
@@ -68,9 +68,9 @@ class Coordinator:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _look(self) -> None:
-        if not self._before:
+        if self._is_new:
             self._hold(self._committed().entries)
-            self._before = self._service.generation
+            self._is_new = False
         if found := self._seat.wishes.after(self._service.reloads):
             await self._fulfil(*found)
 
@@ -146,7 +146,6 @@ class Coordinator:
         manifest.write(self._seat.manifest_of(manifest.generation))
         await self._stage(manifest.generation)
         self._service.commit(manifest.generation, len(manifest.entries))
-        self._before = committed.generation
 
     def _next_number(self) -> int:
         """What a worker has staged says which reload it belongs to, for ever."""
@@ -235,7 +234,7 @@ class Coordinator:
         wanted = {entry.prepared for entry in self._committed().entries}
         self._holds = {prepared: hold for prepared, hold in self._holds.items() if prepared in wanted}
         cache_of(self._settings).prune()
-        kept = {self._seat.manifest_of(number) for number in (self._before, self._service.generation)}
+        kept = {self._seat.manifest_of(number) for number in (self._service.before, self._service.generation)}
         for manifest in set(self._seat.manifests()) - kept:
             manifest.unlink(missing_ok=True)
 

@@ -1,15 +1,15 @@
 """Every metric and nothing else.
 
 Units are base units. Label values come from the catalogue, from a route template or from a closed set, never from a
-request's own text; what was counted of a version is kept until the reload after the one that took it away. So the
-number of series is bounded.
+request's own text; those of a version are shown until the reload after the one that took it away. So the number of
+series is bounded.
 
 In Gunicorn each process writes files of its own, named by what the process is (`master`, `ops`, a worker's slot), and
 whoever is scraped adds them up; `telemetry/identity.py` must be set up before this module is imported for that.
 """
 
 from bisect import bisect_left
-from collections.abc import Set
+from collections.abc import Callable
 from functools import cache
 from time import time
 from typing import Final
@@ -64,7 +64,7 @@ PENDING: Final = Gauge(
     "Inference requests that wait or run.",
     ("model",),
     registry=REGISTRY,
-    multiprocess_mode="sum",
+    multiprocess_mode="livesum",
 )
 REFUSED: Final = _counter(
     "refused",
@@ -134,7 +134,7 @@ READ_AT_SCRAPE: Final = {
     f"{PREFIX}_model_info": ("gauge", "1 for each version that is served.", (*_MODEL, "digest")),
     f"{PREFIX}_repository_faults": (
         "gauge",
-        "Reasons for which a reload did not take what the repository holds, until one takes it.",
+        "Models and versions that the repository holds and that a start or a reload has refused, until one takes them.",
         (),
     ),
     f"{PREFIX}_build_info": (
@@ -205,15 +205,14 @@ def stages(model: str, version: int) -> tuple[Observed, ...]:
     return tuple(Observed(histogram, model, version) for histogram in (DECODE, QUEUE, RUN, ENCODE))
 
 
-def keep(versions: Set[tuple[str, int]]) -> None:
-    """Forget what was counted for any other version."""
-    wanted = {(model, str(version)) for model, version in versions}
+def forget(is_gone: Callable[[identity.Labels], bool]) -> None:
+    """Have no more what versions with such labels were counted in; a late request's begins anew."""
     for metric in _OF_VERSIONS:
-        for labels in [labels for labels in metric._metrics if labels[:2] not in wanted]:
-            metric.remove(*labels)
+        for values in list(metric._metrics):
+            if is_gone(dict(zip(_MODEL, values, strict=False))):
+                metric.remove(*values)
     for looked_up in (inference_requests, inference_seconds, batches, stages):
         looked_up.cache_clear()
-    identity.forget(lambda labels: "version" in labels and (labels["model"], labels["version"]) not in wanted)
 
 
 class ModelObserver:

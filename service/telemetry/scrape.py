@@ -1,7 +1,10 @@
-"""What a scraper gets: the sum over all processes, and what the board, /proc and the cgroup say at that moment."""
+"""What a scraper gets: the sum over all processes, and what the board, /proc and the cgroup say at that moment.
+
+Numbers of versions that are neither served nor were before the last reload are left out; see `telemetry/versions.py`.
+"""
 
 import platform
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
@@ -20,9 +23,7 @@ from service.outcomes import Outcomes
 from service.process import Usage, usage_of
 from service.rows import State
 from service.telemetry.metrics import PREFIX, READ_AT_SCRAPE, REGISTRY, STATISTICS
-
-# One served version: its name, number and digest.
-Served = tuple[str, int, str]
+from service.telemetry.versions import Versions
 
 _NOT_SCRAPED: Final = frozenset(family.name for family in STATISTICS.collect())
 _SHOWN_STATES: Final = [state for state in State if state is not State.FREE]
@@ -31,14 +32,12 @@ _SHOWN_STATES: Final = [state for state in State if state is not State.FREE]
 class Scrape:
     """Renders the metrics of the whole service, from whichever process it is asked in."""
 
-    def __init__(self, board: Board, served: Callable[[], Iterable[Served]], files: Path | None = None) -> None:
+    def __init__(self, board: Board, versions: Callable[[], Versions], files: Path | None = None) -> None:
         """`files` is the directory of all processes' metrics and outcomes; None where there is one process only."""
+        counted = MultiProcessCollector(None, str(files)) if files else REGISTRY  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        if files:
-            self._registry.register(_Counted(files))
-        else:
-            self._registry.register(REGISTRY)
-        self._registry.register(_Moment(board, served, Outcomes(files) if files else None))
+        self._registry.register(_Counted(counted, versions))
+        self._registry.register(_Moment(board, versions, Outcomes(files) if files else None))
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The body and its content type: OpenMetrics where `accept` asks for it, else Prometheus text. Blocks."""
@@ -47,23 +46,29 @@ class Scrape:
 
 
 class _Counted(Collector):
-    """What all processes have counted, as far as it is scraped."""
+    """What the processes have counted, of what is to be shown."""
 
-    def __init__(self, files: Path) -> None:
-        self._files = MultiProcessCollector(None, str(files))  # type: ignore[no-untyped-call]
+    def __init__(self, counted: Collector, versions: Callable[[], Versions]) -> None:
+        self._counted = counted
+        self._versions = versions
 
     def collect(self) -> Iterator[Metric]:
-        for family in self._files.collect():  # type: ignore[no-untyped-call]
-            if family.name not in _NOT_SCRAPED:
-                yield family
+        metrics = list(self._counted.collect())
+        # Only now: what was to be shown may have been swept out of some of the files, but not before it was gone.
+        versions = self._versions()
+        for metric in metrics:
+            if metric.name in _NOT_SCRAPED:
+                continue
+            metric.samples = [sample for sample in metric.samples if versions.show(sample.labels)]
+            yield metric
 
 
 class _Moment(Collector):
     """Values that nobody counts: they are looked up."""
 
-    def __init__(self, board: Board, served: Callable[[], Iterable[Served]], outcomes: Outcomes | None) -> None:
+    def __init__(self, board: Board, versions: Callable[[], Versions], outcomes: Outcomes | None) -> None:
         self._board = board
-        self._served = served
+        self._versions = versions
         self._outcomes = outcomes
         self._cgroup = Cgroup.of_this_process()
         self._build = (__version__, version("onnxruntime"), platform.python_version())
@@ -73,18 +78,20 @@ class _Moment(Collector):
         states = [worker.state for worker in self._board.workers()]
         yield _family("workers", *(((state.name,), states.count(state.name)) for state in _SHOWN_STATES))
         yield from self._processes()
-        yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in self._served()))
-        yield _family("repository_faults", ((), self._faults()))
+        versions = self._versions()
+        yield _family("model_info", *(((name, str(number), digest), 1) for name, number, digest in versions.served))
+        yield _family("repository_faults", ((), self._faults(versions)))
         yield _family("build_info", (self._build, 1))
         yield _family("cpu_throttled_seconds", ((), self._cgroup.throttled_seconds()))
         cgroup = self._cgroup
         memory = {"used": cgroup.memory_used(), "working_set": cgroup.working_set(), "limit": cgroup.memory_limit()}
         yield _family("memory_bytes", *(((kind,), value) for kind, value in memory.items() if value is not None))
 
-    def _faults(self) -> int:
-        """Where nothing is reloaded there are none."""
+    def _faults(self, versions: Versions) -> int:
+        """What failures are tolerated of is committed with its refusals; the others a reload leaves standing."""
         last = self._outcomes.last() if self._outcomes else None
-        return len(last.standing) if last else 0
+        standing = {(reason.name, reason.version) for reason in (last.standing if last else ())}
+        return len(standing | versions.refused)
 
     def _processes(self) -> Iterator[Metric]:
         """What each worker's process uses now. Series are named by slots, so they stay few whoever dies."""

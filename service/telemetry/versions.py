@@ -1,25 +1,36 @@
-"""Which versions have series: those that are served, and those before them, whose last requests may still run.
+"""What metrics tell of the models: what is served, what was refused, and which versions have series.
 
-Each has some hundred in every scrape, and a place for each of them in every worker's file. A service that is given a
-new version every hour would have thousands, most of them of what nobody serves any more.
+Those that are served have, and those of the generation before, whose last requests may still run. Each has some hundred
+in every scrape: a service that is given a new version every hour would have thousands, most of them of what nobody
+serves any more. All workers' numbers of such a version vanish together, with the commit: were they to go one worker
+after the other, their sum would fall step by step, and Prometheus takes a counter that falls for one that has begun
+anew, and what is left of it for a burst.
 """
 
-from collections.abc import Set
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
-from service.telemetry import metrics, zeros
+# One served version: its name, number and digest.
+Served = tuple[str, int, str]
 
 
+@dataclass(frozen=True)
 class Versions:
-    """Follows what a process serves, from one generation to the next."""
+    """Of the committed generation, and `before` of the one that it has replaced.
 
-    def __init__(self) -> None:
-        self._served: Set[tuple[str, int]] = frozenset()
+    `refused` are those that the repository holds and that the committed one leaves out; without a number a whole model.
+    """
 
-    def serve(self, served: Set[tuple[str, int]]) -> None:
-        """From now on these: they begin at 0, and what has not been served since the last change is forgotten."""
-        for model, version in served:
-            zeros.of_model(model, version)
-        # A worker that has just begun does not know what was served before; what its predecessor counted stays.
-        if self._served:
-            metrics.keep(self._served | served)
-        self._served = served
+    served: tuple[Served, ...] = ()
+    before: tuple[Served, ...] = ()
+    refused: frozenset[tuple[str, int | None]] = frozenset()
+
+    def show(self, labels: Mapping[str, str]) -> bool:
+        """Whether a series with these labels is about one of them, or about no model at all."""
+        return "model" not in labels or (labels["model"], labels.get("version", "")) in self._shown
+
+    @cached_property
+    def _shown(self) -> frozenset[tuple[str, str]]:
+        known = (*self.served, *self.before)
+        return frozenset(pair for name, number, _ in known for pair in ((name, str(number)), (name, "")))

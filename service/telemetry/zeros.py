@@ -37,6 +37,7 @@ def of_requests(routes: Iterable[str], statuses: Iterable[int]) -> None:
 
 
 def of_model(model: str, version: int) -> None:
-    """How inferences of one version may end."""
+    """How inferences of one version may end, and that none has begun."""
+    metrics.pending(model)
     for outcome in _OUTCOMES:
         metrics.inference_requests(model, version, outcome)

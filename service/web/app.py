@@ -16,6 +16,7 @@ from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Manifest
 from service.errors import OnnicornError, StartError
+from service.generations import Generations
 from service.loading import first_generation, load
 from service.memory import Housekeeper
 from service.rows import State
@@ -26,7 +27,8 @@ from service.telemetry import metrics, zeros
 from service.telemetry.heartbeat import Heartbeat
 from service.telemetry.logs import AlreadyLogged
 from service.telemetry.record import Record
-from service.telemetry.scrape import Scrape, Served
+from service.telemetry.scrape import Scrape
+from service.telemetry.sweeper import Sweeper
 from service.telemetry.totals import Totals
 from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
@@ -62,9 +64,9 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
         settings.admission,
         metrics.ModelObserver(),
         lambda: seat.board.service.generation,
-        lambda catalogue: _on_switch(seat, guests, versions, catalogue),
+        lambda catalogue: _on_switch(seat, guests, catalogue),
     )
-    versions = Versions()
+    versions = Generations(seat) if seat.directory else lambda: _versions(dataplane.last_served)
     guests = Guests(lambda: dataplane.catalogue.generation)
     in_flight: set[Record] = set()
     gate = Gate(
@@ -102,7 +104,7 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     if is_administered:
         app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
     if settings.http.metrics:
-        app.include_router(health.metrics_router(Scrape(seat.board, lambda: _served(dataplane), seat.directory)))
+        app.include_router(health.metrics_router(Scrape(seat.board, versions, seat.directory)))
     _add_openapi(app, dataplane, settings)
     return app
 
@@ -169,6 +171,8 @@ async def _lifespan(
             raise AlreadyLogged from None
         await stack.enter_async_context(Heartbeat(row))
         await stack.enter_async_context(Housekeeper())
+        if seat.directory:
+            await stack.enter_async_context(Sweeper(Generations(seat)))
         stack.enter_context(Watchdog(seat, settings.lifecycle, dataplane.runs, in_flight))
         row.move(State.READY)
         if seat.completes_start():
@@ -193,19 +197,19 @@ def _load(settings: Settings, manifest: Manifest, known: Catalogue, guests: Gues
     return load(settings, manifest, known.models)
 
 
-def _on_switch(seat: Seat, guests: Guests, versions: Versions, catalogue: Catalogue) -> None:
+def _on_switch(seat: Seat, guests: Guests, catalogue: Catalogue) -> None:
     guests.forget_before(catalogue.generation)
-    versions.serve({(model.name, model.version) for model in catalogue.models})
-    for name in catalogue.names:
-        if seat.row.state is State.STARTING:
-            metrics.PENDING.labels(name).set(0)  # a predecessor that was killed may have left a number behind
-        else:
-            metrics.PENDING.labels(name).inc(0)
     seat.row.serve(catalogue.generation)
+    for model in catalogue.models:
+        zeros.of_model(model.name, model.version)
 
 
-def _served(dataplane: Dataplane) -> list[Served]:
-    return [(model.name, model.version, model.digest) for model in dataplane.last_served.models]
+def _versions(catalogue: Catalogue) -> Versions:
+    """Where there is no master nothing is reloaded."""
+    return Versions(
+        served=tuple((model.name, model.version, model.digest) for model in catalogue.models),
+        refused=frozenset((refusal.name, refusal.version) for refusal in catalogue.refusals),
+    )
 
 
 def _add_openapi(app: FastAPI, dataplane: Dataplane, settings: Settings) -> None:

@@ -119,6 +119,16 @@ def test_a_run_that_does_not_end_does_not_hold_up_a_quick_end(tmp_path: Path) ->
         assert "SIGKILL" not in service.printed()
 
 
+def test_what_a_killed_worker_was_running_is_not_pending_for_ever(tmp_path: Path) -> None:
+    def pending(count: int) -> bool:
+        return f'onnicorn_inference_pending{{model="loop"}} {count}.0' in service.probe("/metrics").text
+
+    with running(repository(tmp_path), tmp_path) as service, asked(service, "loop", asking("trips", ENDLESS)):
+        service.wait_until(lambda: pending(1), "running")
+        os.kill(service.workers()[0], signal.SIGKILL)
+        service.wait_until(lambda: pending(0), "forgotten")
+
+
 def test_a_worker_that_crashes_says_where_it_stood(tmp_path: Path) -> None:
     with running(repository(tmp_path), tmp_path) as service:
         before = service.workers()

@@ -116,6 +116,15 @@ def test_another_process_sees_the_service() -> None:
     assert facts == (3, True, True, 5, 9)
 
 
+def test_a_commit_says_what_it_replaces() -> None:
+    service = Board(slots=1).service
+    told = []
+    for generation in (1, 4, 5):
+        service.commit(generation, 1)
+        told.append((service.before, service.generation))
+    assert told == [(0, 1), (1, 4), (4, 5)]
+
+
 def test_the_lowest_free_slot_is_taken() -> None:
     shared = board(State.FREE, State.FREE, State.FREE)
     assert [shared.occupy(), shared.occupy(), shared.occupy()] == [0, 1, 2]

@@ -335,14 +335,14 @@ class Generations:
         self.committed = 1
         self.switched: list[int] = []
         self.models = [load(tiny.double(), folder / str(number), version=number) for number in (1, 2)]
-        self.dataplane = Dataplane(
-            Batching(),
-            Admission(),
-            heard,
-            lambda: self.committed,
-            lambda new: self.switched.append(new.generation),
-        )
+        self.dataplane = Dataplane(Batching(), Admission(), heard, lambda: self.committed, self._on_switch)
+        self.is_deaf = False
         self.dataplane.stage(Catalogue(1, self.models[:1]))
+
+    def _on_switch(self, new: Catalogue) -> None:
+        if self.is_deaf:
+            raise OSError("Too many open files")
+        self.switched.append(new.generation)
 
     def stage(self, *models: Model) -> None:
         self.dataplane.stage(Catalogue(2, models))
@@ -382,6 +382,15 @@ def test_what_is_served_can_be_looked_at_without_changing_over(generations: Gene
     generations.committed = 2
     assert (generations.dataplane.last_served.generation, generations.switched) == (1, [1])
     assert generations.served() == 2
+
+
+def test_who_fails_when_told_of_a_change_does_not_keep_the_old_models_alive(generations: Generations) -> None:
+    assert generations.served() == 1
+    generations.stage(generations.models[1])
+    generations.committed, generations.is_deaf = 2, True
+    with pytest.raises(OSError, match=r"^Too many open files$"):
+        generations.served()
+    assert (generations.served(), generations.dataplane.take_garbage()) == (2, generations.models[:1])
 
 
 def test_what_was_never_staged_is_not_served(generations: Generations) -> None:

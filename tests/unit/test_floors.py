@@ -36,7 +36,7 @@ FLOORS = {
     ),
     **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
-    **dict.fromkeys(("dataplane", "lane", "fetch", "loading", "staging", "watchdog"), 3),
+    **dict.fromkeys(("dataplane", "generations", "lane", "fetch", "loading", "staging", "watchdog"), 3),
     "web": 4,
     **dict.fromkeys(("asgi", "cli", "supervision"), 5),
 }

@@ -14,6 +14,7 @@ identity.keep_metrics_in(directory)
 from service.board import Board
 from service.telemetry.metrics import PENDING, WORKER_EXITS
 from service.telemetry.scrape import Scrape
+from service.telemetry.versions import Versions
 
 def worker(slot, requests):
     pid = os.fork()
@@ -28,20 +29,49 @@ WORKER_EXITS.labels("killed").inc(100)
 for slot, requests in ((0, 1), (1, 2), (0, 4)):
     worker(slot, requests)
 print(*sorted(file.name for file in directory.iterdir()))
-text = Scrape(Board(slots=1), list, directory).render("")[0].decode()
-print(*(line for line in text.splitlines() if line.startswith(("onnicorn_worker_exits", "onnicorn_inference_pending"))))
+
+def show():
+    cat = Versions(served=(("cat", 1, ""),))
+    for line in sorted(Scrape(Board(slots=1), lambda: cat, directory).render("")[0].decode().splitlines()):
+        if line.startswith(("onnicorn_worker_exits", "onnicorn_inference_pending")):
+            print(line)
+
+show()
+"""
+BURIED = """
+identity.bury("worker-0")
+show()
+worker(0, 3)
+show()
 """
 
 
-def test_a_successor_goes_on_in_the_files_of_its_slot(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+def printed(program: str, folder: Path) -> list[str]:
+    command = [sys.executable, "-c", program, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.stderr == ""
-    files, lines = done.stdout.splitlines()
+    return done.stdout.splitlines()
+
+
+def test_a_successor_goes_on_in_the_files_of_its_slot(tmp_path: Path) -> None:
+    files, *lines = printed(PROGRAM, tmp_path)
     assert files.split() == [
         f"{kind}_{process}.db"
-        for kind in ("counter", "gauge_sum", "histogram")
+        for kind in ("counter", "gauge_livesum", "histogram")
         for process in ("master", "worker-0", "worker-1")
-        if (kind, process) != ("gauge_sum", "master")
+        if (kind, process) != ("gauge_livesum", "master")
     ]
-    assert lines == 'onnicorn_inference_pending{model="cat"} 6.0 onnicorn_worker_exits_total{reason="killed"} 107.0'
+    assert lines == [
+        'onnicorn_inference_pending{model="cat"} 6.0',
+        'onnicorn_worker_exits_total{reason="killed"} 107.0',
+    ]
+
+
+def test_what_a_worker_that_is_gone_was_running_is_pending_no_more_whoever_comes_after_it(tmp_path: Path) -> None:
+    _, _, _, *lines = printed(PROGRAM + BURIED, tmp_path)
+    assert lines == [
+        'onnicorn_inference_pending{model="cat"} 2.0',
+        'onnicorn_worker_exits_total{reason="killed"} 107.0',
+        'onnicorn_inference_pending{model="cat"} 5.0',
+        'onnicorn_worker_exits_total{reason="killed"} 110.0',
+    ]

@@ -16,9 +16,10 @@ from service.board import Board
 from service.outcomes import Outcome, Outcomes, Reason
 from service.rows import State
 from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
-from service.telemetry.scrape import Scrape, Served
+from service.telemetry.scrape import Scrape
+from service.telemetry.versions import Versions
 
-SERVED = [("cat", 1, "abc"), ("cat", 2, "def")]
+VERSIONS = Versions(served=(("cat", 1, "abc"), ("cat", 2, "def")))
 USED = ("cpu_seconds", "resident_bytes", "private_bytes", "open_files")
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -35,8 +36,8 @@ def a_board() -> Board:
     return board
 
 
-def render(accept: str = "", served: Iterable[Served] = SERVED) -> tuple[str, str]:
-    body, content_type = Scrape(a_board(), lambda: served).render(accept)
+def render(accept: str = "", versions: Versions = VERSIONS) -> tuple[str, str]:
+    body, content_type = Scrape(a_board(), lambda: versions).render(accept)
     return body.decode(), content_type
 
 
@@ -78,27 +79,31 @@ def test_what_is_counted_is_there_too() -> None:
 
 
 def test_the_service_has_one_start_whoever_is_asked_and_whenever() -> None:
-    scrapes = [Scrape(board, list) for board in [a_board()] * 2]
+    scrapes = [Scrape(board, Versions) for board in [a_board()] * 2]
     first, second = (read(text_string_to_metric_families(scrape.render("")[0].decode())) for scrape in scrapes)
     assert first["onnicorn_start_time_seconds"] == second["onnicorn_start_time_seconds"]
 
 
 def test_a_moment_without_models_has_none() -> None:
-    assert read(text_string_to_metric_families(render(served=())[0]))["onnicorn_model_info"] == {}
+    assert read(text_string_to_metric_families(render(versions=Versions())[0]))["onnicorn_model_info"] == {}
 
 
 def test_what_keeps_the_repository_from_being_served_is_counted_until_a_reload_takes_it(tmp_path: Path) -> None:
-    scrape, outcomes = Scrape(a_board(), list, tmp_path), Outcomes(tmp_path)
+    outcomes = Outcomes(tmp_path)
 
-    def faults() -> Samples:
+    def faults(*refused: tuple[str, int | None]) -> Samples:
+        scrape = Scrape(a_board(), lambda: Versions(refused=frozenset(refused)), tmp_path)
         return read(text_string_to_metric_families(scrape.render("")[0].decode()))["onnicorn_repository_faults"]
 
     assert faults() == {(): 0}
+    assert faults(("cat", 2), ("dog", None)) == {(): 2}  # a start that tolerates failures
     broken, late = Reason(name="cat", version=3, text="no opset"), Reason(text="loading took too long")
     outcomes.note(1, Outcome(result="refused", generation=1, reasons=(broken,), standing=(broken,)))
     outcomes.note(2, Outcome(result="aborted", generation=1, reasons=(late,), standing=(broken, late)))
     assert faults() == {(): 2}
+    assert faults(("cat", 2), ("cat", 3)) == {(): 3}
     outcomes.note(3, Outcome(result="committed", generation=2))
+    assert faults(("cat", 3)) == {(): 1}
     assert faults() == {(): 0}
 
 
@@ -117,5 +122,5 @@ def test_prometheus_text_is_answered_to_all_others(accept: str) -> None:
 
 
 def test_with_several_processes_the_files_are_read_and_not_this_process(tmp_path: Path) -> None:
-    text = Scrape(a_board(), list, tmp_path).render("")[0].decode()
+    text = Scrape(a_board(), Versions, tmp_path).render("")[0].decode()
     assert {family.name for family in text_string_to_metric_families(text)} == READ_AT_SCRAPE.keys()

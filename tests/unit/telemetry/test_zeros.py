@@ -36,6 +36,7 @@ def test_each_reason_to_refuse_and_each_stage_in_which_clients_leave_has_its_ser
 
 def test_a_version_has_a_series_for_each_outcome_that_is_not_its_callers_mistake() -> None:
     zeros.of_model("zero", 4)
+    assert series("inference_pending", model="zero") == [{"model": "zero"}]
     assert [labels["outcome"] for labels in series("inference_requests_total", model="zero", version="4")] == [
         "ok",
         "inference_failed",
