@@ -1,6 +1,7 @@
 """A URL to fetch from, and what may be shown of it: queries and passwords are secrets of whoever signed it."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ _STORES: Final = {
     "file": ("file", ""),
     "": ("file", ""),
 }
+# With nobody's name in front of it.
+_HOST: Final = re.compile(r"(\[[^@]*\]|[^:@]*)(:\d+)?")
 _TAKEN: Final = "s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, https://HOST/FILE or a path"
 
 
@@ -36,6 +39,7 @@ class Address:
         if url and "://" not in url:
             path = str(Path(url).absolute())  # the same one wherever the next fetch is started
             return cls("file", "", path, path)
+        url = url.strip()
         scheme, host, path, _, _ = _split(url)
         url = f"{scheme}{url[len(scheme) :]}"  # in small letters, as fsspec wants it
         is_web = scheme in ("https", "http")
@@ -52,6 +56,11 @@ class Address:
     def is_web(self) -> bool:
         """No list can be had there."""
         return self.protocol in ("http", "https")
+
+    @property
+    def whole(self) -> str:
+        """All of it but who asks."""
+        return f"{self.shown}?{_split(self.path).query}" if self.is_web else self.path
 
     @property
     def is_folder(self) -> bool:
@@ -86,7 +95,8 @@ def _split(url: str) -> SplitResult:
 def _refuse_odd_passwords(url: str, host: str, is_web: bool) -> None:
     """A slash in one ends the host, and a bucket has none: what comes behind would be shown."""
     _, _, rest = url.partition("//")
-    if ":" in host and "@" in (rest.removeprefix(host) if is_web else rest):
+    is_clear = ":" not in host or (is_web and _HOST.fullmatch(host))
+    if not is_clear and "@" in (rest.removeprefix(host) if is_web else rest):
         raise FetchFailed(
             "the URL has ':' and '@' where no password can be: https:// alone takes one, '@' and '/' as %40 and %2F"
         )

@@ -21,7 +21,9 @@ from service.fetch.store import CORNER, Object
 
 # What tells that a file has not been touched since.
 _LOOK: Final = ("bytes", "modified")
-_FIELDS: Final = {"source", "version", "size", *_LOOK}
+_FIELDS: Final = {"origin", "source", "version", "size", *_LOOK}
+# Of a file that came: from where, which version of it, and how it has looked since.
+Entry = dict[str, Any]
 
 log = structlog.get_logger()
 
@@ -60,41 +62,31 @@ class Folder:
 
     def has(self, each: Object) -> bool:
         """Nothing has changed since it was fetched, neither there nor here."""
-        here = _look(self.path / each.path)
-        return bool(each.version and here) and self._kept.get(each.path) == _entry(each, here)
+        lying = self._lying(each.path)
+        return bool(each.version) and any(it == _entry(each, it["origin"], _came(it)) for it in lying)
 
-    def gone(self, source: str, there: Iterable[Object]) -> set[Path]:
-        """What came from below `source`, is not there any more, and lies here as it came."""
-        below, known = f"{source.rstrip('/')}/", {name for each in there for name in (each.path, each.shown)}
-        return {
-            self.path / path
-            for path, entry in self._kept.items()
-            if not known & {path, entry["source"]}
-            and entry["source"].startswith(below)
-            and _is_as_it_came(self.path / path, entry)
-        }
-
-    def check(self, objects: Iterable[Object], gone: Set[Path] = frozenset()) -> None:
+    def check(self, objects: Iterable[Object]) -> None:
         """Raises FetchFailed where they could not be taken: to be known before much is fetched."""
-        paths = [each.path for each in objects] + [str(path.relative_to(self.path)) for path in gone]
         with must_be("read", self.path):
-            check_places(paths, self.path)
+            check_places([each.path for each in objects], self.path)
 
-    def take(self, objects: Collection[Object], gone: Set[Path] = frozenset()) -> None:
-        """Their parts are complete: let them appear. What is `gone` goes, from a version together with what comes."""
-        self.check(objects, gone)
+    def take(self, origin: str, there: Collection[Object], new: Collection[Object]) -> int:
+        """Of what is `there`, the parts of what is `new` are complete: let it appear. What is there no more goes.
+
+        Returns how many files went. Until all is done the record has both, what lies here and what comes in its place:
+        wherever this ends in between, the next time knows whatever it finds.
+        """
+        self.check(new)
+        known = {each.path for each in there}
+        gone = self._gone(origin, known)
         with must_be("written", self.path):
-            for each in objects:
-                self._kept[each.path] = _entry(each, _look(self.part(each)))
-            # Before anything moves: if this ends in between, what has appeared is known, and the rest is found again.
-            self._write()
-            for each in objects:
-                self.part(each).rename(_made(self._new / each.path))
-            for path in gone:
-                _made(self._new / path.relative_to(self.path))
-            publish(self._new, self.path, gone)
-            remove(gone, self.path)
-            shutil.rmtree(self._new, ignore_errors=True)
+            for each in new:
+                self._kept[each.path] = [*self._lying(each.path), _entry(each, origin, _look(self.part(each)))]
+            if new or gone:
+                self._write()
+                self._exchange(new, gone)
+            self._settle(origin, known)
+        return len(gone)
 
     def forget(self, each: Object) -> None:
         """So that it is fetched again the next time."""
@@ -116,23 +108,58 @@ class Folder:
     def _part(self, source: str, version: str, size: int) -> Path:
         return self._parts / hashlib.sha256(f"{source}\0{version}\0{size}".encode()).hexdigest()
 
+    def _lying(self, path: str) -> list[Entry]:
+        """The entries of what lies there as it came: one, or none."""
+        here = _look(self.path / path)
+        return [entry for entry in self._kept.get(path, ()) if _came(entry) == here]
+
+    def _gone(self, origin: str, known: Set[str]) -> set[Path]:
+        """What came from there, is not there any more, and lies here as it came, behind no link."""
+        return {
+            self.path / path
+            for path in self._kept.keys() - known
+            if not any((self.path / parent).is_symlink() for parent in PurePosixPath(path).parents[:-1])
+            and any(entry["origin"] == origin for entry in self._lying(path))
+        }
+
+    def _exchange(self, new: Iterable[Object], gone: Set[Path]) -> None:
+        self._new.mkdir(exist_ok=True)
+        for each in new:
+            self.part(each).rename(_made(self._new / each.path))
+        publish(self._new, self.path, gone)
+        remove(gone, self.path, self._new)
+        shutil.rmtree(self._new, ignore_errors=True)
+
+    def _settle(self, origin: str, known: Set[str]) -> None:
+        """What is there and here is the origin's from now on; of anything else it has brought nothing is known."""
+        for path, entries in list(self._kept.items()):
+            if path in known:
+                self._kept[path] = [entry | {"origin": origin} for entry in self._lying(path)]
+            else:
+                self._kept[path] = [entry for entry in entries if entry["origin"] != origin]
+        self._write()
+
     def _recover(self) -> None:
         """Whoever was ended while it took what had come has left that in `new`: these are parts again."""
         if not self._new.exists():
             return
         put_back(self._new, self.path)
-        for path, entry in self._kept.items():
-            if _is_as_it_came(self._new / path, entry):
-                (self._new / path).rename(self._part(entry["source"], entry["version"], entry["size"]))
+        for path, entries in self._kept.items():
+            for entry in entries:
+                if _came(entry) == _look(self._new / path):
+                    (self._new / path).rename(self._part(entry["source"], entry["version"], entry["size"]))
         shutil.rmtree(self._new, ignore_errors=True)
 
     def _write(self) -> None:
+        kept = {path: entries for path, entries in self._kept.items() if entries}
+        if kept == _read(self._record):
+            return
         beside = self._record.with_suffix(".new")
-        beside.write_text(json.dumps(self._kept, indent=1, sort_keys=True))
+        beside.write_text(json.dumps(kept, indent=1, sort_keys=True))
         beside.replace(self._record)
 
 
-def _read(record: Path) -> dict[str, Any]:
+def _read(record: Path) -> dict[str, list[Entry]]:
     try:
         with must_be("read", record):
             entries = json.loads(record.read_text()) if record.exists() else {}
@@ -140,14 +167,18 @@ def _read(record: Path) -> dict[str, Any]:
         return {}  # then all is fetched again
     if not isinstance(entries, dict):
         return {}
-    return {path: entry for path, entry in entries.items() if _is_ours(path, entry)}
+    return {path: found for path, written in entries.items() if (found := _ours(path, written))}
 
 
-def _is_ours(path: str, entry: Any) -> bool:
-    """As this program writes it, and of a file in the folder: what is gone is removed."""
+def _ours(path: str, written: Any) -> list[Entry]:
+    """As this program writes them, and of a file in the folder: what is gone is removed."""
     place = PurePosixPath(path)
-    is_inside = not place.is_absolute() and ".." not in place.parts
-    return is_inside and isinstance(entry, dict) and entry.keys() == _FIELDS
+    if place.is_absolute() or ".." in place.parts:
+        return []
+    # There was one entry for each once, which did not say its origin: nobody's, so that the file stays.
+    entries = written if isinstance(written, list) else [written]
+    known = [{"origin": ""} | entry for entry in entries if isinstance(entry, dict)]
+    return [entry for entry in known if entry.keys() == _FIELDS]
 
 
 def _refuse_links(corner: Path) -> None:
@@ -172,12 +203,12 @@ def _look(file: Path) -> dict[str, int] | None:
     return dict(zip(_LOOK, (status.st_size, status.st_mtime_ns), strict=True))
 
 
-def _is_as_it_came(file: Path, entry: dict[str, Any]) -> bool:
-    return _look(file) == {key: entry[key] for key in _LOOK}
+def _came(entry: Entry) -> Entry:
+    return {key: entry[key] for key in _LOOK}
 
 
-def _entry(each: Object, here: dict[str, int] | None) -> dict[str, Any]:
-    return {"source": each.shown, "version": each.version, "size": each.size, **(here or {})}
+def _entry(each: Object, origin: str, here: dict[str, int] | None) -> Entry:
+    return {"origin": origin, "source": each.shown, "version": each.version, "size": each.size, **(here or {})}
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from service.fetch.failures import FetchFailed
+from service.fetch.failures import FetchFailed, FetchInterrupted
 
 
 class Local(LocalFileSystem):
@@ -16,10 +16,15 @@ class Local(LocalFileSystem):
     def find(self, path: str, **_: Any) -> dict[str, dict[str, Any]]:
         """Each file below a folder; or the one file. Raises OSError, and FetchFailed for a link that leads nowhere."""
         top = self._strip_protocol(path)
-        return {file: self._seen(file) for file in ([top] if self.isfile(top) else _below(top))}
+        try:
+            return {file: self._seen(file) for file in ([top] if self.isfile(top) else _below(top))}
+        except FileNotFoundError as error:
+            if not Path(top).exists():
+                raise
+            raise FetchInterrupted(f"{error.filename} has gone while {top} was listed: run it again") from None
 
     def _seen(self, file: str) -> dict[str, Any]:
-        if not Path(file).exists():
+        if Path(file).is_symlink() and not Path(file).exists():
             raise FetchFailed(f"{file} is a link that leads nowhere: remove it, or bring what it leads to")
         info: dict[str, Any] = self.info(file)
         return info

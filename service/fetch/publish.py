@@ -1,14 +1,13 @@
 """What is complete appears: a folder that was not there all at once, a version's folder that was there by an exchange.
 
-A file that lies in a folder which is no version appears by itself, whole, in the place of the one before.
+A file that lies in a folder which is no version appears by itself, whole, in the place of the one before. Then what is
+gone goes, a folder that would be empty as a whole.
 """
 
 import ctypes
 import os
 import shutil
-from collections.abc import Collection, Iterable, Set
-from contextlib import suppress
-from itertools import takewhile
+from collections.abc import Collection, Set
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -51,13 +50,20 @@ def publish(new: Path, folder: Path, gone: Set[Path] = frozenset()) -> None:
             publish(entry, place, gone)
 
 
-def remove(gone: Iterable[Path], folder: Path) -> None:
-    """And the folders below `folder` that held nothing else."""
-    for path in gone:
-        path.unlink(missing_ok=True)
-        for parent in takewhile(lambda parent: parent != folder, path.parents):
-            with suppress(OSError):  # there is something else
-                parent.rmdir()
+def remove(gone: Set[Path], folder: Path, corner: Path) -> None:
+    """A folder below `folder` that holds nothing else goes at once and whole: an empty one would be a broken model."""
+    for number, path in enumerate(sorted(gone)):
+        emptied = [parent for parent in path.parents if folder in parent.parents and _is_gone(parent, gone)]
+        if emptied:
+            emptied[-1].rename(corner / f"\\gone {number}")
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_gone(place: Path, gone: Set[Path]) -> bool:
+    if place.is_dir() and not place.is_symlink():
+        return all(_is_gone(each, gone) for each in place.iterdir())
+    return place in gone
 
 
 def put_back(new: Path, folder: Path) -> None:

@@ -35,11 +35,11 @@ def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: 
     store = Store(address, options)
     with Folder.locked(target) as folder:
         objects = Patience()(store.objects, address.shown)
-        if not any(each.is_kept for each in objects):
+        if not (wanted := [each for each in objects if each.is_kept]):
             raise FetchFailed(f"there is nothing at {address.shown}")
         parts = {each: folder.part(each) for each in objects if not folder.has(each)}
-        kept = [each for each in parts if each.is_kept]
-        folder.check(kept, folder.gone(address.shown, objects))
+        new = [each for each in parts if each.is_kept]
+        folder.check(new)
         folder.forget_parts(but=parts)
         log.info("fetch_begins", source=address.shown, objects=len(objects), changed=len(parts))
         missing = _missing(folder, parts)
@@ -49,12 +49,9 @@ def fetch(address: Address, target: Path, options: Mapping[str, Any], parallel: 
         if Patience()(store.objects, address.shown) != objects:
             raise FetchInterrupted(f"{address.shown} has changed while it was fetched: run it again")
         _verify(sums, folder, objects, parts)
-        # Anew, since whatever was edited here in the meantime is somebody's.
-        gone = folder.gone(address.shown, objects)
-        if kept or gone:
-            folder.take(kept, gone)
+        removed = folder.take(store.origin, wanted, new)
         folder.forget_parts()
-    return Fetched(sum(each.is_kept for each in objects), len(kept), missing, len(gone))
+    return Fetched(len(wanted), len(new), missing, removed)
 
 
 def _missing(folder: Folder, parts: Parts) -> int:
@@ -72,6 +69,7 @@ def _read_sums(store: Store, folder: Folder, objects: Sequence[Object], parts: P
 
 
 def _verify(sums: Sequence[Sums], folder: Folder, objects: Iterable[Object], parts: Parts) -> None:
+    damaged: list[str] = []
     for each, place in _places(folder, objects, parts):
         if not (said := mismatch(sums, each, place)):
             continue
@@ -79,7 +77,9 @@ def _verify(sums: Sequence[Sums], folder: Folder, objects: Iterable[Object], par
             place.unlink()  # to go on from it would never end well
             raise FetchFailed(f"{each.shown} {said}: nothing was changed here; upload the two again")
         folder.forget(each)
-        raise FetchInterrupted(f"{place} {said}: it was damaged here; run it again, it is fetched anew")
+        damaged.append(f"{place} {said}")
+    if damaged:
+        raise FetchInterrupted(f"{damaged[0]}: it was damaged here; run it again, it is fetched anew")
 
 
 def _places(folder: Folder, objects: Iterable[Object], parts: Parts) -> Iterator[tuple[Object, Path]]:

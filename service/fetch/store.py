@@ -1,7 +1,9 @@
 """What lies at an address, and a piece of it. fsspec is the one library for all stores; credentials are its affair."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -19,6 +21,8 @@ CORNER: Final = ".fetch"
 _VERSIONS: Final = ("generation", "ETag", "etag", "LastModified", "last_modified", "Last-Modified", "mtime")
 # Where a URL has not the whole address in it.
 _ACCOUNTS: Final = {"az": "; name the account by AZURE_STORAGE_ACCOUNT_NAME, or AZURE_STORAGE_CONNECTION_STRING"}
+# And what a store's library calls it, in all of its settings, once it has asked.
+_ENDPOINTS: Final = {"s3": "s3.meta.endpoint_url", "gs": "base", "az": "service_client.url"}
 # botocore's tries times those of s3fs times ours would be a hundred, and the first two say nothing meanwhile.
 _ALWAYS: Final[dict[str, dict[str, Any]]] = {"s3": {"config_kwargs": {"retries": {"total_max_attempts": 1}}}}
 
@@ -63,6 +67,16 @@ class Store:
         found = tuple(sorted(self._listed() if not self._address.is_web else self._named(), key=lambda each: each.path))
         check_names(found)
         return found
+
+    @property
+    def origin(self) -> str:
+        """A digest of the whole address; to be asked for when something has been listed.
+
+        Not everything that tells two addresses apart can be shown: endpoint, account, and a query, which may be secret.
+        """
+        asked = _ENDPOINTS.get(self._address.protocol)
+        endpoint = attrgetter(asked)(self._files).partition("?")[0] if asked else ""
+        return hashlib.sha256(f"{endpoint}\0{self._address.whole}".encode()).hexdigest()
 
     def read(self, each: Object, start: int, stop: int) -> bytes:
         """Raises whatever the library raises."""

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -55,6 +56,11 @@ LIMITS = "container.resources.limits"
          "at least 41: preStop (1) + drain_seconds (10)"),
         ("container.lifecycle", {"preStop": {"exec": {"command": ["sh", "-c", "sleep 9"]}}},
          "terminationGracePeriodSeconds is 40, expected at least 49: preStop (9)"),
+        ("container.lifecycle", {"preStop": {"exec": {"command": ["sleep", "3s"]}}},
+         "terminationGracePeriodSeconds is 40, expected at least 43: preStop (3)"),
+        ("container.lifecycle", {"preStop": {"exec": {"command": ["sleep", "1m"]}}}, "nothing says how long the pre"),
+        ("container.lifecycle", {"preStop": {"exec": {"command": ["sleep", "1.5"]}}}, "nothing says how long the pre"),
+        ("container.lifecycle", {"preStop": {"httpGet": {"port": 1}}}, "nothing says how long the preStop hook takes"),
         ("container.readinessProbe.failureThreshold", GONE, "ONNICORN_LIFECYCLE__DRAIN_SECONDS is 10, expected at"),
         ("container.startupProbe.failureThreshold", 59, "startupProbe gives up after 2 x 59 = 118 s, expected at"),
         ("deployment.progressDeadlineSeconds", 119, "progressDeadlineSeconds is 119, expected at least 120"),
@@ -182,3 +188,13 @@ def test_what_is_no_manifest_is_one_line_and_a_failure(text: str, says: str) -> 
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(says)
+
+
+@pytest.mark.parametrize("name", ["", "missing.yaml", "binary.yaml"])
+def test_what_is_no_file_of_text_is_one_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe")
+    done = subprocess.run(
+        [sys.executable, "-m", "tools.manifests", tmp_path / name], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("expected files of what `kubectl kustomize` prints: ")

@@ -312,3 +312,7 @@ def test_the_guides_canary_is_found_by_the_service_and_counted_by_nobody_else(tm
     assert found.settings == production.settings, "found, so its ConfigMap is"
     assert found.container["resources"] == production.container["resources"]
     assert found.container["image"] != production.container["image"]
+    assert [fault.partition(": ")[2].partition(",")[0] for fault in faults(canary)] == [
+        "replicas is 1",
+        "0 PodDisruptionBudgets select its pods",
+    ], "as the guide says"

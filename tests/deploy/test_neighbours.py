@@ -83,6 +83,17 @@ def test_one_alone_sets_the_number_of_pods(least: int, keeps_replicas: bool, exp
                 'ignoreNullValues: "false" beside the query'
             ],
         ),
+        *(
+            (f"{{query: '{{namespace=\"ns\", pod=~\"{pods}\"}}', ignoreNullValues: 'false'}}", [])
+            for pods in ("service-[^-]+-[^-]+", "service-.+", r"service-\\w+-[a-z0-9]{5}", r"\\pL+.*")
+        ),
+        (
+            "{query: '{namespace=\"ns\", pod=~\"other-[^-]+-[^-]+\"}', ignoreNullValues: 'false'}",
+            [
+                "ScaledObject/service asks for pods that match 'other-[^-]+-[^-]+', and its own are called "
+                "service-6f4d9b7c58-x7k2p"
+            ],
+        ),
         ("{containerName: service}", []),
         (
             "{containerName: sidecar}",
@@ -108,6 +119,13 @@ def test_a_trigger_that_would_mislead_is_told(trigger: str, expected: list[str])
 def test_a_service_finds_pods_and_a_port_of_theirs(selector: str, port: str | int, expected: list[str]) -> None:
     service = f"kind: Service\nmetadata: {{name: door, namespace: ns}}\nspec: {{selector: {selector}, ports: [%s]}}\n"
     assert told(with_settings({}) + read(service % f"{{port: 80, targetPort: {port}}}")) == expected
+
+
+def test_a_service_may_be_for_pods_that_are_not_among_these() -> None:
+    service = (
+        "kind: Service\nmetadata: {name: %s, namespace: ns}\nspec: {selector: {app: %s}, ports: [{port: 8000}]}\n---\n"
+    )
+    assert told(with_settings({}) + read(service % ("door", "service") + service % ("store", "redis"))) == []
 
 
 @pytest.mark.parametrize("document", [HPA % (2, ""), SCALED % "{}"])

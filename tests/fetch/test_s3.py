@@ -132,6 +132,18 @@ def test_nothing_that_lay_there_is_deleted(bucket: Bucket, fetch: Fetch, tmp_pat
     assert files(tmp_path) == kept | mine | {"cat/1/golden/one.json": b"{1}", "dog/3/notes": b"x"}
 
 
+def test_the_same_url_at_another_endpoint_removes_nothing(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    upload(bucket, SMALL)
+    fetch("s3://bucket/models", tmp_path)
+    for key in ("models/dog/3/model.onnx", "models/cat/model.toml"):
+        bucket.client.delete_object(Bucket="bucket", Key=key)
+    another = {"AWS_ENDPOINT_URL": bucket.url.replace("127.0.0.1", "localhost"), "no_proxy": "127.0.0.1,localhost"}
+    result = fetch("s3://bucket/models", tmp_path, **another)
+    assert result.stdout == f"{tmp_path}: 2 files, 0 of them new or changed, 0 bytes fetched\n", result.output
+    assert files(tmp_path) == SMALL
+    assert "2 files removed" in fetch("s3://bucket/models", tmp_path).stdout
+
+
 def test_a_version_that_is_withdrawn_goes(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
     upload(bucket, SMALL)
     fetch("s3://bucket/models", tmp_path)
@@ -224,6 +236,19 @@ def test_what_was_damaged_here_is_fetched_again(bucket: Bucket, fetch: Fetch, tm
     assert result.stderr.endswith(": it was damaged here; run it again, it is fetched anew\n")
     assert fetch("s3://bucket/models", tmp_path).exit_code == 0
     assert file.read_bytes() == b"weights"
+
+
+def test_everything_that_was_damaged_is_fetched_by_the_next_run(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:
+    version = {"model.onnx": b"weights", "model.data": b"data"}
+    upload(bucket, version | {"SHA256SUMS": sums(version)}, "models/cat/1/")
+    fetch("s3://bucket/models", tmp_path)
+    for name, content in version.items():
+        file = tmp_path / "cat" / "1" / name
+        before = file.stat()
+        file.write_bytes(content[::-1])
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert fetch("s3://bucket/models", tmp_path).exit_code == 75
+    assert "2 of them new or changed" in fetch("s3://bucket/models", tmp_path).stdout
 
 
 def test_a_list_that_is_not_whole_stops_before_anything_is_read(bucket: Bucket, fetch: Fetch, tmp_path: Path) -> None:

@@ -104,6 +104,21 @@ def test_a_folder_without_checksums_cannot_be_fetched(url: str, fetch: Fetch, tm
     )
 
 
+def test_a_folder_removes_what_it_does_not_list_any_more_and_not_what_another_url_has_brought(
+    url: str, fetch: Fetch, web: Web, tmp_path: Path
+) -> None:
+    web.files["/cat/deep/extra.onnx"] = b"extra"
+    for path in ("cat/deep/extra.onnx", "cat/", "cat/?tenant=1"):
+        assert fetch("--insecure-http", f"{url}/{path}", tmp_path).exit_code == 0
+    assert files(tmp_path) == LISTED | {"SHA256SUMS": SUMS, "extra.onnx": b"extra"}
+    left = {"model.onnx": b"graph"}
+    web.files["/cat/SHA256SUMS"] = sums(left)
+    assert fetch("--insecure-http", f"{url}/cat/?tenant=2", tmp_path).exit_code == 0
+    assert "golden/a b.json" in files(tmp_path), "another query"
+    assert "1 file removed" in fetch("--insecure-http", f"{url}/cat/?tenant=1", tmp_path).stdout
+    assert files(tmp_path) == left | {"SHA256SUMS": sums(left), "extra.onnx": b"extra"}
+
+
 def test_a_folder_needs_no_place_for_temporary_files(
     url: str, fetch: Fetch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,9 +35,11 @@ def faults(documents: Sequence[Document]) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    texts = [sys.stdin.read() if name == "-" else Path(name).read_text() for name in arguments or ("-",)]
     try:
+        texts = [sys.stdin.read() if name == "-" else Path(name).read_text() for name in arguments or ("-",)]
         wrong = list(faults([document for text in texts for document in read(text)]))
+    except (OSError, UnicodeDecodeError) as error:
+        wrong = [f"expected files of what `kubectl kustomize` prints: {error}"]
     except Unreadable as error:
         wrong = [str(error)]
     for fault in wrong:

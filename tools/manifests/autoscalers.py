@@ -1,5 +1,6 @@
 """What sets the number of pods: one alone, which asks about these pods and takes silence for no answer."""
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -7,6 +8,10 @@ from tools.manifests.documents import Document, dig, of_kind, title
 from tools.manifests.workload import Workload
 
 _KINDS: Final = ("HorizontalPodAutoscaler", "ScaledObject")
+# What a query says of the pods' names, in any of the quotes of PromQL.
+_PODS: Final = re.compile(r"""\bpod\s*=~\s*(["'`])(.*?)\1""")
+# What a Deployment's pods have behind its name.
+_SUFFIX: Final = "6f4d9b7c58-x7k2p"
 
 
 def autoscalers(workload: Workload) -> Iterator[Document]:
@@ -39,11 +44,22 @@ def alone(workload: Workload) -> Iterator[str]:
 
 
 def query(workload: Workload) -> Iterator[str]:
-    """Kustomize fills the namespace in everywhere but in a query, and without one all installations are asked for."""
+    """Kustomize fills namespaces and names in everywhere but in a query, and without a namespace all are asked for."""
     for document, metadata in _triggers(workload):
-        namespace, asked = document["metadata"].get("namespace", "default"), metadata.get("query")
+        namespace, asked = document["metadata"].get("namespace", "default"), metadata.get("query", "")
         if asked and f'namespace="{namespace}"' not in asked:
             yield f"{title(document)} is in {namespace!r} and asks for another, or for all: {asked}"
+        pod = f"{document['spec']['scaleTargetRef']['name']}-{_SUFFIX}"
+        for _, names in _PODS.findall(asked) if _target(document) == workload.title else ():
+            if not _matches(names, pod):
+                yield f"{title(document)} asks for pods that match {names!r}, and its own are called {pod}"
+
+
+def _matches(names: str, pod: str) -> bool:
+    try:
+        return bool(re.fullmatch(names.replace("\\\\", "\\"), pod))
+    except re.error:  # Go knows some that Python does not
+        return True
 
 
 def silence(workload: Workload) -> Iterator[str]:

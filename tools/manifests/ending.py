@@ -20,6 +20,9 @@ BALANCER_IDLE: Final = "onnicorn/balancer-idle-seconds"
 def grace(workload: Workload) -> Iterator[str]:
     """A pod is killed when its grace is over, whatever it still runs; what a preStop hook sleeps is part of it."""
     lifecycle, asleep = workload.settings.lifecycle, _asleep(workload.container)
+    if asleep is None:
+        yield "nothing says how long the preStop hook takes, which is part of the grace: expected one that sleeps"
+        return
     seconds = workload.pod.get("terminationGracePeriodSeconds", _GRACE)
     if seconds < (needed := asleep + lifecycle.graceful_seconds + MARGIN):
         yield (
@@ -29,11 +32,12 @@ def grace(workload: Workload) -> Iterator[str]:
         )
 
 
-def _asleep(container: Document) -> int:
-    """Seconds between the end of a pod and its SIGTERM, as far as they are said."""
-    hook = dig(container, "lifecycle", "preStop", default={})
-    said = re.search(r"\bsleep (\d+)", " ".join(dig(hook, "exec", "command", default=())))
-    return int(dig(hook, "sleep", "seconds", default=said[1] if said else 0))
+def _asleep(container: Document) -> int | None:
+    """Seconds between the end of a pod and its SIGTERM; None where they are not said."""
+    hook = dig(container, "lifecycle", "preStop")
+    said = re.search(r"\bsleep (\d+)s?(?![.\w])", " ".join(map(str, dig(hook, "exec", "command", default=()))))
+    seconds = dig(hook, "sleep", "seconds", default=said[1] if said else None)
+    return int(seconds or 0) if seconds is not None or not hook else None
 
 
 def finish(workload: Workload) -> Iterator[str]:

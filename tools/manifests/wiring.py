@@ -23,14 +23,16 @@ def ports(workload: Workload) -> Iterator[str]:
 
 
 def services(workload: Workload) -> Iterator[str]:
-    """One that finds no pod, or a port that no container has, sends its callers nowhere."""
+    """Where none finds the pods, those that find nothing are told: others may be for pods that are not among these."""
     known = [workload.labels, *(_pod_labels(document) for document in workload.documents)]
-    for service in of_kind(workload.documents, "Service"):
-        wanted = dig(service, "spec", "selector", default={})
+    found = [each for each in of_kind(workload.documents, "Service") if dig(each, "spec", "selector")]
+    ours = [each for each in found if each["spec"]["selector"].items() <= workload.labels.items()]
+    for service in ours:
+        yield from _lost_ports(service, workload.pod)
+    for service in found if not ours else ():
+        wanted = service["spec"]["selector"]
         if not any(wanted.items() <= labels.items() for labels in known):
             yield f"{title(service)} selects {wanted}, which no pod has as labels"
-        elif wanted and wanted.items() <= workload.labels.items():
-            yield from _lost_ports(service, workload.pod)
 
 
 def _pod_labels(document: Document) -> Document:

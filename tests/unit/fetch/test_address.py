@@ -7,6 +7,7 @@ import pytest
 from service.fetch.address import Address
 from service.fetch.failures import FetchFailed
 
+PORTS = ("https://h:8443/m@v1/x", "https://[::1]:8443/m@v1/x", "https://[::1]/m@v1/x")
 ODD = (
     *("https://me:pw/pw@host/a", "https://me:p@pw/pw@host/a", "https://me:pw?pw@host/a", "https://me:pw#pw@host/a"),
     *("s3://me:pw@bucket/a", "s3://me:pw/pw@bucket/a", "ftp://me:pw/pw@host/a"),
@@ -24,6 +25,8 @@ ODD = (
         ("az://container/a", Address("az", "az", "az://container/a", "az://container/a")),
         ("https://host/a/", Address("https", "https", "https://host/a/", "https://host/a/")),
         ("https://me:pw@host/a?sig=x", Address("https", "https", "https://me:pw@host/a?sig=x", "https://host/a")),
+        (" \thttps://host/a\n", Address("https", "https", "https://host/a", "https://host/a")),
+        *((url, Address("https", "https", url, url)) for url in PORTS),
         ("HTTPS://host/a@b", Address("https", "https", "https://host/a@b", "https://host/a@b")),
         ("file:///a%20b/", Address("file", "", "/a b", "/a b")),
         ("models/", Address("file", "", f"{Path.cwd()}/models", f"{Path.cwd()}/models")),
@@ -40,6 +43,21 @@ def test_a_url_is_understood(url: str, address: Address) -> None:
 )
 def test_a_file_has_the_name_that_its_url_ends_with(url: str, name: str) -> None:
     assert Address.parse(url).name == name
+
+
+@pytest.mark.parametrize(
+    "urls",
+    [
+        ("https://host/a?tenant=1", "https://host/a?tenant=2", "https://host:1/a?tenant=1", "http://host/a?tenant=1"),
+        ("s3://b/a", "s3://b/a?b", "s3://b/a#b", "gs://b/a", "/b/a"),
+    ],
+)
+def test_the_whole_tells_addresses_apart(urls: tuple[str, ...]) -> None:
+    assert len({Address.parse(url, allow_http=True).whole for url in urls}) == len(urls)
+
+
+def test_who_asks_is_no_part_of_the_whole() -> None:
+    assert Address.parse("https://me:pw@host/a?b").whole == Address.parse("https://host/a?b").whole
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_second_one_waits_for_the_first(tmp_path: Path, holder: subprocess.Pop
 def kept(tmp_path: Path) -> None:
     with Folder.locked(tmp_path) as folder:
         folder.part(MODEL).write_bytes(b"model")
-        folder.take([MODEL])
+        folder.take("here", [MODEL], [MODEL])
 
 
 def test_a_record_is_read_once(tmp_path: Path) -> None:
@@ -74,8 +74,8 @@ def test_a_record_is_read_once(tmp_path: Path) -> None:
         assert folder.has(MODEL)
 
 
-ENTRY = {"source": "s3://b/x", "version": "1", "size": 1, "bytes": 1, "modified": 1}
-OUTSIDE = [json.dumps({path: ENTRY}) for path in ("../x", "/x", "a/../../x")]
+ENTRY = {"origin": "here", "source": "s3://b/x", "version": "1", "size": 1, "bytes": 1, "modified": 1}
+OUTSIDE = [json.dumps({path: [ENTRY]}) for path in ("../x", "/x", "a/../../x")]
 
 
 @pytest.mark.parametrize("record", ["{", "[]", "1", '{"model.onnx": 1}', '{"model.onnx": {"bytes": 5}}', *OUTSIDE])
@@ -84,7 +84,21 @@ def test_a_record_that_cannot_be_read_means_that_all_is_fetched(tmp_path: Path, 
     (tmp_path / ".fetch" / "record.json").write_text(record)
     with Folder.locked(tmp_path) as folder:
         assert not folder.has(MODEL)
-        assert folder.gone("s3://b", []) == set()
+        assert folder.take("here", [], []) == 0
+
+
+def test_a_file_whose_entry_does_not_say_its_origin_is_known_and_stays(tmp_path: Path) -> None:
+    kept(tmp_path)
+    record = tmp_path / ".fetch" / "record.json"
+    [entry] = json.loads(record.read_text())["model.onnx"]
+    record.write_text(json.dumps({"model.onnx": {key: value for key, value in entry.items() if key != "origin"}}))
+    with Folder.locked(tmp_path) as folder:
+        assert folder.has(MODEL)
+        assert folder.take("here", [], []) == 0
+    assert (tmp_path / "model.onnx").exists()
+    with Folder.locked(tmp_path) as folder:
+        folder.take("here", [MODEL], [])
+        assert folder.take("here", [], []) == 1
 
 
 def test_a_fetch_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
@@ -93,30 +107,31 @@ def test_a_fetch_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:
     before = [file.stat().st_mtime_ns for file in files]
     with Folder.locked(tmp_path) as folder:
         assert folder.has(MODEL)
+        folder.take("here", [MODEL], [])
     assert [file.stat().st_mtime_ns for file in files] == before
 
 
 @pytest.mark.parametrize(
-    ("change", "source", "gone"),
+    ("change", "origin", "removed"),
     [
-        (lambda file: None, "s3://b", {"model.onnx"}),
-        (lambda file: None, "s3://b/", {"model.onnx"}),
-        (lambda file: None, "s3://b/others", set()),
-        (lambda file: file.write_bytes(b"mine now"), "s3://b", set()),
-        (Path.unlink, "s3://b", set()),
+        (lambda file: None, "here", 1),
+        (lambda file: None, "elsewhere", 0),
+        (lambda file: file.write_bytes(b"mine now"), "here", 0),
+        (Path.unlink, "here", 0),
     ],
-    ids=["ours", "ours, with a slash", "from elsewhere", "edited here", "not here any more"],
+    ids=["ours", "from elsewhere", "edited here", "not here any more"],
 )
-def test_what_is_gone_from_its_source_is_known(
-    tmp_path: Path, change: Callable[[Path], None], source: str, gone: set[str]
+def test_what_is_gone_from_its_origin_goes(
+    tmp_path: Path, change: Callable[[Path], None], origin: str, removed: int
 ) -> None:
     kept(tmp_path)
     change(tmp_path / "model.onnx")
     with Folder.locked(tmp_path) as folder:
-        assert folder.gone(source, []) == {tmp_path / path for path in gone}
-        assert folder.gone(source, [MODEL]) == set()
-        # Fetched from further up, it belongs elsewhere; what was fetched before is nobody's to remove.
-        assert folder.gone(source, [dataclasses.replace(MODEL, path="models/model.onnx")]) == set()
+        assert folder.take(origin, [MODEL], []) == 0
+    kept(tmp_path)
+    change(tmp_path / "model.onnx")
+    with Folder.locked(tmp_path) as folder:
+        assert folder.take(origin, [], []) == removed
 
 
 def test_parts_of_versions_that_are_no_more_do_not_count_as_room_that_is_taken(
@@ -162,7 +177,7 @@ def test_what_cannot_be_taken_is_a_part_the_next_time(tmp_path: Path, monkeypatc
     with Folder.locked(tmp_path) as folder:
         assert not folder.has(MODEL)
         assert folder.part(MODEL).read_bytes() == b"model"
-        folder.take([MODEL])
+        folder.take("here", [MODEL], [MODEL])
         assert folder.has(MODEL)
 
 

@@ -1,12 +1,14 @@
 """A folder as whoever reads it sees it: links are what they lead to."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from service.fetch.address import Address
-from service.fetch.failures import FetchFailed
+from service.fetch.failures import FetchFailed, FetchInterrupted
 from service.fetch.store import Object, Store
 
 
@@ -53,6 +55,32 @@ def test_a_file_of_the_year_1970_has_a_version(tmp_path: Path) -> None:
     (tmp_path / "x").touch()
     os.utime(tmp_path / "x", ns=(0, 0))
     assert objects(tmp_path)["x"].version == f"mtime 0.0 {(tmp_path / 'x').stat().st_ino}"
+
+
+@pytest.mark.parametrize("gone", ["a/x", "b"])
+def test_what_goes_while_it_is_listed_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Or a file that is just written anew would be taken for withdrawn."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x").touch()
+    walk = os.walk
+
+    def vanishing(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for found in walk(*arguments, **options):
+            if gone in (f"{Path(found[0]).name}/x", *found[1]):
+                (tmp_path / gone).rename(tmp_path / "elsewhere")
+            yield found
+
+    monkeypatch.setattr(os, "walk", vanishing)
+    with pytest.raises(FetchInterrupted, match=f"/{gone} has gone while {tmp_path} was listed: run it again"):
+        objects(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_not_one_that_goes(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        objects(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("target", ["nowhere", "."])

@@ -94,16 +94,26 @@ def test_one_that_has_been_replaced_does_not(new: Path, here: Path) -> None:
     assert read(here) == {"cat/1/model": "new"}
 
 
-def test_what_is_gone_goes_and_so_do_folders_that_held_nothing_else(here: Path) -> None:
+def test_what_is_gone_goes_and_so_do_folders_that_held_nothing_else(here: Path, new: Path) -> None:
     write(
         here, sums="gone", cat__2__golden__one="gone", cat__2__model="gone", dog__1__model="gone", dog__1__mine="mine"
     )
-    gone = [here / path for path in ("sums", "cat/2/golden/one", "cat/2/model", "dog/1/model", "owl/1/model")]
-    remove(gone, here)
+    gone = {here / path for path in ("sums", "cat/2/golden/one", "cat/2/model", "dog/1/model", "owl/1/model")}
+    inode = (here / "cat").stat().st_ino
+    remove(gone, here, new)
     assert read(here) == {"dog/1/mine": "mine"}
     assert [path.name for path in here.iterdir()] == ["dog"]
-    remove([here / "dog" / "1" / "mine"], here)
-    assert here.is_dir()
+    assert [path.stat().st_ino for path in new.iterdir()] == [inode], "at once"
+    (new / "dog").mkdir()
+    remove({here / "dog" / "1" / "mine"}, here, new / "dog")
+    assert list(here.iterdir()) == []
+
+
+def test_a_folder_that_leads_elsewhere_is_more_than_what_is_gone(here: Path, new: Path, tmp_path: Path) -> None:
+    write(here, dog__1__model="gone")
+    (here / "dog" / "1" / "link").symlink_to(write(tmp_path / "empty"))
+    remove({here / "dog" / "1" / "model"}, here, new)
+    assert [path.name for path in (here / "dog" / "1").iterdir()] == ["link"]
 
 
 def test_a_file_takes_the_place_of_a_link_and_not_of_what_it_leads_to(new: Path, here: Path, tmp_path: Path) -> None:

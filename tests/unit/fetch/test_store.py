@@ -1,5 +1,6 @@
 """What is made of what the stores' libraries tell. These are the shapes of the answers of gcsfs and adlfs."""
 
+import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from service.fetch.address import Address
 from service.fetch.failures import FetchFailed
 from service.fetch.store import Object, Store
 
+ACCOUNT = {"connection_string": "AccountName=b;AccountKey=eA==;BlobEndpoint=https://b.example/"}
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Infos = dict[str, dict[str, Any]]
 
@@ -98,6 +100,26 @@ def test_azure_finds_a_single_file_by_its_name_only() -> None:
         Object("SHA256SUMS", "az://c/SHA256SUMS", "az://c/SHA256SUMS", 'etag "0x8D"', 5, is_kept=False),
         Object("model.onnx", "c/model.onnx", "az://c/model.onnx", 'etag "0x8D"', 5),
     )
+
+
+@pytest.mark.parametrize(
+    ("account", "url"), [({"account_name": "a"}, "https://a.blob.core.windows.net/"), (ACCOUNT, "https://b.example/")]
+)
+def test_an_account_of_azure_is_part_of_its_origin(account: dict[str, str], url: str) -> None:
+    pytest.importorskip("adlfs")
+    store = Store(Address.parse("az://c/p"), account | {"anon": True})
+    assert store.origin == origin(f"{url}\0az://c/p")
+
+
+def test_where_google_is_asked_is_part_of_its_origin() -> None:
+    pytest.importorskip("gcsfs")
+    assert Store(Address.parse("gs://b/p"), {"token": "anon"}).origin == origin(
+        "https://storage.googleapis.com/storage/v1/\0gs://b/p"
+    )
+
+
+def origin(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()
 
 
 def test_azure_without_an_account_says_how_to_name_it() -> None:
