@@ -37,7 +37,7 @@ TOGETHER = Findings(together=True, batch_rows=8)
 
 
 class Numbers:
-    """A number becomes four, and they are added up. Raw bodies and the first batch wait at the gate; all are remembered."""
+    """A number becomes four, and they are added up. Raw bodies and the first batch wait at the gate."""
 
     Instance = Prediction = float
     media_types = ("text/plain",)
