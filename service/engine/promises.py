@@ -34,7 +34,7 @@ class Kind:
         self._tells_json_apart = _tells_json_apart(self._adapter.core_schema)
 
     def of_json(self, value: Any) -> Any:
-        """A JSON value as one of these: a strict date is a string there, in Python it is not."""
+        """A JSON value as one of these. A strict date is a string in JSON, and in Python it is not."""
         if self._tells_json_apart:
             return self._adapter.validate_json(orjson.dumps(value))
         return self._adapter.validate_python(value)
