@@ -128,7 +128,8 @@ class Lane:
         smaller model can take its place.
         """
         load = admission.Load()
-        if self._inline_rows == _NEVER_INLINE and not self.model.declaration.fallback:
+        queues = self._inline_rows == _NEVER_INLINE or self.model.transform is not None
+        if queues and not self.model.declaration.fallback:
             load = self._batcher.load(_MOST_URGENT)  # what it will say of itself is in its body
             admission.check(self._bounds, self.model.name, load, 1, deadline)
         if wait:

@@ -2,6 +2,7 @@
 
 <cache>/<key>/model.onnx     the optimised graph
 <cache>/<key>/weights.bin    its weights, packed for this CPU, which all workers map
+<cache>/<key>/files/         or, instead of these, what a transform may read
 <cache>/<key>/lock           held by every master that uses the entry; its time says when it was last used
 """
 
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 MODEL: Final = "model.onnx"
 WEIGHTS: Final = "weights.bin"
+FILES: Final = "files"
 _LOCK: Final = "lock"
 _SUMS: Final = "SHA256SUMS"
 _DRAFT: Final = ".draft-"
@@ -47,24 +49,24 @@ class Cache:
         self._directory = directory
         self._keep_seconds = keep_days * 86400
 
-    def find(self, key: str) -> Path | None:
-        """The prepared model under `key`, if there is one and its files are whole. A damaged one is removed."""
+    def find(self, key: str, name: str = MODEL) -> Path | None:
+        """What has that name in the entry, if there is one and its files are whole. A damaged one is removed."""
         try:
-            return self._found(self._directory / key)
+            return self._found(self._directory / key, name)
         except (OSError, RepositoryError) as error:
             log.warning("cache_unreadable", directory=str(self._directory), reason=str(error))
             return None
 
-    def _found(self, entry: Path) -> Path | None:
+    def _found(self, entry: Path, name: str) -> Path | None:
         if not entry.is_dir():
             return None
-        if not (entry / MODEL).is_file() or _sums(entry) != _read(entry / _SUMS):
+        if not (entry / name).exists() or _sums(entry) != _read(entry / _SUMS):
             log.warning("cache_damaged", entry=str(entry), reason="the files are not as they were written")
             shutil.rmtree(entry, ignore_errors=True)
             return None
         with suppress(OSError):  # in an image that is read-only the time stays what it was
             os.utime(entry / _LOCK)
-        return entry / MODEL
+        return entry / name
 
     @contextmanager
     def draft(self, key: str, model_bytes: int) -> Iterator[Path]:
@@ -112,7 +114,7 @@ class Cache:
     def _publish(self, draft: Path, key: str) -> None:
         (draft / _LOCK).touch()
         (draft / _SUMS).write_text(_sums(draft))
-        for file in draft.iterdir():
+        for file in (*_files(draft), draft / _LOCK, draft / _SUMS):
             file.chmod(_READ_ONLY)
             _sync(file)
         draft.chmod(0o755)
@@ -126,8 +128,8 @@ class Cache:
 class Hold:
     """Keeps an entry from being pruned, as long as the object or a fork of its process lives."""
 
-    def __init__(self, model: Path) -> None:
-        self._file = (model.parent / _LOCK).open("rb")
+    def __init__(self, found: Path) -> None:
+        self._file = (found.parent / _LOCK).open("rb")
         fcntl.flock(self._file, fcntl.LOCK_SH)
 
 
@@ -147,8 +149,13 @@ def _removed(entry: Path) -> bool:
 
 
 def _sums(entry: Path) -> str:
-    """The checksums of what workers map, one line each."""
-    return "".join(f"{file_digest(file)}  {file.name}\n" for file in (entry / MODEL, entry / WEIGHTS) if file.is_file())
+    """The checksums of what workers map or read, one line each."""
+    return "".join(f"{file_digest(file)}  {file.relative_to(entry)}\n" for file in _files(entry))
+
+
+def _files(entry: Path) -> list[Path]:
+    """Those that somebody has put there."""
+    return sorted(file for file in entry.rglob("*") if file.is_file() and file not in (entry / _LOCK, entry / _SUMS))
 
 
 def _read(file: Path) -> str:

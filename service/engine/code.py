@@ -6,31 +6,33 @@ libraries of custom operators are: a process that has imported another one than 
 """
 
 import os
+import re
 import sys
 import weakref
 from collections.abc import Collection
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 from traceback import extract_tb
 from types import ModuleType
 from typing import Any, Final, TypeGuard
 
+from service.engine import snapshot
 from service.engine.checksums import FILE as SUMS
 from service.engine.declaration import FILE as DECLARATION
-from service.engine.manifest import Code, Entry, file_digest
+from service.engine.foreign import foreign, one_line
+from service.engine.manifest import Code, Entry, combined, file_digest
 from service.engine.sources import Sources
-from service.engine.transform import Loaded, one_line
+from service.engine.transform import Loaded
 from service.errors import RepositoryError
 from service.tensors import Signature
 
 FILE: Final = "transform.py"
 _MOST: Final = 1 << 20
+# Of the modules that files become.
+_PREFIX: Final = "transform_of_"
 # The class that is meant where a file has several.
 _PREFERRED: Final = "Transform"
-# Files become modules that nobody can import, and no two are the same.
-_NUMBERS: Final = count()
 # What each module of a package was when this process imported it: as Python's own table, one for the whole process.
 _IMPORTED: Final[dict[str, str]] = {}
 
@@ -44,6 +46,7 @@ def find(
     """
     if folder is None:
         return None
+    _refuse_elsewhere(folder, others)
     sources.check_listed(FILE)
     file = folder / FILE
     if declared is None and not os.path.lexists(file):
@@ -64,16 +67,17 @@ def load(entry: Entry, signature: Signature) -> Loaded | None:
     code = entry.transform
     if code is None:
         return None
-    if changed := [file for file, digest in code.files if file_digest(file) != digest]:
-        raise RepositoryError(f"{changed[0]} has changed since it was checked; restart the service to check it again")
-    module = _imported(code) if ":" in code.target else _executed(code)
+    folder = snapshot.folder_of(entry, code)
+    module = _imported(code) if ":" in code.target else _executed(code, _module_name(entry, code))
     try:
-        loaded = Loaded(entry.name, entry.version, signature, _made(code, _class_in(code, module)))
+        owner = _class_in(code, module)
+        with foreign(lambda error: RepositoryError(f"{owner.__name__} of the transform: {blame(code, error)}")):
+            loaded = Loaded(entry.name, entry.version, signature, _made(code, owner, folder))
     except RepositoryError:
-        _forget(module.__name__)
+        _forget(module)
         raise
-    # Until then: Pydantic, and others, look there for what the names in an annotation mean.
-    weakref.finalize(loaded, _forget, module.__name__)
+    # Until then: Pydantic, pickle, and others, look there for what a name means.
+    weakref.finalize(loaded, _forget, module)
     return loaded
 
 
@@ -104,11 +108,10 @@ def _text(file: Path, sources: Sources) -> str:
 def _origin(target: str) -> Path:
     """The file of an installed module. Its package is imported for that."""
     name = target.partition(":")[0]
-    try:
+    with foreign(
+        lambda error: RepositoryError(f"transform in model.toml: {name} cannot be imported: {one_line(error)}")
+    ):
         spec = find_spec(name)
-    # A package may raise anything while it is imported.
-    except Exception as error:
-        raise RepositoryError(f"transform in model.toml: {name} cannot be imported: {one_line(error)}") from error
     if spec is None or not spec.has_location or spec.origin is None:
         raise RepositoryError(
             f"transform in model.toml: there is no module {name}: install it beside the service, or put a {FILE} there"
@@ -123,31 +126,36 @@ def _imported(code: Code) -> ModuleType:
         raise RepositoryError(
             f"module {name} is not the one that the model was checked with: restart the service, or roll it out anew"
         )
-    try:
+    with foreign(lambda error: RepositoryError(f"{name} cannot be imported: {one_line(error)}")):
         module = import_module(name)
-    except (Exception, SystemExit) as error:
-        raise RepositoryError(f"{name} cannot be imported: {one_line(error)}") from error
     _IMPORTED[name] = digest
     return module
 
 
-def _executed(code: Code) -> ModuleType:
+def _module_name(entry: Entry, code: Code) -> str:
+    """The same in all workers, and another where anything is; Python could import it."""
+    facts = [entry.name, str(entry.version), code.digest, *(digest for _, digest in code.files)]
+    return f"{_PREFIX}{re.sub('[^A-Za-z0-9]', '_', entry.name)}_{combined(facts)[:12]}"
+
+
+def _executed(code: Code, name: str) -> ModuleType:
     file = code.folder / FILE
-    module = ModuleType(f"{FILE}-{next(_NUMBERS)}")
+    module = ModuleType(name)
     module.__file__ = str(file)
-    sys.modules[module.__name__] = module
+    sys.modules[name] = module
     try:
-        exec(compile(code.source, str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - its purpose
-    except (Exception, SystemExit) as error:
-        _forget(module.__name__)
-        raise RepositoryError(f"{file} cannot be run: {blame(code, error)}") from error
+        with foreign(lambda error: RepositoryError(f"{file} cannot be run: {blame(code, error)}")):
+            exec(compile(code.source, str(file), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - its purpose
+    except RepositoryError:
+        _forget(module)
+        raise
     return module
 
 
-def _forget(module: str) -> None:
-    """What was made of a file goes with its model; what was imported stays for all."""
-    if module.startswith(FILE):
-        del sys.modules[module]
+def _forget(module: ModuleType) -> None:
+    """What was made of a file goes with its model, unless it was made anew; what was imported stays for all."""
+    if module.__name__.startswith(_PREFIX) and sys.modules.get(module.__name__) is module:
+        del sys.modules[module.__name__]
 
 
 def _class_in(code: Code, module: ModuleType) -> type:
@@ -173,11 +181,17 @@ def _is_transform(owner: object) -> TypeGuard[type]:
     return isinstance(owner, type) and all(callable(getattr(owner, name, None)) for name in ("before", "after"))
 
 
-def _made(code: Code, owner: type) -> Any:
-    try:
+def _made(code: Code, owner: type, folder: Path) -> Any:
+    what = f"{owner.__name__}({str(folder)!r}) of the transform"
+    with foreign(lambda error: RepositoryError(f"{what}: {blame(code, error)}")):
         takes_folder = owner.__init__ is not object.__init__  # type: ignore[misc]
-        return owner(code.folder) if takes_folder else owner()
-    except (Exception, SystemExit) as error:
-        raise RepositoryError(
-            f"{owner.__name__}({str(code.folder)!r}) of the transform: {blame(code, error)}"
-        ) from error
+        return owner(folder) if takes_folder else owner()
+
+
+def _refuse_elsewhere(folder: Path, others: Collection[Path]) -> None:
+    """Nobody would read it there. Raises RepositoryError."""
+    for place in sorted({file.parent for file in others} - {folder}):
+        if os.path.lexists(place / FILE):
+            raise RepositoryError(
+                f"{place / FILE} would not be read: all versions of a model have one transform; move it to {folder}"
+            )

@@ -17,6 +17,7 @@ from service.engine.prepare import prepare
 from service.engine.repository import Candidate, Refusal, scan
 from service.engine.samples import Sample, read_golden
 from service.engine.session import Compute
+from service.engine.snapshot import snapshot
 from service.engine.sources import Sources
 from service.engine.warm_up import warm_up
 from service.errors import RepositoryError
@@ -84,6 +85,7 @@ def _check(
         if unchanged := next((each for each in known if each.is_checked_form_of(entry)), None):
             return unchanged
         _refuse_without_room(entry.files, _TO_PREPARE, room)
+        entry = entry.model_copy(update={"snapshot": snapshot(entry, cache)})
         entry = entry.model_copy(update={"prepared": prepare(entry, compute, cache, samples)})
         model = Model(entry, compute)
         warm_up(model, samples)

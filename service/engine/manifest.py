@@ -55,6 +55,7 @@ class Code(BaseModel):
 class Entry(BaseModel):
     """One version that was checked: `digest` is that of `file` and its external files, `prepared` its prepared form.
 
+    `snapshot` is the folder of copies that its transform reads.
     `golden_digests` are those of the samples that it was checked with; None where nobody has looked. `verified` says
     that a SHA256SUMS lists all of it; `operator_digests` are those of the libraries of custom operators that it uses.
     """
@@ -73,6 +74,7 @@ class Entry(BaseModel):
     operator_digests: tuple[str, ...] = ()
     transform: Code | None = None
     prepared: Path | None = None
+    snapshot: Path | None = None
     findings: Findings = Findings()
 
     @property
@@ -90,12 +92,17 @@ class Entry(BaseModel):
             digests["transform_digest"] = self.transform.digest
         return digests
 
+    @property
+    def cached(self) -> tuple[Path, ...]:
+        """What it uses of the cache."""
+        return tuple(place for place in (self.prepared, self.snapshot) if place)
+
     def is_unchanged(self) -> bool:
         return digest(self.files) == self.digest
 
     def is_checked_form_of(self, other: "Entry") -> bool:
         """Is `other`, of which only the files are known yet, the same version of the same bytes?"""
-        return other == self.model_copy(update={"prepared": None, "findings": Findings()})
+        return other == self.model_copy(update={"prepared": None, "snapshot": None, "findings": Findings()})
 
 
 class Manifest(BaseModel):

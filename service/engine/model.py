@@ -2,7 +2,6 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -127,8 +126,12 @@ class Model:
 
     def predict_together(self, requests: Sequence[Sequence[Any]], run: Run | None = None) -> list[list[Any]]:
         """The instances of several requests as one batch; what `predict` raises is about all of them."""
-        predictions = iter(self.predict([instance for request in requests for instance in request], run))
-        return [list(islice(predictions, len(request))) for request in requests]
+        together = [(number, instance) for number, request in enumerate(requests) for instance in request]
+        predictions = self.predict([instance for _, instance in together], run)
+        parts: list[list[Any]] = [[] for _ in requests]
+        for (number, _), prediction in zip(together, predictions, strict=True):
+            parts[number].append(prediction)
+        return parts
 
     def _empty_outputs(self, tensors: Tensors, outputs: Sequence[str]) -> list[Array] | None:
         """No rows in, no rows out: many graphs cannot run on nothing. None where an output's shape is not known."""

@@ -44,40 +44,51 @@ wrong, and both types are in the documentation. The tensors themselves can still
 What may be relied on:
 
 * `Instance` and `Prediction` are any types that Pydantic knows: a model, `str`, `list[float]`, a `TypedDict`. What
-  `after` returns may be a `Prediction`, or what makes one: a dict, a numpy array of floats for `list[float]`.
+  `after` returns may be a `Prediction`, or what makes one: a dict, a numpy array of floats for `list[float]`. Fields go
+  by their aliases in both; a number that is not finite becomes null, and an integer beyond 64 bits is an error.
+* Validators must be quick: they may run on the event loop. `Instance` shows examples by `json_schema_extra =
+  {"examples": [{...}]}` in its `model_config`; they are tried at the start where there is no golden sample.
 * `before` gets a whole batch: the instances of one request, or of several that wait together; never none. It returns
   every input that the model has, with the model's own datatypes (`np.float64` is no `np.float32`) and shapes, usually
-  with as many rows as there are instances. Rows of different lengths are padded here.
+  with as many rows as there are instances. Rows of different lengths are padded here. Where a batch fails it is called
+  again, for each request alone, so it must not change an instance; the list is its own.
 * `after` gets all outputs of that run, by name, and beside them the inputs that `before` made: a mask may be needed
   again. It returns one prediction for each instance, in order. A model without a batch axis is run for one instance at
   a time.
-* `BadInstance(message, index)` is the caller's mistake: 400 with `instances[3]: <message>`, for that request alone. Any
-  other exception is the transform's: 500, and the traceback is in the log, never in the answer.
-* One object is made in each worker, once, and again when anything of the model changes. `folder` holds `model.toml`; a
-  change of a file that lies directly in it, such as `species.json`, is a change of the model. `__init__` may be absent.
-* Both run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml` says more), and
-  count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
+* `BadInstance(message, index)` is the caller's mistake: 400 with `instances[3]: <message>`, for that request alone;
+  `index` counts what `before` was given, and in a validator there is none. Any other exception is the transform's: 500,
+  and the traceback is in the log, never in the answer.
+* One object is made in each worker, once, and again when anything of the model changes. `folder` has copies, made when
+  the model was checked, of all files that lie directly beside `model.toml`, such as `species.json`: a change of one is
+  a change of the model. What lies deeper is reached from `__file__`, and watched by nobody. `__init__` may be absent.
+* `before` and `after` run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml`
+  says more), and count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
 * `media_types = ("image/png",)` and `read(self, body, media_type)` let a raw body be one instance: `read` returns an
-  `Instance`, or what makes one. It may raise `BadInstance`, too, and is called in other threads than the others.
-* A `transform.py` is one file. What it imports must be installed where the service runs.
+  `Instance`, or what makes one. It may raise `BadInstance`, too, and runs where `before` does, and before it.
+* A `transform.py` is one file, for all versions of a model. What it imports must be installed where the service runs.
 
 A golden sample `golden/*.json` beside `model.onnx` is replayed before the model is served, and is the example in the
 documentation: `{"instances": [{"length": 1.4, "width": 0.2}], "predictions": [{"species": "setosa", "score": 0.98}],
 "tolerance": 1e-3}`. `onnicorn prepare` tries it without a server.
 
 The class may have any name, if no other class of the file has `before` and `after` (or else the name `Transform`). A
-class from an installed package is named by `transform = "package.module:Class"` in `model.toml`.
+class from an installed package is named by `transform = "package.module:Class"` in `model.toml`; then that is meant,
+and a `transform.py` is not looked at.
 '''
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from operator import index as integer
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
+import orjson
+from pydantic import ValidationError
 
-from service.errors import MalformedRequest, RepositoryError, TransformFailed
+from service.engine.promises import Kind, media_types
+from service.errors import MalformedRequest, TransformFailed
 from service.tensors import Array, Signature, Tensors
 from service.wording import explain
 
@@ -95,6 +106,14 @@ class BadInstance(Exception):
     def __init__(self, message: str, index: int | None = None) -> None:
         super().__init__(message)
         self.index = index
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A raw body, of which `read` is going to make an instance."""
+
+    body: bytes
+    media_type: str
 
 
 class Transform(Protocol[Instance_contra, Prediction_co]):
@@ -127,25 +146,22 @@ class Loaded:
         self._version = version
         self._signature = signature
         self._transform = transform
-        owner = type(transform).__name__
-        self._instance = _adapter(transform, "Instance")
-        self._prediction = _adapter(transform, "Prediction")
-        self._instance_schema = _schema(self._instance, f"{owner}.Instance", "validation")
-        self._prediction_schema = _schema(self._prediction, f"{owner}.Prediction", "serialization")
-        self.media_types = _media_types(transform)
+        self._instance = Kind(type(transform), "Instance", "validation")
+        self._prediction = Kind(type(transform), "Prediction", "serialization")
+        self.media_types = media_types(transform)
         self._example: list[Any] | None = None
 
     def instance_schema(self) -> dict[str, Any]:
         """JSON Schema of what a caller sends."""
-        return self._instance_schema
+        return self._instance.schema
 
     def prediction_schema(self) -> dict[str, Any]:
         """JSON Schema of what a caller gets."""
-        return self._prediction_schema
+        return self._prediction.schema
 
     def example(self) -> list[Any] | None:
         """Instances as JSON values that have run, else those that `Instance` itself shows as its examples."""
-        return self._example or self._instance_schema.get("examples")
+        return self._example or self._instance.schema.get("examples")
 
     def note_example(self, values: list[Any]) -> None:
         """They have run. The first ones are kept."""
@@ -158,27 +174,33 @@ class Loaded:
         with self._guarded():
             for index, value in enumerate(values):
                 try:
-                    instances.append(self._instance.validate_python(value))
+                    instances.append(self._instance.of_json(value))
                 except ValidationError as error:
                     mistakes += explain(error, f"instances[{index}]")
-                    if len(mistakes) >= _MOST_MISTAKES:
-                        break
+                except BadInstance as mistake:
+                    mistakes.append(_blamed(mistake, "instances", index, 1))
+                if len(mistakes) >= _MOST_MISTAKES:
+                    break
         if mistakes:
             raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
         return instances
 
-    def read(self, body: bytes, media_type: str) -> Any:
+    def read(self, raw: Raw) -> Any:
         """A raw body of one of `media_types` as an instance. Raises MalformedRequest, TransformFailed."""
         with self._guarded("body"):
-            given = self._transform.read(body, media_type)  # type: ignore[attr-defined]
+            given = self._transform.read(raw.body, raw.media_type)  # type: ignore[attr-defined]
             try:
-                return self._instance.validate_python(given)
+                return self._instance.of_python(given)
             except ValidationError as error:
                 mistakes = explain(error, "body")
         raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
 
     def predict(self, instances: Sequence[Any], run: Run) -> list[Any]:
-        """One prediction for each, in order. Raises MalformedRequest, TransformFailed, and whatever `run` raises."""
+        """One prediction for each, in order; some may be raw bodies still.
+
+        Raises MalformedRequest, TransformFailed, and whatever `run` raises.
+        """
+        instances = [self.read(each) if isinstance(each, Raw) else each for each in instances]
         size = len(instances) if self._signature.batch else 1
         predictions: list[Any] = []
         for start in range(0, len(instances), size or 1):
@@ -191,14 +213,17 @@ class Loaded:
     def inputs(self, instances: Sequence[Any], start: int = 0) -> Tensors:
         """What the model is to be run with for a batch, whose first instance is the caller's number `start`."""
         with self._guarded("instances", start, len(instances)):
-            tensors = {name: _tensor(name, given) for name, given in self._transform.before(instances).items()}
+            made = self._transform.before(list(instances))  # its own list: it may do with it what it likes
+            tensors = {name: _tensor(name, given) for name, given in made.items()}
             self._signature.check(tensors)
         return tensors
 
     def document(self, predictions: Sequence[Any]) -> list[Any]:
         """Predictions as JSON values. Raises TransformFailed for what has no JSON."""
         with self._guarded():
-            return [self._prediction.dump_python(each, mode="json", warnings=False) for each in predictions]
+            values = [self._prediction.to_json(each) for each in predictions]
+            orjson.dumps(values)  # not all that is a number or a string to Python can be written
+        return values
 
     def _predictions(self, instances: Sequence[Any], start: int, outputs: Tensors) -> list[Any]:
         with self._guarded("instances", start, len(instances)):
@@ -209,25 +234,35 @@ class Loaded:
 
     def _checked(self, prediction: Any, index: int) -> Any:
         try:
-            return self._prediction.validate_python(prediction)
+            return self._prediction.of_python(prediction)
         except ValidationError as error:
             raise ValueError("; ".join(explain(error, f"after: predictions[{index}]"))) from None
 
     @contextmanager
     def _guarded(self, where: str = "instances", start: int = 0, count: int = 1) -> Iterator[None]:
         try:
-            yield
-        except BadInstance as mistake:
-            raise MalformedRequest(f"{_place(mistake.index, where, start, count)}: {mistake}") from None
-        except (Exception, SystemExit) as error:
+            try:
+                yield
+            except BadInstance as mistake:
+                blamed = _blamed(mistake, where, start, count)
+            else:
+                return
+        except KeyboardInterrupt:
+            raise
+        # Also what is no Exception, such as the panic of an extension in Rust.
+        except BaseException as error:
             raise TransformFailed(self._model, self._version) from error
+        raise MalformedRequest(blamed)
 
 
-def _place(index: int | None, where: str, start: int, count: int) -> str:
-    """`instances[3]`; where nobody says which of several it is, all of them."""
+def _blamed(mistake: BadInstance, where: str, start: int, count: int) -> str:
+    """`instances[3]: ...`; where nobody says which of several it is, all of them. Raises ValueError, TypeError."""
+    index = None if mistake.index is None else integer(mistake.index)
+    if index is not None and not 0 <= index < count:
+        raise ValueError(f"BadInstance: there is no instance {index} among {count}: {mistake}")
     if where != "instances" or (index is None and count != 1):
-        return where
-    return f"{where}[{start + (index or 0)}]"
+        return f"{where}: {mistake}"
+    return f"{where}[{start + (index or 0)}]: {mistake}"
 
 
 def _tensor(name: str, given: Any) -> Array:
@@ -236,33 +271,3 @@ def _tensor(name: str, given: Any) -> Array:
         kind = f"an array of {given.dtype}" if isinstance(given, np.ndarray) else f"an object of {type(given).__name__}"
         raise TypeError(f"before: input {name!r}: expected a numpy array of numbers or strings, got {kind}")
     return given.astype(np.object_) if given.dtype.kind == "U" else given
-
-
-def _adapter(transform: Transform[Any, Any], name: str) -> TypeAdapter[Any]:
-    owner = type(transform)
-    if not hasattr(owner, name):
-        raise RepositoryError(f"{owner.__name__} has no type {name!r}: expected `class {name}(BaseModel)` in it")
-    try:
-        return TypeAdapter(getattr(owner, name))
-    # Whatever Pydantic and the annotations raise.
-    except Exception as error:
-        raise RepositoryError(f"{owner.__name__}.{name} is no type that Pydantic knows: {one_line(error)}") from error
-
-
-def _schema(adapter: TypeAdapter[Any], name: str, mode: Literal["validation", "serialization"]) -> dict[str, Any]:
-    try:
-        return adapter.json_schema(mode=mode)
-    except Exception as error:
-        raise RepositoryError(f"{name} has no JSON schema: {one_line(error)}") from error
-
-
-def _media_types(transform: Transform[Any, Any]) -> tuple[str, ...]:
-    types = tuple(getattr(transform, "media_types", ()))
-    if types and not callable(getattr(transform, "read", None)):
-        raise RepositoryError(f"{type(transform).__name__} has media_types and no `read(self, body, media_type)`")
-    return types
-
-
-def one_line(error: BaseException) -> str:
-    """What an exception of somebody else's code says, as a part of a sentence."""
-    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -12,7 +12,7 @@ from typing import Generic
 
 from service.caller import NOBODY, Caller
 from service.deadline import NEVER, Deadline
-from service.errors import InferenceFailed, Interrupted, TransformFailed
+from service.errors import InferenceFailed, InternalError, Interrupted, TransformFailed
 from service.scheduling.admission import Load, Pace
 from service.scheduling.queue import Batch, Done, Entry, Queue, Request, Result
 
@@ -142,6 +142,9 @@ class Batcher(Generic[Request, Result]):
                 return
             await self._run_apart(entries)
         finally:
+            unheard = InternalError()
+            for entry in entries:
+                entry.fail(unheard)  # whatever has happened: nobody waits for what is over
             self._free += 1
             self._wake()
 
@@ -163,7 +166,13 @@ class Batcher(Generic[Request, Result]):
 
         def timed() -> tuple[list[Result], float, float]:
             started = perf_counter()
-            return self._run(requests, batch), started, perf_counter()
+            try:
+                return self._run(requests, batch), started, perf_counter()
+            except Exception:
+                raise
+            # Such as the panic of an extension in Rust: on the loop it would end the task, and not the requests.
+            except BaseException as error:
+                raise InternalError from error
 
         self._running.add(batch)
         try:

@@ -170,9 +170,9 @@ class Master:
 
     def _commit(self, manifest: Manifest) -> None:
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
-        for prepared in (entry.prepared for entry in manifest.entries if entry.prepared):
+        for cached in (cached for entry in manifest.entries for cached in entry.cached):
             with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
-                self._holds.append(Hold(prepared))
+                self._holds.append(Hold(cached))
         cache_of(self._settings).prune()
         seat.board.service.text = ""
         seat.board.service.commit(manifest.generation, len(manifest.entries))

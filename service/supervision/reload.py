@@ -225,14 +225,14 @@ class Coordinator:
 
     def _hold(self, entries: Iterable[Entry]) -> None:
         """No other service on this machine prunes what a successor of ours will load."""
-        for prepared in {entry.prepared for entry in entries if entry.prepared} - self._holds.keys():
+        for cached in {cached for entry in entries for cached in entry.cached} - self._holds.keys():
             with suppress(OSError):  # one that is gone already is loaded plainly by each worker, with a warning
-                self._holds[prepared] = Hold(prepared)
+                self._holds[cached] = Hold(cached)
 
     def _clean(self) -> None:
         """What no worker will load again; one that has just started may still read what was committed before."""
-        wanted = {entry.prepared for entry in self._committed().entries}
-        self._holds = {prepared: hold for prepared, hold in self._holds.items() if prepared in wanted}
+        wanted = {cached for entry in self._committed().entries for cached in entry.cached}
+        self._holds = {cached: hold for cached, hold in self._holds.items() if cached in wanted}
         cache_of(self._settings).prune()
         kept = {self._seat.manifest_of(number) for number in (self._service.before, self._service.generation)}
         for manifest in set(self._seat.manifests()) - kept:

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.caller import Caller, caller_of
 from service.deadline import Deadline
-from service.engine.transform import Loaded
+from service.engine.transform import Loaded, Raw
 from service.knobs import Limits
 from service.lane import Lane, Predicted
 from service.protocol import size, v1
@@ -93,7 +93,7 @@ class Predict:
         limits = self._passage.limits
         content = await self._body(visit, transform.media_types)
         if (media_type := body.media_type(visit.given)) in transform.media_types:
-            decode, takes_long = partial(_raw, transform, content, media_type), True
+            decode, takes_long = partial(_raw, content, media_type), False
         else:
             decode = partial(v1.decode_instances, content, transform.parse, limits)
             takes_long = is_long(content, None)
@@ -122,9 +122,9 @@ class Predict:
         return asked
 
 
-def _raw(transform: Loaded, content: bytes, media_type: str) -> v1.Instances:
-    """The whole body is one instance."""
-    return v1.Instances([transform.read(content, media_type)], len(content))
+def _raw(content: bytes, media_type: str) -> v1.Instances:
+    """The whole body is one instance; the transform reads it where it runs."""
+    return v1.Instances([Raw(content, media_type)], len(content))
 
 
 def _written(transform: Loaded, done: Predicted, limits: Limits) -> bytes:

@@ -17,6 +17,13 @@ from tests.transforms import LISTS
 
 PREDICT = "/v1/models/double:predict"
 TRIPLED = LISTS.replace('return outputs["y"]', 'return outputs["y"] * 1.5')
+SCALING = LISTS.replace(
+    "    def before",
+    """    def __init__(self, folder):
+        self.factor = float((folder / "factor.txt").read_text())
+
+    def before""",
+).replace('return outputs["y"]', 'return outputs["y"] * self.factor')
 FAILING = LISTS.replace('return outputs["y"]', 'return outputs["secret"]')
 
 
@@ -113,6 +120,19 @@ def test_a_transform_that_answers_wrongly_changes_nothing_not_even_for_a_new_wor
         service.wait_until(lambda: len(service.workers()) == 2 and service.workers()[0] != before[0], "whole again")
         answers = [predict(service, [1, 1, 1, 1]).json() for _ in range(8)]
     assert answers == [{"predictions": [[2] * 4]}] * 8
+
+
+def test_a_new_worker_reads_what_was_checked_whatever_lies_beside_the_model_by_now(tmp_path: Path) -> None:
+    repository = lay(tmp_path, SCALING)
+    factor = repository / "double" / "factor.txt"
+    factor.write_text("1")
+    with running(repository, tmp_path) as service:
+        before = service.workers()
+        factor.write_text("3")
+        os.kill(before[0], signal.SIGKILL)
+        service.wait_until(lambda: len(service.workers()) == 2 and service.workers()[0] != before[0], "whole again")
+        answers = [predict(service, [1, 1, 1, 1]).json() for _ in range(8)]
+        assert answers == [{"predictions": [[2] * 4]}] * 8
 
 
 def test_code_that_is_forbidden_ends_the_start_and_is_not_run(tmp_path: Path) -> None:

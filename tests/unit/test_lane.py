@@ -15,7 +15,7 @@ from service.deadline import Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.manifest import Findings
 from service.engine.model import Model
-from service.engine.transform import BadInstance, Loaded
+from service.engine.transform import BadInstance, Loaded, Raw
 from service.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -37,13 +37,18 @@ TOGETHER = Findings(together=True, batch_rows=8)
 
 
 class Numbers:
-    """A number becomes four, and they are added up. The first batch waits at the gate; all are remembered."""
+    """A number becomes four, and they are added up. Raw bodies and the first batch wait at the gate."""
 
     Instance = Prediction = float
+    media_types = ("text/plain",)
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self.batches: list[list[float]] = []
+
+    def read(self, body: bytes, media_type: str) -> float:
+        self._gate.pass_through()
+        return float(body)
 
     def before(self, instances: Sequence[float]) -> Tensors:
         self.batches.append(list(instances))
@@ -93,7 +98,7 @@ def play(
     return asyncio.run(run())
 
 
-def ask(dataplane: Dataplane, *instances: float, **wishes: Any) -> asyncio.Task[Predicted]:
+def ask(dataplane: Dataplane, *instances: float | Raw, **wishes: Any) -> asyncio.Task[Predicted]:
     async def predict() -> Predicted:
         with dataplane.enter("tiny") as lane:
             return await lane.predict(instances, **wishes)
@@ -207,6 +212,35 @@ def test_instances_are_admitted_as_rows_are(model: Model) -> None:
         assert refused.reason == "rows"
 
     assert play(scenario, model, bounds=Admission(max_rows=3), max_rows=1) == [[0], [1, 2]]
+
+
+def test_whoever_comes_to_a_transform_queues_however_small_the_model_is(tmp_path: Path) -> None:
+    small = load(tiny.double(), tmp_path, findings=Findings(together=True, batch_rows=1, inline_rows=8))
+
+    async def scenario(dataplane: Dataplane, gate: Gate) -> None:
+        first = ask(dataplane, 0)
+        await gate.begun.wait()
+        second = ask(dataplane, 1)
+        await turns()
+        with dataplane.enter("tiny") as lane, pytest.raises(Overloaded):
+            lane.admit()
+        gate.open()
+        await asyncio.gather(first, second)
+
+    assert play(scenario, small, bounds=Admission(max_waiting=1)) == [[0], [1]]
+
+
+def test_a_raw_body_is_read_in_the_run(model: Model) -> None:
+    async def scenario(dataplane: Dataplane, gate: Gate) -> None:
+        late = ask(dataplane, Raw(b"2", "text/plain"), deadline=Deadline.after(60, monotonic()))
+        await gate.begun.wait()
+        let_pass(61)
+        with pytest.raises(DeadlineExceeded, match="'run'"):
+            await late
+        gate.open()
+        assert (await ask(dataplane, 1)).predictions == [8]
+
+    assert play(scenario, model) == [[2], [1]]
 
 
 def test_a_caller_that_leaves_or_is_late_while_it_waits_is_never_run(model: Model) -> None:

@@ -11,7 +11,7 @@ from service.engine.transform import BadInstance
 
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg"}
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # Pillow's ways to say so
-MOST_PIXELS = 1 << 24  # a small file may be a huge picture
+MOST_PIXELS = 1 << 22  # a small file may be a huge picture
 FAINTEST = 64  # what differs by less from the paper at the rim is dust and shadow, of 255
 WHITEST = 16
 SCAN = 8

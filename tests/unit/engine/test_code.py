@@ -2,6 +2,7 @@
 
 import gc
 import importlib
+import pickle
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
@@ -128,6 +129,15 @@ def test_code_is_of_a_reasonable_size_and_text(folder: Path) -> None:
     assert refusal(folder) == f"{folder}/transform.py is larger than 1 MiB, the most that is read of such a file"
 
 
+def test_code_where_nobody_would_look_for_it_is_refused(folder: Path) -> None:
+    version = folder / "1"
+    version.mkdir()
+    (version / "transform.py").write_text(DOUBLE)
+    sources = Sources(folder, Root(folder.parent))
+    with pytest.raises(RepositoryError, match=r"/1/transform.py would not be read: all versions of a model have one "):
+        find(folder, None, sources, [version / "model.onnx"], is_allowed=True)
+
+
 def test_checksums_hold_for_code_and_for_what_it_may_read(folder: Path) -> None:
     write(folder, transform_py=DOUBLE, words_txt="one")
     listed = f"{digest(DOUBLE)}  transform.py\n"
@@ -172,6 +182,11 @@ def load_refusal(checked: Entry, source: str = "", target: str = "transform.py",
     return str(caught.value).replace(str(checked.file.parents[1]), ".")
 
 
+def modules() -> list[str]:
+    """Those that files have become."""
+    return [name for name in sys.modules if name.startswith("transform_of_")]
+
+
 def test_code_becomes_an_object_that_predicts(checked: Entry) -> None:
     model = load(checked, DOUBLE)
     assert [each.tolist() if hasattr(each, "tolist") else each for each in model.predict([[1.0, 2.0, 3.0, 4.0]])] == [
@@ -190,6 +205,20 @@ def test_what_it_reads_must_be_what_was_checked(checked: Entry) -> None:
     greeting.write_text("goodbye")
     sentence = load_refusal(checked, GREETING, files=((greeting, digest("hello")),))
     assert sentence == "./greeting.txt has changed since it was checked; restart the service to check it again"
+
+
+def test_what_was_kept_of_it_is_read_instead(checked: Entry, tmp_path: Path) -> None:
+    (checked.file.parents[1] / "greeting.txt").write_text("goodbye")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "greeting.txt").write_text("hello")
+    files = ((checked.file.parents[1] / "greeting.txt", digest("hello")),)
+    entry = checked.model_copy(update={"snapshot": kept})
+    assert load(entry, GREETING, files=files).transform
+    (kept / "greeting.txt").write_text("damaged")
+    assert load_refusal(entry, GREETING, files=files).startswith("./greeting.txt has changed since it was checked; ")
+    (checked.file.parents[1] / "greeting.txt").write_text("hello")
+    assert load(entry, GREETING, files=files).transform
 
 
 def test_what_was_checked_runs_whatever_has_become_of_the_file(checked: Entry) -> None:
@@ -244,11 +273,21 @@ def test_annotations_may_be_strings_that_name_what_the_file_has(checked: Entry) 
             "A('.') of the transform: TypeError: unsupported operand type(s) for /: 'PosixPath' and 'int' (line 3 of ",
         ),
         ("class A:\n    before = after = print", "A has no type 'Instance': "),
+        ("class Panic(BaseException): ...\nraise Panic('no')", "./transform.py cannot be run: Panic: no (line 2 of "),
+        (
+            "class A:\n    before = after = print\n    def __init__(self, folder): raise SystemExit(3)",
+            "A('.') of the transform: SystemExit: 3 (line 3 of transform.py)",
+        ),
+        (
+            "class A:\n    before = after = print\n    Instance = Prediction = str\n"
+            "    @property\n    def media_types(self): return 1 / 0",
+            "A of the transform: ZeroDivisionError: division by zero (line 5 of transform.py)",
+        ),
     ],
 )
 def test_code_that_is_no_transform_is_refused_with_the_line(checked: Entry, source: str, reason: str) -> None:
     assert load_refusal(checked, source).startswith(reason)
-    assert [name for name in sys.modules if name.startswith("transform.py")] == []
+    assert modules() == []
 
 
 def test_of_several_classes_the_one_with_the_name_is_meant(checked: Entry) -> None:
@@ -258,12 +297,41 @@ def test_of_several_classes_the_one_with_the_name_is_meant(checked: Entry) -> No
     assert model.transform.prediction_schema() == {"type": "string"}
 
 
+SHAPE = """
+from pydantic import BaseModel
+
+class Shape(BaseModel):
+    corners: int
+
+class Shapes:
+    Instance = Prediction = Shape
+
+    def before(self, instances): ...
+    def after(self, outputs): ...
+"""
+
+
+def test_what_code_makes_has_the_same_name_wherever_it_is_loaded(checked: Entry) -> None:
+    first = load(checked, SHAPE)
+    names = modules()
+    assert first.transform
+    [shape] = first.transform.parse([{"corners": 4}])
+    assert pickle.loads(pickle.dumps(shape)) == shape
+    again = load(checked, SHAPE)
+    assert modules() == names
+    del first, shape
+    gc.collect()
+    assert modules() == names
+    assert again.transform
+    assert again.transform.parse([{"corners": 4}])
+
+
 def test_code_goes_with_its_model(checked: Entry) -> None:
     model = load(checked, DOUBLE)
-    assert [name for name in sys.modules if name.startswith("transform.py")] != []
+    assert modules() != []
     del model
     gc.collect()
-    assert [name for name in sys.modules if name.startswith("transform.py")] == []
+    assert modules() == []
 
 
 @pytest.fixture

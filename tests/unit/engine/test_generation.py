@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from structlog.typing import EventDict
 
-from service.engine.cache import Cache
+from service.engine.cache import MODEL, Cache
 from service.engine.catalogue import Catalogue
 from service.engine.declaration import Declaration
 from service.engine.generation import make_generation
@@ -328,10 +328,10 @@ class Meddled(Cache):
         self._file = file
         self._content = content
 
-    def find(self, key: str) -> Path | None:
+    def find(self, key: str, name: str = MODEL) -> Path | None:
         self._file.write_bytes(self._content)
         os.utime(self._file, ns=(1, 1))
-        return super().find(key)
+        return super().find(key, name)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "weights.bin"])
@@ -383,6 +383,25 @@ def test_a_model_whose_transform_or_what_it_may_read_has_changed_is_another_one(
         False,
         before.digest,
         before.prepared,
+    )
+
+
+def test_what_a_transform_reads_stays_what_was_checked(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    manifest = check(root, cache)
+    [cat] = manifest.entries
+    (folder / "words.txt").write_text("two")
+    assert cat.snapshot
+    assert (cat.snapshot / "words.txt").read_text() == "one"
+    assert cat.cached == (cat.prepared, cat.snapshot)
+    assert [model.entry for model in Catalogue.load(manifest, Compute()).models] == [cat]
+
+
+def test_a_transform_in_a_versions_folder_is_refused_rather_than_passed_over(root: Path, cache: Cache) -> None:
+    folder = with_transform(root)
+    (folder / "1" / "transform.py").write_text(LISTS)
+    assert refusal(root, cache) == (
+        f"{folder}/1/transform.py would not be read: all versions of a model have one transform; move it to {folder}"
     )
 
 

@@ -3,16 +3,18 @@
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from service.engine import transform as documentation
-from service.engine.transform import BadInstance, Loaded
+from service.engine.transform import BadInstance, Loaded, Raw
 from service.engine.warm_up import warm_up
 from service.errors import MalformedRequest, RepositoryError, TransformFailed
 from service.tensors import Array, Datatype, Signature, Tensors, TensorSpec
@@ -163,6 +165,9 @@ class Narrow(Adding):
 
 def test_what_a_type_raises_itself_is_not_the_callers_mistake_unless_it_says_so() -> None:
     assert parse_refusal([{"left": 1}], Narrow()) == "instances[0]: one is none"
+    assert parse_refusal([{"left": "x"}, {"left": 1}, {"left": 1}], Narrow()) == (
+        'instances[0].left: expected a number, got "x"; instances[1]: one is none; instances[2]: one is none'
+    )
     with pytest.raises(TransformFailed):
         loaded(Narrow()).parse([{"left": 2}])
 
@@ -181,21 +186,62 @@ def test_a_bad_instance_has_the_callers_number_where_they_are_run_one_by_one() -
     assert predict_refusal(1, 101, signature=Signature((fixed,), (Y,))) == "instances[1]: somebody is too far right"
 
 
+@pytest.mark.parametrize("index", [2, -1, "first", 0.5])
+def test_a_bad_instance_that_there_is_none_of_is_the_transforms_fault(index: Any) -> None:
+    class Blaming(Adding):
+        def before(self, instances: Sequence[Point]) -> dict[str, Any]:
+            raise BadInstance("that one", index)
+
+        def read(self, body: bytes, media_type: str) -> Point:
+            raise BadInstance("that one", index)
+
+    assert "Error: " in fault(Blaming())
+    with pytest.raises(TransformFailed):
+        loaded(Blaming()).read(Raw(b"", "text/plain"))
+
+
+def test_the_number_of_a_bad_instance_may_be_numpys() -> None:
+    class Counting(Adding):
+        def before(self, instances: Sequence[Point]) -> dict[str, Any]:
+            raise BadInstance("that one", np.argmax([point.left for point in instances]))  # type: ignore[arg-type]
+
+    with pytest.raises(MalformedRequest, match=r"^instances\[1\]: that one$"):
+        loaded(Counting()).predict([Point(left=1), Point(left=2)], echo)
+
+
+def test_what_a_transform_does_with_its_list_is_its_own_business() -> None:
+    class Draining(Adding):
+        def before(self, instances: Sequence[Point]) -> dict[str, Any]:
+            made = super().before(instances)
+            instances.clear()  # type: ignore[attr-defined]
+            return made
+
+    given = [Point(left=1), Point(left=2)]
+    assert loaded(Draining()).predict(given, echo) == [Sum(total=1), Sum(total=2)]
+    assert len(given) == 2
+
+
+def test_a_raw_body_is_read_where_the_others_are_run() -> None:
+    assert loaded().predict([Raw(b"2.5", "text/plain"), Point(left=1)], echo) == [Sum(total=2.5), Sum(total=1)]
+    with pytest.raises(MalformedRequest, match=r"^body: there is nothing in it$"):
+        loaded().predict([Raw(b"", "text/plain")], echo)
+
+
 def test_a_raw_body_is_an_instance() -> None:
     transform = loaded()
-    assert (transform.media_types, transform.read(b"2.5", "text/plain")) == (("text/plain",), Point(left=2.5))
+    assert (transform.media_types, transform.read(Raw(b"2.5", "text/plain"))) == (("text/plain",), Point(left=2.5))
     with pytest.raises(MalformedRequest, match=r"^body: there is nothing in it$"):
-        transform.read(b"", "text/plain")
+        transform.read(Raw(b"", "text/plain"))
     with pytest.raises(TransformFailed):
-        transform.read(b"x", "text/plain")
+        transform.read(Raw(b"x", "text/plain"))
 
 
 def test_a_raw_body_may_be_read_as_what_makes_an_instance() -> None:
     reading = type("Reading", (Adding,), {"read": lambda self, body, media_type: {"left": body.decode()}})
     transform = loaded(reading())
-    assert transform.read(b"2.5", "text/plain") == Point(left=2.5)
+    assert transform.read(Raw(b"2.5", "text/plain")) == Point(left=2.5)
     with pytest.raises(MalformedRequest) as caught:
-        transform.read(b"x", "text/plain")
+        transform.read(Raw(b"x", "text/plain"))
     assert str(caught.value) == 'body.left: expected a number, got "x"'
 
 
@@ -236,13 +282,26 @@ def test_what_a_transform_makes_is_checked(transform: Any, reason: str) -> None:
     assert fault(transform) == reason
 
 
-class Ending(Adding):
-    def before(self, instances: Sequence[Point]) -> dict[str, Any]:
-        raise SystemExit(3)
+class Panic(BaseException):
+    """As an extension in Rust raises it."""
 
 
-def test_a_transform_does_not_end_the_process() -> None:
-    assert fault(Ending()) == "SystemExit: 3"
+@pytest.mark.parametrize("error", [SystemExit(3), Panic(3)])
+def test_a_transform_does_not_end_the_process_nor_its_callers_wait(error: BaseException) -> None:
+    class Ending(Adding):
+        def before(self, instances: Sequence[Point]) -> dict[str, Any]:
+            raise error
+
+    assert fault(Ending()) == f"{type(error).__name__}: 3"
+
+
+def test_who_presses_ctrl_c_is_heard() -> None:
+    class Long(Adding):
+        def before(self, instances: Sequence[Point]) -> dict[str, Any]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loaded(Long()).inputs([Point(left=1)])
 
 
 def test_strings_may_be_an_array_as_numpy_makes_it() -> None:
@@ -271,6 +330,44 @@ def test_a_prediction_that_has_no_json_is_the_transforms_fault() -> None:
         loaded(Odd()).document([object()])
 
 
+@pytest.mark.parametrize("value", [1 << 64, "\ud800"])
+def test_a_prediction_that_cannot_be_written_is_the_transforms_fault(value: Any) -> None:
+    with pytest.raises(TransformFailed):
+        loaded(type("Large", (Adding,), {"Prediction": Any})()).document([value])
+
+
+def test_a_number_that_is_not_finite_is_null() -> None:
+    values = loaded().document([Sum(total=float("nan"))])
+    assert orjson.dumps(values) == b'[{"total":null}]'
+
+
+def test_fields_go_by_their_aliases_as_they_are_documented() -> None:
+    class Named(BaseModel):
+        total: float = Field(alias="theTotal")
+
+    transform = loaded(type("Naming", (Adding,), {"Instance": Named, "Prediction": Named})())
+    assert list(transform.prediction_schema()["properties"]) == ["theTotal"]
+    assert transform.document(transform.parse([{"theTotal": 1}])) == [{"theTotal": 1.0}]
+
+
+def test_instances_are_json_and_no_python_values() -> None:
+    class Strict(BaseModel, strict=True):
+        when: datetime
+        seen: set[int] = set()
+
+    class Coded(BaseModel, val_json_bytes="base64"):
+        content: bytes
+
+    transform = loaded(type("Dated", (Adding,), {"Instance": Strict})())
+    when = datetime(2024, 5, 6, tzinfo=UTC)
+    assert transform.parse([{"when": "2024-05-06T00:00:00Z", "seen": [1]}]) == [Strict(when=when, seen={1})]
+    assert parse_refusal([{"when": 3}], type("Dated", (Adding,), {"Instance": Strict})()).startswith(
+        "instances[0].when: expected "
+    )
+    coded = loaded(type("Coding", (Adding,), {"Instance": Coded})())
+    assert coded.parse([{"content": "aGVsbG8="}]) == [Coded(content=b"hello")]
+
+
 def test_its_types_are_documented() -> None:
     transform = loaded()
     assert transform.instance_schema() == Point.model_json_schema()
@@ -296,6 +393,20 @@ def test_an_example_is_what_the_type_shows_until_something_has_run() -> None:
         ({"Prediction": "Unknown"}, "Faulty.Prediction has no JSON schema: "),
         ({"Prediction": type("Own", (), {})}, "Faulty.Prediction is no type that Pydantic knows: "),
         ({"read": None}, "Faulty has media_types and no `read(self, body, media_type)`"),
+        (
+            {"media_types": ("image/png")},
+            "Faulty.media_types: expected a tuple of strings, such as (\"image/png\",) with its comma, got 'image/png'",
+        ),
+        ({"media_types": None}, "Faulty.media_types: expected a tuple of strings, such as ("),
+        ({"media_types": (1,)}, "Faulty.media_types: expected a tuple of strings, such as ("),
+        (
+            {"media_types": ("Image/PNG",)},
+            "Faulty.media_types: expected lower case and no parameters, such as 'image/png', got 'Image/PNG'",
+        ),
+        (
+            {"media_types": ["application/json"]},
+            "Faulty.media_types: application/json is read by the service itself: leave it out",
+        ),
     ],
 )
 def test_types_that_are_none_are_refused(changes: dict[str, Any], sentence: str) -> None:

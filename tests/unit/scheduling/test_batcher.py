@@ -13,7 +13,7 @@ import pytest
 
 from service.caller import Caller, ClientLeft
 from service.deadline import NEVER, Deadline
-from service.errors import DeadlineExceeded, InferenceFailed, Interrupted
+from service.errors import DeadlineExceeded, InferenceFailed, InternalError, Interrupted
 from service.scheduling.admission import Load
 from service.scheduling.batcher import Batcher
 from service.scheduling.queue import Batch, Done, Entry
@@ -400,6 +400,41 @@ def test_callers_are_told_when_their_number_is_not_that_of_the_results() -> None
         return [type(outcome).__name__ for outcome in outcomes]
 
     assert asyncio.run(scenario()) == ["ValueError", "ValueError"]
+
+
+class Panic(BaseException):
+    """As an extension in Rust raises it."""
+
+
+def test_callers_are_told_of_what_is_no_exception_and_others_are_served() -> None:
+    async def scenario() -> list[object]:
+        def run(batch: list[int], together: Batch[int, int]) -> list[int]:
+            if 13 in batch:
+                raise Panic("an index is out of bounds")
+            return batch
+
+        with ThreadPoolExecutor(1) as threads:
+            batcher: Numbers = Batcher(run, threads, max_rows=3)
+            async with asyncio.timeout(SECONDS):
+                asked = (ask(batcher, number) for number in (1, 13, 2))
+                told: list[object] = list(await asyncio.gather(*asked, return_exceptions=True))
+                last = await ask(batcher, 4)
+        causes = [repr(each.__cause__) if isinstance(each, InternalError) else each.result for each in told]  # type: ignore[attr-defined]
+        return [*causes, last.result]
+
+    assert asyncio.run(scenario()) == [1, "Panic('an index is out of bounds')", 2, 4]
+
+
+def test_callers_are_told_when_the_batch_itself_is_ended() -> None:
+    async def scenario(batcher: Numbers, doubler: Doubler) -> None:
+        first = await blocked(batcher, doubler)
+        [serving] = batcher._tasks
+        serving.cancel()
+        with pytest.raises(Interrupted):
+            await first
+        doubler.gate.open()
+
+    assert play(scenario) == [[0]]
 
 
 def test_callers_are_told_when_nobody_can_be_told_of_their_rows() -> None:
