@@ -67,7 +67,7 @@ class Embeddings:
 
 def decode(body: bytes, limits: Limits) -> EmbeddingsRequest:
     """Raises MalformedRequest."""
-    document = parse(body, limits)
+    document = parse(body, limits, of_rows=True)
     model = document.get("model")
     if type(model) is not str:
         raise MalformedRequest(f"'model': expected the name of a model, got {said(model)}")

@@ -23,6 +23,7 @@ from service.errors import CallerError, MalformedRequest
 from service.knobs import Limits
 from service.protocol import bounds, nesting, size, typed, values
 from service.protocol.document import parse, said
+from service.protocol.document import weight as weight_of
 from service.tensors import FREE, MAX_RANK, Array, Datatype, Signature, TensorSpec, quote, weight
 from service.wording import path
 
@@ -60,7 +61,7 @@ class Instances:
 
 def decode(body: bytes, signature: Signature, limits: Limits) -> Columns:
     """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
-    return columns(parse(body, limits), body, signature, limits)
+    return columns(parse(body, limits, of_rows=True), body, signature, limits)
 
 
 def columns(document: dict[str, Any], body: bytes, signature: Signature, limits: Limits) -> Columns:
@@ -79,13 +80,13 @@ def columns(document: dict[str, Any], body: bytes, signature: Signature, limits:
 
 def decode_instances(body: bytes, make: Callable[[list[Any]], list[Any]], limits: Limits) -> Instances:
     """A request body as what a transform makes of its rows. Raises MalformedRequest, and whatever `make` raises."""
-    document = parse(body, limits)
+    document = parse(body, limits, of_rows=True)
     options = _options(document)
     rows = document.get(ROWS)
     if type(rows) is not list:
         got = repr(COLUMNS) if rows is None and COLUMNS in document else said(rows)
         raise MalformedRequest(f"{ROWS!r}: expected an array of what the model's transform takes, got {got}")
-    return Instances(make(rows), len(body), **options)
+    return Instances(make(rows), weight_of(body), **options)
 
 
 def encode(

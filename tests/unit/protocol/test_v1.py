@@ -11,6 +11,7 @@ from service.elements import CHUNK
 from service.errors import AnswerTooLarge, CallerError, MalformedRequest, SignatureMismatch
 from service.knobs import Limits
 from service.protocol import v1
+from service.protocol.document import weight
 from service.tensors import Datatype, Signature, TensorSpec
 
 LIMITS = Limits()
@@ -271,7 +272,7 @@ def test_what_is_no_object_is_refused(text: bytes, words: str) -> None:
 def test_a_transform_makes_instances_of_rows() -> None:
     body = b'{"instances": [1, 2], "parameters": {"priority": 1}}'
     asked = v1.decode_instances(body, lambda rows: [str(row) for row in rows], LIMITS)
-    assert asked == v1.Instances(["1", "2"], len(body), priority=1)
+    assert asked == v1.Instances(["1", "2"], weight(body), priority=1)
 
 
 @pytest.mark.parametrize(("document", "got"), [({}, "nothing"), ({"inputs": {}}, "'inputs'"), ({"instances": 5}, "5")])
