@@ -19,11 +19,16 @@ from service.wording import explain
 _MOST: Final = 10
 
 
-class PredictParameters(BaseModel):
-    """How a request is run."""
+class TransformParameters(BaseModel):
+    """How a request is run, by a model with a transform."""
 
     timeout: Annotated[int, Field(ge=0, description="In microseconds; 0 for none.")] | None = None
     priority: Annotated[int, Field(ge=0, description="A level, of which 1 runs first; 0 says nothing.")] | None = None
+
+
+class PredictParameters(TransformParameters):
+    """How a request is run."""
+
     allow_fallback: (
         Annotated[bool, Field(description="Where the model is overloaded, its smaller one may answer.")] | None
     ) = None
