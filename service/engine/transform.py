@@ -160,7 +160,7 @@ class Loaded:
                 try:
                     instances.append(self._instance.validate_python(value))
                 except ValidationError as error:
-                    mistakes += explain(error, f"instances[{index}]")
+                    mistakes += explain(error, f"instances[{index}]", value)
                     if len(mistakes) >= _MOST_MISTAKES:
                         break
         if mistakes:
@@ -174,7 +174,7 @@ class Loaded:
             try:
                 return self._instance.validate_python(given)
             except ValidationError as error:
-                mistakes = explain(error, "body")
+                mistakes = explain(error, "body", given)
         raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
 
     def predict(self, instances: Sequence[Any], run: Run) -> list[Any]:
