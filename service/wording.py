@@ -1,6 +1,6 @@
 """What Pydantic finds wrong with a value, in the words of every other refusal: `age: expected a number, got "x"`."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -26,16 +26,23 @@ _BOUNDS: Final = {"less_than_equal": ("at most", "le"), "greater_than_equal": ("
 # How its own sentences begin, before they come to the point.
 _SHOULD_BE: Final = "Input should be "
 _COMPARED: Final = ("greater than", "less than")
+_JSON: Final = (Mapping, list, tuple, str, int, float, type(None))
+_UNKNOWN: Final = object()
 _RAISED: Final = ("Value error, ", "Assertion failed, ")
 
 
-def explain(error: ValidationError, where: str = "") -> list[str]:
-    """One sentence for each thing that is wrong, with its path below `where`, which itself may be one."""
-    return [_sentence(detail, where) for detail in error.errors(include_url=False)]
+def explain(error: ValidationError, where: str = "", given: Any = _UNKNOWN) -> list[str]:
+    """One sentence for each thing that is wrong, with its path below `where`, which itself may be one.
+
+    Where it is known what was `given`, a path has nothing but what is in that.
+    """
+    sentences = [_sentence(detail, where, given) for detail in error.errors(include_url=False)]
+    return list(dict.fromkeys(sentences))
 
 
-def _sentence(detail: Mapping[str, Any], where: str) -> str:
-    kind, message, place = detail["type"], detail["msg"], path(where, detail["loc"])
+def _sentence(detail: Mapping[str, Any], where: str, given: Any) -> str:
+    kind, message = detail["type"], detail["msg"]
+    place = path(where, _found(detail["loc"], given, kind == "missing"))
     if kind == "missing":
         return f"{place}: expected a value, got none"
     if kind == "extra_forbidden":
@@ -57,6 +64,24 @@ def _sentence(detail: Mapping[str, Any], where: str) -> str:
         wanted = f"a value {wanted}" if wanted.startswith(_COMPARED) else wanted
         return f"{place}: expected {wanted}, got {_shown(detail['input'])}"
     return f"{place}: {message[:1].lower()}{message[1:]}, got {_shown(detail['input'])}"
+
+
+def _found(location: Sequence[int | str], given: Any, is_missing: bool) -> list[int | str]:
+    """The steps of a location that can be gone; Pydantic's also name the members of unions that it has tried."""
+    steps: list[int | str] = []
+    for number, step in enumerate(location, 1):
+        if _has(given, step):
+            given = given[step]
+        elif isinstance(given, _JSON) and not (is_missing and number == len(location)):
+            continue
+        steps.append(step)
+    return steps
+
+
+def _has(given: Any, step: int | str) -> bool:
+    if isinstance(given, list | tuple):
+        return isinstance(step, int) and step < len(given)
+    return isinstance(given, Mapping) and step in given
 
 
 def path(where: str, location: Iterable[int | str]) -> str:

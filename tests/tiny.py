@@ -69,6 +69,15 @@ def add_sub() -> onnx.ModelProto:
     )
 
 
+def total(*names: str) -> onnx.ModelProto:
+    """Inputs of these names, FP32 [batch, 2] -> total."""
+    return _model(
+        [helper.make_node("Sum", names, ["total"])],
+        inputs=[_value(name, TensorProto.FLOAT, ["batch", 2]) for name in names],
+        outputs=[_value("total", TensorProto.FLOAT, ["batch", 2])],
+    )
+
+
 def scalar() -> onnx.ModelProto:
     """x FP32 [] -> y = 2x, a model without any dimension."""
     return _model(

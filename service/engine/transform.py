@@ -176,7 +176,7 @@ class Loaded:
                 try:
                     instances.append(self._instance.of_json(value))
                 except ValidationError as error:
-                    mistakes += explain(error, f"instances[{index}]")
+                    mistakes += explain(error, f"instances[{index}]", value)
                 except BadInstance as mistake:
                     mistakes.append(_blamed(mistake, "instances", index, 1))
                 if len(mistakes) >= _MOST_MISTAKES:
@@ -192,7 +192,7 @@ class Loaded:
             try:
                 return self._instance.of_python(given)
             except ValidationError as error:
-                mistakes = explain(error, "body")
+                mistakes = explain(error, "body", given)
         raise MalformedRequest("; ".join(mistakes[:_MOST_MISTAKES]))
 
     def predict(self, instances: Sequence[Any], run: Run) -> list[Any]:

@@ -21,25 +21,32 @@ _BLOCK: Final = 1 << 20
 # A tensor is an object of five members, and its parameters are another; the rest is for members that nobody knows.
 _MEMBERS_PER_TENSOR: Final = 32
 _MEMBERS_AROUND: Final = 128
+# Bytes that values take as objects of Python beyond their text, about: a short string in a list, and an instance of a
+# Pydantic model with its fields.
+_VALUE_BYTES: Final = 64
+_OBJECT_BYTES: Final = 512
 _STEPS: Final = np.array([(byte in _OPENING) - (byte in _CLOSING) for byte in range(256)], np.int8)
 _MOST_SAID: Final = 60
 # Writes piece by piece, as far as it is asked to.
 _WRITER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
-def parse(text: bytes, limits: Limits) -> dict[str, Any]:
+def parse(text: bytes, limits: Limits, *, of_rows: bool = False) -> dict[str, Any]:
     """A JSON object; the rest as `parse_value`."""
-    document = parse_value(text, limits)
+    document = parse_value(text, limits, of_rows=of_rows)
     if type(document) is not dict:
         raise MalformedRequest(f"the body: expected a JSON object, got {said(document)}")
     return document
 
 
-def parse_value(text: bytes, limits: Limits) -> Any:
-    """Any JSON, nested no deeper and of no more values and members than is allowed. Raises MalformedRequest."""
+def parse_value(text: bytes, limits: Limits, *, of_rows: bool = False) -> Any:
+    """Any JSON, nested no deeper and of no more values and members than is allowed. Raises MalformedRequest.
+
+    Tensors are few objects and many elements; rows may be as many objects as they have values.
+    """
     # Counting brackets is fast and says yes to nearly every body; the rest is looked at before anything is made of it.
     if len(text) > _HARMLESS or text.count(b"[") + text.count(b"{") > limits.json_depth:
-        _check(text, limits)
+        _check(text, limits, of_rows)
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -52,19 +59,29 @@ def count(text: bytes, character: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, dtype=np.uint8) == character[0]))
 
 
-def _check(text: bytes, limits: Limits) -> None:
+def weight(text: bytes) -> int:
+    """About how many bytes of memory it takes as objects of Python: a guess, and rather too much than too little."""
+    return len(text) + _VALUE_BYTES * count(text, b",") + _OBJECT_BYTES * count(text, b"{")
+
+
+def _check(text: bytes, limits: Limits, of_rows: bool) -> None:
     """What is in strings counts too at first, and is told apart only where that makes too many."""
     arrays, objects, colons, commas = (count(text, character) for character in (b"[", b"{", b":", b","))
-    most_members = _MEMBERS_PER_TENSOR * limits.tensors + _MEMBERS_AROUND
+    most_members = limits.values if of_rows else _MEMBERS_PER_TENSOR * limits.tensors + _MEMBERS_AROUND
     if arrays + objects <= limits.json_depth and objects + colons <= most_members and arrays + commas <= limits.values:
         return
     counts = _count_outside_strings(text, limits.json_depth)
-    if (members := int(counts[ord("{")] + counts[ord(":")])) > most_members:
+    members, values = int(counts[ord("{")] + counts[ord(":")]), int(counts[ord("[")] + counts[ord(",")])
+    if members > most_members:
+        advice = "fewer rows at a time" if of_rows else "each tensor's elements in one array"
         raise MalformedRequest(
-            f"the body has {members} objects and members, of which at most {most_members} are read; "
-            "send each tensor's elements in one array"
+            f"the body has {members} objects and members, of which at most {most_members} are read; send {advice}"
         )
-    if (values := int(counts[ord("[")] + counts[ord(",")])) > limits.values:
+    if values > limits.values and of_rows:
+        raise MalformedRequest(
+            f"the body has {values} values, of which at most {limits.values} are read; send fewer rows at a time"
+        )
+    if values > limits.values:
         raise MalformedRequest(
             f"the body has {values} values; in JSON at most {MOST_NUMBERS} numbers are read in arrays of 'data', "
             f"and {limits.values} other values: send binary tensors, or fewer rows at a time"

@@ -4,7 +4,7 @@ Source: the API reference of `POST /v1/embeddings`. Members that change nothing 
 """
 
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from sys import getsizeof
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from service import elements
 from service.errors import MalformedRequest
 from service.knobs import Limits
 from service.protocol import size, values
@@ -19,6 +20,7 @@ from service.protocol.document import parse, said
 from service.tensors import Array
 
 _FORMATS: Final = ("float", "base64")
+_NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 _LITTLE_ENDIAN: Final = np.dtype("<f4")
 
 
@@ -67,7 +69,7 @@ class Embeddings:
 
 def decode(body: bytes, limits: Limits) -> EmbeddingsRequest:
     """Raises MalformedRequest."""
-    document = parse(body, limits)
+    document = parse(body, limits, of_rows=True)
     model = document.get("model")
     if type(model) is not str:
         raise MalformedRequest(f"'model': expected the name of a model, got {said(model)}")
@@ -85,14 +87,11 @@ def encode(model: str, embeddings: Embeddings, is_base64: bool, limits: Limits) 
     answer = orjson.dumps(
         {
             "object": "list",
-            "data": [
-                {"object": "embedding", "index": index, "embedding": _base64(vector) if is_base64 else vector}
-                for index, vector in enumerate(vectors)
-            ],
+            "data": list(_data(vectors, is_base64)),
             "model": model,
             "usage": {"prompt_tokens": embeddings.tokens, "total_tokens": embeddings.tokens},
         },
-        option=orjson.OPT_SERIALIZE_NUMPY,
+        option=_NUMPY,
     )
     size.check(len(answer), limits.answer_bytes)
     return answer
@@ -113,6 +112,17 @@ def _texts(given: Any) -> list[str]:
         if type(text) is not str:
             raise MalformedRequest(f"'input[{index}]': expected a text, got {said(text)}")
     return given
+
+
+def _data(vectors: Sequence[Array], is_base64: bool) -> Iterator[orjson.Fragment]:
+    """So many together as have a chunk's numbers: the codec keeps all other threads waiting."""
+    together = max(1, elements.CHUNK // max(1, len(vectors[0])))
+    for start in range(0, len(vectors), together):
+        data = [
+            {"object": "embedding", "index": index, "embedding": _base64(vector) if is_base64 else vector}
+            for index, vector in enumerate(vectors[start : start + together], start)
+        ]
+        yield orjson.Fragment(orjson.dumps(data, option=_NUMPY)[1:-1])
 
 
 def _base64(vector: Array) -> str:

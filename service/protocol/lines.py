@@ -14,14 +14,14 @@ from service.tensors import Array, Signature
 
 def decode(text: bytes, signature: Signature, limits: Limits) -> v1.Columns:
     """A row; of a model without a batch axis what `inputs` would be. Raises MalformedRequest, SignatureMismatch."""
-    value = parse_value(text, limits)
+    value = parse_value(text, limits, of_rows=True)
     document = {v1.ROWS: [value]} if signature.batch else {v1.COLUMNS: value}
     return v1.columns(document, text, signature, limits)
 
 
 def decode_all(texts: Sequence[bytes], signature: Signature, limits: Limits) -> v1.Columns:
     """Rows that all are alike, at a fraction of what it costs one by one. Raises what `decode` raises, for them all."""
-    values = [parse_value(text, limits) for text in texts]
+    values = [parse_value(text, limits, of_rows=True) for text in texts]
     return v1.columns({v1.ROWS: values}, b"".join(texts), signature, limits)
 
 

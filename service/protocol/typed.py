@@ -5,13 +5,14 @@ They are its documentation, and say where a request is wrong that could not be r
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Annotated, Any, Final, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError, WithJsonSchema
 from pydantic import create_model as create
 
+from service.protocol.coded import decoded, is_coded
 from service.tensors import FREE, Datatype, Signature, TensorSpec, limits_of
 from service.wording import explain
 
@@ -19,11 +20,16 @@ from service.wording import explain
 _MOST: Final = 10
 
 
-class PredictParameters(BaseModel):
-    """How a request is run."""
+class TransformParameters(BaseModel):
+    """How a request is run, by a model with a transform."""
 
     timeout: Annotated[int, Field(ge=0, description="In microseconds; 0 for none.")] | None = None
     priority: Annotated[int, Field(ge=0, description="A level, of which 1 runs first; 0 says nothing.")] | None = None
+
+
+class PredictParameters(TransformParameters):
+    """How a request is run."""
+
     allow_fallback: (
         Annotated[bool, Field(description="Where the model is overloaded, its smaller one may answer.")] | None
     ) = None
@@ -130,8 +136,15 @@ def _nested(element: Any, sizes: Sequence[int]) -> Any:
     for size in reversed(sizes):
         element = _array(element)
         if size != FREE:
-            element = Annotated[element, Field(min_length=size, max_length=size)]
+            lengths: Any = {"minItems": size, "maxItems": size}
+            element = Annotated[element, BeforeValidator(partial(_of_length, size)), Field(json_schema_extra=lengths)]
     return element
+
+
+def _of_length(size: int, value: Any) -> Any:
+    if type(value) is list and len(value) != size:
+        raise ValueError(f"expected {size} elements, got {len(value)}")
+    return value
 
 
 def _array(element: Any) -> Any:
@@ -163,8 +176,7 @@ def _single(value: Any) -> Any:
 
 
 def _text(value: Any) -> Any:
-    """`{"b64": "..."}` is text too; whether it can be read is found elsewhere."""
-    return value["b64"] if type(value) is dict and value.keys() == {"b64"} else value
+    return decoded(value) if is_coded(value) else value
 
 
 def _truth(value: Any) -> Any:

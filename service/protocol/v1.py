@@ -1,4 +1,4 @@
-"""The typed endpoint's request and answer: KServe's protocol v1, which is TensorFlow Serving's predict API.
+"""The typed endpoint's request: KServe's protocol v1, which is TensorFlow Serving's predict API.
 
     {"instances": [row, ...]} -> {"predictions": [row, ...]}       by row
     {"inputs": column}        -> {"outputs": column}               by column
@@ -9,26 +9,23 @@ the request: they are the model's. Its `parameters` are those of protocol v2; wh
 Source: tensorflow/serving, tensorflow_serving/g3doc/api_rest.md, "Predict API".
 """
 
-import binascii
-from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import Any, Final
 
-import orjson
-
 from service import elements
 from service.errors import CallerError, MalformedRequest
 from service.knobs import Limits
-from service.protocol import bounds, nesting, size, typed, values
+from service.protocol import bounds, typed, values
+from service.protocol.coded import all_decoded, is_coded
 from service.protocol.document import parse, said
+from service.protocol.document import weight as weight_of
 from service.tensors import FREE, MAX_RANK, Array, Datatype, Signature, TensorSpec, quote, weight
 from service.wording import path
 
 ROWS: Final = "instances"
 COLUMNS: Final = "inputs"
-_NUMPY: Final = orjson.OPT_SERIALIZE_NUMPY
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,7 @@ class Instances:
 
 def decode(body: bytes, signature: Signature, limits: Limits) -> Columns:
     """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
-    return columns(parse(body, limits), body, signature, limits)
+    return columns(parse(body, limits, of_rows=True), body, signature, limits)
 
 
 def columns(document: dict[str, Any], body: bytes, signature: Signature, limits: Limits) -> Columns:
@@ -79,43 +76,13 @@ def columns(document: dict[str, Any], body: bytes, signature: Signature, limits:
 
 def decode_instances(body: bytes, make: Callable[[list[Any]], list[Any]], limits: Limits) -> Instances:
     """A request body as what a transform makes of its rows. Raises MalformedRequest, and whatever `make` raises."""
-    document = parse(body, limits)
+    document = parse(body, limits, of_rows=True)
     options = _options(document)
     rows = document.get(ROWS)
     if type(rows) is not list:
         got = repr(COLUMNS) if rows is None and COLUMNS in document else said(rows)
         raise MalformedRequest(f"{ROWS!r}: expected an array of what the model's transform takes, got {got}")
-    return Instances(make(rows), len(body), **options)
-
-
-def encode(
-    outputs: Sequence[tuple[str, Array]], by_row: bool, limits: Limits, parameters: Mapping[str, Any] | None = None
-) -> bytes:
-    """The answer's body. Raises AnswerTooLarge."""
-    rows = len(outputs[0][1]) if by_row and outputs else 0
-    around = rows * sum(len(name) + 4 for name, _ in outputs) if len(outputs) > 1 else 0
-    size.require([(tensor, False) for _, tensor in outputs], limits.answer_bytes - around)
-    if len(outputs) == 1:
-        told = nesting.nested(outputs[0][1])
-    elif by_row:
-        told = nesting.rows([name for name, _ in outputs], [tensor for _, tensor in outputs])
-    else:
-        told = {name: nesting.nested(tensor) for name, tensor in outputs}
-    document: dict[str, Any] = {"predictions" if by_row else "outputs": told}
-    if parameters:
-        document["parameters"] = parameters
-    return _written(document, limits)
-
-
-def encode_predictions(predictions: list[Any], limits: Limits) -> bytes:
-    """The answer's body, of a transform's predictions as JSON values. Raises AnswerTooLarge."""
-    return _written({"predictions": predictions}, limits)
-
-
-def _written(document: dict[str, Any], limits: Limits) -> bytes:
-    answer = orjson.dumps(document, option=_NUMPY)
-    size.check(len(answer), limits.answer_bytes)
-    return answer
+    return Instances(make(rows), weight_of(body), **options)
 
 
 def _options(document: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +108,7 @@ def _is_bare(given: Any, signature: Signature) -> bool:
     """Is this a value, or a column, of the one input that there is, rather than an object with it?"""
     if len(signature.inputs) != 1:
         return False
-    return type(given) is not dict or (signature.inputs[0].datatype is Datatype.BYTES and given.keys() == {"b64"})
+    return type(given) is not dict or (signature.inputs[0].datatype is Datatype.BYTES and is_coded(given))
 
 
 class _Decoder:
@@ -208,18 +175,11 @@ def _meant(shape: list[int], spec: TensorSpec) -> list[int]:
     return shape
 
 
-def _decoded(what: str, value: Any) -> Any:
-    """With text in place of every `{"b64": "..."}`."""
-    if type(value) is list:
-        return [_decoded(what, item) for item in value]
-    if type(value) is not dict or value.keys() != {"b64"} or type(value["b64"]) is not str:
-        return value
+def _decoded(what: str, data: Any) -> Any:
     try:
-        return b64decode(value["b64"], validate=True).decode()
-    except binascii.Error as error:
-        raise MalformedRequest(f"{what}: 'b64': {error}") from None
-    except UnicodeDecodeError as error:
-        raise MalformedRequest(f"{what}: BYTES are UTF-8 text here, byte {error.start} is not UTF-8") from None
+        return all_decoded(data)
+    except ValueError as error:
+        raise MalformedRequest(f"{what}: {error}") from None
 
 
 def _complaints(document: dict[str, Any], signature: Signature, by_row: bool) -> list[str]:

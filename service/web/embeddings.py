@@ -1,34 +1,40 @@
 """POST /v1/embeddings, OpenAI's: texts to vectors, by the models whose `model.toml` says `task = "embeddings"`.
 
-Which model that is stands in the body, so the body is read before a model is asked whether it has time.
+Which model that is stands in the body, so the body is read before a model is asked whether it has time; where only one
+makes embeddings, it is asked before, too.
 """
 
 import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from service.caller import caller_of
-from service.deadline import NEVER
+from service.caller import Caller, caller_of
+from service.deadline import NEVER, Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.engine.transform import Loaded
-from service.errors import SignatureMismatch, TransformFailed
+from service.errors import ModelNotReady, SignatureMismatch, TransformFailed
 from service.knobs import Limits
 from service.lane import Predicted
-from service.protocol import embeddings
+from service.protocol import embeddings, v1
 from service.protocol.embeddings import Embeddings, EmbeddingsRequest
+from service.scheduling.admission import Hold
+from service.telemetry.record import Record
 from service.web.headers import fields
-from service.web.passage import Answer, Headers, Passage, compressed, finish
-from service.web.reading import is_long
+from service.web.passage import Answer, Given, Headers, Passage, compressed, finish
+from service.web.reading import Read, Reader, is_long
 from service.web.records import record_of
 from service.web.routes import Asked
 
 TASK: Final = "embeddings"
-# So many vectors, of a thousand numbers each, are made text of in a millisecond.
-_FEW: Final = 16
+# What an instance with one text takes beyond the text, about.
+_INSTANCE_BYTES: Final = 512
 
 
 class Embed:
@@ -43,30 +49,58 @@ class Embed:
         given = fields(scope["headers"])
         caller = caller_of(scope)
         with passage.budget.hold() as hold:
+            deadline = self._admit_early(given, caller, record)
             content = await passage.read(given, receive, record, hold)
+            deadline.check("body")
             started = perf_counter()
+            visit = _Visit(passage.reader, len(content), is_long(content, None), hold, caller)
             decode = partial(embeddings.decode, content, passage.limits)
-            if is_long(content, None):
-                asked = await passage.reader.read(decode, len(content), 0, hold, NEVER, caller)
-            else:
-                asked = decode()
-            del content, decode
+            del content
+            asked = await visit.read(decode, 0, deadline)
+            del decode
             with passage.dataplane.enter(asked.model) as lane:
                 deadline = passage.admit(lane, given, caller, record)
                 transform = _transform(lane.model, passage.dataplane.catalogue)
-                instances = transform.parse([{"text": text} for text in asked.texts])
+                lane.model.check_rows(len(asked.texts))
+                made = await visit.read(partial(_instances, transform, asked.texts), asked.weight, deadline)
                 record.decode = perf_counter() - started
                 deadline.check("decode")
-                done = await lane.predict(instances, deadline, caller=caller)
+                done = await lane.predict(made.instances, deadline, caller=caller)
                 record.rows, record.queue, record.run = done.rows, done.queue, done.run
 
         started = perf_counter()
-        encode = partial(_encoded, lane.model, transform, done, asked, passage.limits)
-        answer = await asyncio.to_thread(encode) if done.rows > _FEW else encode()
+        # In a thread, because what others have written may take its time.
+        answer = await asyncio.to_thread(_encoded, lane.model, transform, done, asked, passage.limits)
         headers: Headers = [(b"content-type", b"application/json")]
         if chosen := passage.coding(given, answer):
             headers, answer = await compressed(chosen, headers, answer)
         return finish(headers, answer, started, deadline, record)
+
+    def _admit_early(self, given: Given, caller: Caller, record: Record) -> Deadline:
+        """Where there is but one model that can be meant, no body is read that it has no time for."""
+        passage = self._passage
+        names = embedders(passage.dataplane.catalogue)
+        if len(names) == 1:
+            with suppress(ModelNotReady), passage.dataplane.enter(names[0]) as lane:
+                return passage.admit(lane, given, caller, record)
+        return NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """A request whose body of so many bytes has come."""
+
+    reader: Reader
+    length: int
+    is_long: bool
+    hold: Hold
+    caller: Caller
+
+    async def read(self, decode: Callable[[], Read], kept: int, deadline: Deadline) -> Read:
+        """What is in the body, or in what was made of it, besides `kept` bytes that stay."""
+        if self.is_long:
+            return await self.reader.read(decode, self.length, kept, self.hold, deadline, self.caller)
+        return decode()
 
 
 def embedders(catalogue: Catalogue) -> list[str]:
@@ -83,6 +117,10 @@ def _transform(model: Model, catalogue: Catalogue) -> Loaded:
     raise SignatureMismatch(
         f"'model': {model.name!r} makes no embeddings: its model.toml does not say task = \"{TASK}\"; {those}"
     )
+
+
+def _instances(transform: Loaded, texts: list[str]) -> v1.Instances:
+    return v1.Instances(transform.parse([{"text": text} for text in texts]), _INSTANCE_BYTES * len(texts))
 
 
 def _encoded(model: Model, transform: Loaded, done: Predicted, asked: EmbeddingsRequest, limits: Limits) -> bytes:

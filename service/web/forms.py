@@ -13,7 +13,7 @@ from service.knobs import Limits
 from service.lane import Lane
 from service.protocol import lines, size, v2
 from service.protocol.classification import Classes
-from service.protocol.document import parse_value
+from service.protocol.document import parse_value, weight
 from service.tensors import Array, Tensors, TensorSpec
 from service.web.scoring import Form, Item, Ran
 
@@ -147,8 +147,8 @@ class Transformed(_OneByOne):
 
     def read(self, text: bytes) -> Item:
         with _in_a_line():
-            [instance] = self._transform.parse([parse_value(text, self._limits)])
-        return Item(instance, 1, None, len(text))
+            [instance] = self._transform.parse([parse_value(text, self._limits, of_rows=True)])
+        return Item(instance, 1, None, weight(text))
 
     async def run(self, items: Sequence[Item], deadline: Deadline) -> Ran:
         with _in_a_line():

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from service.engine.catalogue import Catalogue
+from service.web.components import COMPONENTS, Schemas
 from service.web.embeddings import embedders
 from service.web.schemas import TIMEOUTS
-from service.web.typed import COMPONENTS, Schemas
 
 PROBLEM: Final = {
     "type": "object",

@@ -15,6 +15,7 @@ from service.engine.model import Model
 from service.errors import Overloaded
 from service.web import openai, problems, typed
 from service.web.access import scope_for
+from service.web.components import Components, Names
 from service.web.examples import example
 from service.web.routes import EMBEDDINGS_ROUTE, INFER, INFER_STREAM, PREDICT, ROUTES, inference
 from service.web.schemas import HEADERS, TIMEOUTS, request, response
@@ -102,20 +103,34 @@ class Document:
         for path in ROUTES:
             document["paths"][path] = {"post": _generic(path)}
         document["paths"][EMBEDDINGS_ROUTE] = {"post": openai.operation(catalogue, components["schemas"])}
-        titles: set[str] = set()
-        for model in catalogue.models:
-            is_default = catalogue.resolve(model.name) is model
-            for path in _paths("/v2", model, is_default, "/infer"):
-                document["paths"][path] = {"post": _operation(model, path)}
-            titles.add(title := typed.title_of(model, is_default, titles))
-            for path in _paths("/v1", model, is_default, ":predict"):
-                document["paths"][path] = {"post": typed.operation(model, path, title, components["schemas"])}
+        _add_models(document, catalogue)
         for path, methods in document["paths"].items():
             for method, operation in methods.items():
                 _describe_problems(operation, method, path, self._overload_status)
         if self._needs_key:
             _describe_keys(document)
         return document
+
+
+def _add_models(document: dict[str, Any], catalogue: Catalogue) -> None:
+    """Below what is there already, which keeps its names."""
+    components, titles = Components(document["components"]["schemas"]), Names()
+    identities = Names(
+        operation["operationId"] for methods in document["paths"].values() for operation in methods.values()
+    )
+    for model in catalogue.models:
+        is_default = catalogue.resolve(model.name) is model
+        described = typed.describe(model, titles.take(typed.title_of(model, is_default)), components)
+        for path in _paths("/v2", model, is_default, "/infer"):
+            document["paths"][path] = {"post": _operation(model, identities.take(_identity("infer", path)))}
+        for path in _paths("/v1", model, is_default, ":predict"):
+            identity = identities.take(_identity("predict", path))
+            document["paths"][path] = {"post": typed.operation(model, identity, described)}
+
+
+def _identity(verb: str, path: str) -> str:
+    """`infer_cat_versions_3` of /v2/models/cat/versions/3/infer."""
+    return "_".join((verb, *re.split("[/:]", path)[3:-1]))
 
 
 def _paths(protocol: str, model: Model, is_default: bool, verb: str) -> list[str]:
@@ -146,14 +161,14 @@ def _generic(path: str) -> dict[str, Any]:
     }
 
 
-def _operation(model: Model, path: str) -> dict[str, Any]:
+def _operation(model: Model, identity: str) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": request(model.signature)}
     if (sample := example(model)) is not None:
         content["example"] = sample
     return {
         "tags": ["models"],
         "summary": f"Run {model.name} version {model.version}",
-        "operationId": "infer" + path.removesuffix("/infer").removeprefix("/v2/models").replace("/", "_"),
+        "operationId": identity,
         "parameters": HEADERS,
         "requestBody": {"required": True, "content": _content(content)},
         "responses": {

@@ -14,7 +14,7 @@ from service.deadline import Deadline
 from service.engine.transform import Loaded, Raw
 from service.knobs import Limits
 from service.lane import Lane, Predicted
-from service.protocol import size, v1
+from service.protocol import predictions, size, v1
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
 from service.web import body
@@ -86,10 +86,13 @@ class Predict:
         outputs = list(zip(signature.output_names, done.outputs, strict=True))
         parameters = {"fallback_for": record.fallback_for} if record.fallback_for else None
         takes_long = any(size.is_long(tensor, binary=False) for tensor in done.outputs)
-        return partial(v1.encode, outputs, asked.by_row, limits, parameters), takes_long
+        return partial(predictions.encode, outputs, asked.by_row, limits, parameters), takes_long
 
     async def _transform(self, visit: _Visit, transform: Loaded) -> Writing:
-        """By what stands beside the model, which may take its time with anything."""
+        """By what stands beside the model, which may take its time with anything.
+
+        But for the instances of a short body: they are checked on the event loop, so its types should be quick.
+        """
         limits = self._passage.limits
         content = await self._body(visit, transform.media_types)
         if (media_type := body.media_type(visit.given)) in transform.media_types:
@@ -128,4 +131,4 @@ def _raw(content: bytes, media_type: str) -> v1.Instances:
 
 
 def _written(transform: Loaded, done: Predicted, limits: Limits) -> bytes:
-    return v1.encode_predictions(transform.document(done.predictions), limits)
+    return predictions.encode_all(transform.document(done.predictions), limits)

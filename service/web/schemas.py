@@ -6,6 +6,7 @@ from typing import Any, Final
 from service.protocol.classification import has_classes
 from service.tensors import Datatype, Signature, TensorSpec, limits_of
 from service.web import timeouts
+from service.web.components import Names
 
 
 def _milliseconds(name: str, whose: str) -> dict[str, Any]:
@@ -102,7 +103,9 @@ def response(signature: Signature) -> dict[str, Any]:
 def _tensors(specs: Sequence[TensorSpec], element: Callable[[Datatype], dict[str, Any]]) -> dict[str, Any]:
     if not specs:
         return {"type": "array", "items": {}, "maxItems": 0}
-    return {"type": "array", "items": {"anyOf": [_tensor(spec, element(spec.datatype)) for spec in specs]}}
+    titles = Names(["classes"])
+    tensors = [_tensor(spec, titles.take(spec.name), element(spec.datatype)) for spec in specs]
+    return {"type": "array", "items": {"anyOf": tensors}}
 
 
 def _answers(specs: Sequence[TensorSpec]) -> dict[str, Any]:
@@ -128,11 +131,11 @@ def _classes(names: list[str]) -> dict[str, Any]:
     }
 
 
-def _tensor(spec: TensorSpec, element: dict[str, Any]) -> dict[str, Any]:
+def _tensor(spec: TensorSpec, title: str, element: dict[str, Any]) -> dict[str, Any]:
     labels = f"; the last axis is {', '.join(spec.labels)}" if spec.labels else ""
     return {
         "type": "object",
-        "title": spec.name,
+        "title": title,
         "description": f"{spec}{labels}",
         "required": ["name", "datatype", "shape"],
         "properties": {

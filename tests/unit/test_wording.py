@@ -1,5 +1,6 @@
 """What Pydantic finds, in the service's own words."""
 
+from types import SimpleNamespace
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -64,6 +65,46 @@ def mistakes(kind: Any, value: Any, where: str = "cat") -> list[str]:
 )
 def test_a_mistake_is_a_path_and_what_was_expected_and_what_came(given: Any, sentence: str) -> None:
     assert mistakes(Cat, given) == [sentence]
+
+
+class Dog(BaseModel):
+    kind: int | list[Owner] = 0
+    owner: Owner | dict[str, int] | None = None
+    sizes: tuple[float, float] = (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentences"),
+    [
+        ({"kind": {}}, ["dog.kind: expected an integer, got an object", "dog.kind: expected an array, got an object"]),
+        (
+            {"kind": [{}]},
+            ["dog.kind: expected an integer, got an array", "dog.kind[0].name: expected a value, got none"],
+        ),
+        (
+            {"owner": {"name": ""}},
+            [
+                'dog.owner.name: string should have at least 1 character, got ""',
+                'dog.owner.name: expected an integer, got ""',
+            ],
+        ),
+        ({"owner": 3}, ["dog.owner: expected an object, got 3"]),
+        ({"sizes": [1]}, ["dog.sizes[1]: expected a value, got none"]),
+        ({"sizes": [1, "x"]}, ['dog.sizes[1]: expected a number, got "x"']),
+    ],
+)
+def test_a_path_has_only_what_the_caller_can_find(given: Any, sentences: list[str]) -> None:
+    """Pydantic's own also name the types that it has tried."""
+    with pytest.raises(ValidationError) as caught:
+        Dog.model_validate(given)
+    assert explain(caught.value, "dog", given) == sentences
+
+
+def test_the_path_of_what_is_no_json_is_told_whole() -> None:
+    given = SimpleNamespace(name=3)
+    with pytest.raises(ValidationError) as caught:
+        Owner.model_validate(given, from_attributes=True)
+    assert explain(caught.value, "owner", given) == ["owner.name: expected a string, got 3"]
 
 
 def test_every_mistake_is_told() -> None:

@@ -261,6 +261,60 @@ def test_it_is_admitted_and_cancelled_as_any(tmp_path: Path, cache_dir: Path) ->
     asyncio.run(run())
 
 
+def test_where_one_model_makes_embeddings_an_overload_is_told_before_the_body_is_read(
+    tmp_path: Path, cache_dir: Path
+) -> None:
+    place = tiny.write(tiny.loop(), tmp_path, "loop").parent.parent
+    (place / "model.toml").write_text(EMBEDS)
+    (place / "transform.py").write_text(TURNS)
+    app = create_app(Settings(repository={"path": tmp_path}, cache={"dir": cache_dir}, admission={"max_waiting": 0}))
+
+    async def run() -> None:
+        async with asyncio.timeout(SECONDS), app.router.lifespan_context(app):
+            client, caller = Client(app), Caller()
+            running = asyncio.create_task(client.send(PATH, {"model": "loop", "input": str(ENDLESS)}, caller))
+            await until(lambda: metric("inference_pending", model="loop") == 1)
+            status, _, body = await client.send(PATH, {})
+            assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+            caller.leave()
+            await running
+
+    asyncio.run(run())
+
+
+def test_too_many_texts_are_refused_before_anything_is_made_of_them(serve: Serve, tmp_path: Path) -> None:
+    """Of a text that is none, nothing is said."""
+    folder(
+        tmp_path,
+        "strict",
+        LENGTHS.replace("text: str", 'text: Literal["a text"]').replace(
+            "import numpy", "from typing import Literal\nimport numpy"
+        ),
+        EMBEDS + "limits = { max_rows = 50 }",
+    )
+    with serve(tmp_path) as client:
+        assert_refused(embed(client, ["other"], "strict"), 400, "malformed_request", "instances[0].text")
+        assert_refused(embed(client, ["other"] * 20_000, "strict"), 400, "signature_mismatch", "got 20000")
+
+
+def test_texts_of_a_long_body_are_made_instances_of_in_a_thread(serve: Serve, tmp_path: Path) -> None:
+    where = LENGTHS.replace("class Text(", "import threading\nfrom pydantic import field_validator\n\nclass Text(")
+    where = where.replace(
+        "    text: str\n",
+        """    text: str
+
+    @field_validator("text")
+    @classmethod
+    def in_thread(cls, text):
+        return f"{threading.current_thread().name:a<30}"[:30] if text == "where" else text
+""",
+    )
+    where = where.replace('text.count("a")', 'text.startswith("asyncio_")')
+    folder(tmp_path, "where", where)
+    with serve(tmp_path) as client:
+        assert vectors(embed(client, ["where", "a" * 100_000], "where"))[0] == [60, 2, 0, 2]
+
+
 @pytest.mark.parametrize(
     ("transform", "reason"),
     [

@@ -2,14 +2,16 @@
 
 import json
 import random
+import tracemalloc
 from typing import Any
 
 import pytest
+from pydantic import BaseModel, TypeAdapter
 
 from service.errors import MalformedRequest
 from service.knobs import Limits
 from service.protocol import document
-from service.protocol.document import parse, said
+from service.protocol.document import parse, said, weight
 
 LIMITS = Limits()
 DEEP = "the body is nested deeper than 100 levels"
@@ -63,6 +65,48 @@ def test_many_brackets_side_by_side_are_not_deep() -> None:
 def test_objects_and_their_members_are_counted_before_they_are_made(text: bytes, members: int) -> None:
     expected = f"the body has {members} objects and members, of which at most 32896 are read"
     assert refusal(text).partition(";")[0] == expected
+
+
+def test_rows_are_as_many_objects_as_values() -> None:
+    text = json.dumps({"instances": [{"a": 1}] * 20_000}, separators=(",", ":")).encode()
+    assert parse(text, Limits(values=40_002), of_rows=True) == json.loads(text)
+    with pytest.raises(MalformedRequest) as caught:
+        parse(text, Limits(values=40_001), of_rows=True)
+    assert str(caught.value) == (
+        "the body has 40002 objects and members, of which at most 40001 are read; send fewer rows at a time"
+    )
+
+
+def test_the_values_of_rows_are_numbers_too() -> None:
+    text = b'{"a":[' + b"1," * 50_000 + b"1]}"
+    with pytest.raises(MalformedRequest) as caught:
+        parse(text, Limits(values=50_000), of_rows=True)
+    assert str(caught.value) == "the body has 50001 values, of which at most 50000 are read; send fewer rows at a time"
+
+
+class Text(BaseModel):
+    text: str
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        ({"text": "a text"}, Text),
+        ("a text", str),
+        ([0.5, 1.5], list[float]),
+        ({"a": 1.5, "b": "two"}, dict[str, Any]),
+        ("a" * 10_000, str),
+    ],
+)
+def test_what_values_take_in_memory_is_guessed_well(value: Any, kind: Any) -> None:
+    text = json.dumps([value] * 1000).encode()
+    make = TypeAdapter(kind).validate_python
+    tracemalloc.start()
+    made = [make(each) for each in json.loads(text.decode())]
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(made) == 1000
+    assert taken <= weight(text) <= 5 * taken
 
 
 @pytest.mark.parametrize(

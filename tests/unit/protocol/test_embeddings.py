@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.elements import CHUNK
 from service.errors import AnswerTooLarge, MalformedRequest
 from service.knobs import Limits
 from service.protocol.embeddings import Embeddings, EmbeddingsRequest, decode, encode
@@ -119,6 +120,16 @@ def test_an_answer_lists_the_vectors_in_order() -> None:
         "model": "minilm",
         "usage": {"prompt_tokens": 0, "total_tokens": 0},
     }
+
+
+@pytest.mark.parametrize("length", [1, 3, CHUNK, 2 * CHUNK])
+def test_a_long_answer_is_the_same_as_a_short_one(length: int) -> None:
+    """It is written in pieces."""
+    vectors = [[float(number)] * length for number in range(2 * CHUNK // length + 2)]
+    answer = json.loads(encode("minilm", Embeddings.of(vectors), False, LIMITS))
+    assert answer["data"] == [
+        {"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)
+    ]
 
 
 def test_usage_counts_the_tokens_of_all_texts() -> None:

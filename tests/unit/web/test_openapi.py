@@ -332,6 +332,16 @@ def test_a_model_without_inputs_takes_none(tmp_path: Path) -> None:
     assert schema["properties"]["inputs"] == {"type": "array", "items": {}, "maxItems": 0}
 
 
+def test_tensors_whose_names_look_alike_have_titles_that_do_not(tmp_path: Path) -> None:
+    """A generated client has a class for each, or none at all."""
+    names = ["x-y", "x_y", "classes"]
+    described = operation(cats(tmp_path, 1, proto=tiny.total(*names)))
+    schema = described["requestBody"]["content"]["application/json"]["schema"]
+    tensors = schema["properties"]["inputs"]["items"]["anyOf"]
+    assert [each["title"] for each in tensors] == ["x-y", "x_yN2", "classesN2"]
+    assert [each["properties"]["name"]["const"] for each in tensors] == names
+
+
 ELEMENTS = {
     "BOOL": {"type": "boolean"},
     "BYTES": {"type": "string"},

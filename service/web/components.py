@@ -1,0 +1,75 @@
+"""The names of an OpenAPI document, of operations and of schemas, and the schemas that have them.
+
+Generators of clients make a file of each, in whose name neither case nor signs count: no two differ by these alone.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+Schemas = dict[str, Any]
+
+COMPONENTS: Final = "#/components/schemas/"
+_DEFINITIONS: Final = "#/$defs/"
+
+
+class Names:
+    """Each is given once."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = set(map(_spelled, taken))
+
+    def take(self, wanted: str) -> str:
+        """As it is wanted, or else the first of `CatN2`, `CatN3` that is free."""
+        name, number = wanted, 1
+        while _spelled(name) in self._taken:
+            number += 1
+            name = f"{wanted}N{number}"
+        self._taken.add(_spelled(name))
+        return name
+
+
+class Components:
+    """Of a document, whose `schemas` get what is added."""
+
+    def __init__(self, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self._names = Names(schemas)
+
+    def add(self, name: str, schema: Schemas, prefix: str = "") -> Schemas:
+        """A reference to it. What it defines for itself becomes components, too, whose names begin with `prefix`."""
+        definitions = dict(schema.get("$defs", {}))
+        whole = {key: value for key, value in schema.items() if key not in ("$defs", "$ref")}
+        names: dict[str, str] = {}
+        if itself := schema.get("$ref", "").removeprefix(_DEFINITIONS):  # a type that holds itself is such a definition
+            whole = definitions.pop(itself) | whole
+        own = names[itself] = self._names.take(name)
+        names |= {inner: self._name(prefix + inner, definition) for inner, definition in definitions.items()}
+        for inner, definition in (*definitions.items(), (itself, whole)):
+            self._schemas[names[inner]] = {**_moved(definition, names), "title": names[inner]}
+        return ref(own)
+
+    def _name(self, wanted: str, definition: Schemas) -> str:
+        """What several define alike is one."""
+        if self._schemas.get(wanted) == {**definition, "title": wanted}:
+            return wanted
+        return self._names.take(wanted)
+
+
+def ref(name: str) -> Schemas:
+    return {"$ref": f"{COMPONENTS}{name}"}
+
+
+def _spelled(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _moved(value: Any, names: dict[str, str]) -> Any:
+    """With references to components where they were to definitions."""
+    if isinstance(value, dict):
+        return {key: _moved(item, names) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_moved(item, names) for item in value]
+    if isinstance(value, str) and (inner := value.removeprefix(_DEFINITIONS)) != value and inner in names:
+        return COMPONENTS + names[inner]
+    return value
