@@ -28,7 +28,7 @@ def count(version, times=1):
     metrics.inference_requests("cat", version, "ok").inc(times)
     for stage in metrics.stages("cat", version):
         stage.observe(0.5, times)
-    metrics.batch_rows("cat", version).observe(1, times)
+    metrics.batches("cat", version, 1)[0].observe(1, times)
 
 def after(*generations):
     before, served = (tuple(("cat", version, "") for version in versions) for versions in generations)
@@ -206,7 +206,7 @@ for version in range(1, {versions}):
     sweep(after([version - 1], [version]))
 print(*sorted((file.name, file.stat().st_size) for file in directory.iterdir()), sep="\\n")
 """
-    kinds = ("counter", "gauge_livesum", "histogram")
+    kinds = ("counter", "gauge_livesum", "gauge_max", "histogram")
     assert printed(program, tmp_path) == [f"('{kind}_worker-0.db', 65536)" for kind in kinds]
 
 
