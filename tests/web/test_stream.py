@@ -299,7 +299,7 @@ def test_a_request_that_cannot_be_answered_has_no_events(
 
 
 def test_a_row_that_fails_first_fails_the_request(client: TestClient) -> None:
-    document = {"inputs": [tensor("index", "INT64", [2], [0, 7])]}
+    document = {"inputs": [tensor("index", "INT64", [2], [7, 0])]}
     answer = client.post("/v2/models/failing/infer_stream", json=document)
     assert_problem(answer, 500, "inference_failed")
 
@@ -422,7 +422,7 @@ def test_what_was_read_is_answered_when_the_service_ends(tmp_path: Path, cache_d
         await stream.end()
         *answers, last = stream.lines
         assert answers == [doubled(1, 1, 1, 1), doubled(2, 2, 2, 2)]
-        assert last == {"error": str(Draining()), "code": "draining", "line": 3}
+        assert last == {"error": str(Draining("lines from 3 on")), "code": "draining", "line": 3}
 
     talk(tmp_path, cache_dir, scenario)
 

@@ -19,9 +19,10 @@ from service.errors import (
     OnnicornError,
     SignatureMismatch,
 )
-from service.telemetry.metrics import REGISTRY
+from service.telemetry.metrics import REGISTRY, STATISTICS
 from service.telemetry.record import Record
 from service.web.scoring import Item, Job, Ran, Scoring, grouped
+from service.web.stream import Window
 
 
 def item(asked: Any, rows: int = 1, key: Any = None, **more: Any) -> Item:
@@ -88,8 +89,8 @@ class Bench:
     def __init__(self) -> None:
         self.form = Doubling()
         self.record = Record("mine", None, "POST")
-        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1), group_rows=4)
-        self.scoring = Scoring(lane, self.form, self.record)
+        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1))
+        self.scoring = Scoring(lane, self.form, self.record, Window(2, 4))
 
     def score(self, *asked: Any, deadline: Deadline = NEVER) -> list[str]:
         """What is written for each, or the code of why there is nothing."""
@@ -192,6 +193,26 @@ def test_each_group_counts_as_a_request_and_each_failure_too() -> None:
     bench.score(1, 2, 3, 4, 5, FAILED)
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 2, 0.5, 1]
     assert (bench.record.rows, bench.record.queue, bench.record.run) == (5, 0.5, 1.0)
+
+
+def test_a_group_that_fails_counts_once_as_one_that_runs_does() -> None:
+    """Ten lines of nonsense are no ten requests."""
+
+    def seconds_lost() -> float:
+        labels = {"model": "scored", "version": "1", "outcome": "other"}
+        return STATISTICS.get_sample_value("onnicorn_inference_request_seconds_total", labels) or 0
+
+    def counted() -> list[float]:
+        outcomes = ("malformed_request", "model_not_ready", "answer_too_large")
+        return [metric("inference_requests_total", outcome=outcome) for outcome in outcomes]
+
+    before, seconds = counted(), seconds_lost()
+    bench = Bench()
+    bench.score(*[MalformedRequest("?")] * 10, 1, ModelNotReady("scored", "it is stuck"), 3)
+    bench.score(501, 502, 503)
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 1]
+    assert seconds_lost() > seconds
+    assert bench.record.failed == 16
 
 
 def test_the_log_has_why_the_first_failed_that_was_no_callers_fault(records: list[EventDict]) -> None:
