@@ -139,7 +139,7 @@ class Unauthenticated(CallerError):
 
 
 class Forbidden(CallerError):
-    """The API key is known, but does not allow this."""
+    """The API key is known, but does not allow this; or nobody may, by the service's settings."""
 
     code = "forbidden"
 
