@@ -55,6 +55,7 @@ class Doubling:
 
     def __init__(self) -> None:
         self.ran: list[list[Any]] = []
+        self.size = 0
         self.deadlines: list[Deadline] = []
 
     def read(self, text: bytes) -> Item:
@@ -69,7 +70,7 @@ class Doubling:
         for each in items:
             if not isinstance(each.asked, int):
                 raise each.asked
-        return Ran([2 * each.asked for each in items], 0.25, 0.5)
+        return Ran([2 * each.asked for each in items], 0.25, 0.5, self.size)
 
     def is_long(self, result: Any) -> bool:
         return bool(result > 100)
@@ -110,6 +111,14 @@ def test_answers_are_in_the_order_of_what_was_asked() -> None:
     bench = Bench()
     assert bench.score(1, 2, 3, 4, 5) == ["2", "4", "6", "8", "10"]
     assert bench.form.ran == [[1, 2, 3, 4], [5]]
+
+
+def test_fewer_go_together_once_their_results_have_been_large() -> None:
+    bench = Bench()
+    bench.form.size = 8 << 20
+    assert bench.score(1, 2) == ["2", "4"]
+    bench.score(3, 4, 5, 6)
+    assert bench.form.ran == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_what_could_not_be_read_fails_in_its_place() -> None:
