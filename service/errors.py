@@ -139,7 +139,7 @@ class Unauthenticated(CallerError):
 
 
 class Forbidden(CallerError):
-    """The API key is known, but does not allow this."""
+    """The API key is known, but does not allow this; or nobody may, by the service's settings."""
 
     code = "forbidden"
 
@@ -209,12 +209,13 @@ class ModelNotReady(ServiceError):
 
 
 class Draining(ServiceError):
-    """The service is ending and takes nothing new; nothing was run."""
+    """The service is ending and takes nothing new; nothing was run, or of a stream not the `rest`."""
 
     code = "draining"
 
-    def __init__(self) -> None:
-        super().__init__("the service is ending; nothing was run, send the request to another instance")
+    def __init__(self, rest: str = "") -> None:
+        what = f"{rest} were not run, send them" if rest else "nothing was run, send the request"
+        super().__init__(f"the service is ending; {what} to another instance")
 
 
 class Overloaded(ServiceError):

@@ -4,6 +4,7 @@ Sources: github.com/ndjson/ndjson-spec; the HTML standard, "Server-sent events".
 a document is a line, and the data of an event.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ import orjson
 from service.errors import OnnicornError, RequestTooLarge, shorten
 
 _BLANK: Final = b" \t\r"
+_BLANKS: Final = re.compile(rb"[ \t\r\n]*\n")
 # As much of a sentence as an answer repeats, and it may be repeated a million times.
 _LONGEST: Final = 4000
 
@@ -34,6 +36,7 @@ class Lines:
         self.begun = 1  # the number of the line that is being read
         self._text = bytearray()  # of it
         self._is_too_long = False
+        self._passed = 0  # bytes of blank lines since the last other one
 
     @property
     def held(self) -> int:
@@ -41,18 +44,13 @@ class Lines:
         return len(self._text)
 
     def feed(self, piece: bytes) -> Iterator[Line]:
-        """The lines that this completes."""
-        first, *others = piece.split(b"\n")
-        self._add(first)
-        if not others:
-            return
-        yield from self.end()
-        *whole, rest = others
-        for text in whole:
-            self.begun += 1
-            if text and (line := self._line(text, is_too_long=len(text) > self.most)):
-                yield line
-        self._add(rest)
+        """The lines that this completes. Raises RequestTooLarge, where there are blank ones and nothing else."""
+        start = self._behind_blanks(piece, 0)
+        while (end := piece.find(b"\n", start)) >= 0:
+            self._add(piece[start:end])
+            yield from self.end()
+            start = self._behind_blanks(piece, end + 1)
+        self._add(piece[start:])
 
     def end(self) -> Iterator[Line]:
         """The line that is being read, if there is anything in it, is complete."""
@@ -62,12 +60,28 @@ class Lines:
         if line := self._line(text, is_too_long):
             yield line
 
+    def _behind_blanks(self, piece: bytes, start: int) -> int:
+        """Where the blank lines end that begin there: a small body can become millions, so they cost next to nothing.
+
+        Many in a row count as one line, which may be too long.
+        """
+        if self._text or self._is_too_long or not (blanks := _BLANKS.match(piece, start)):
+            return start
+        self._passed += blanks.end() - start
+        if self._passed > self.most:
+            raise RequestTooLarge(f"more than {self.most} bytes of blank lines follow each other")
+        self.begun += piece.count(b"\n", start, blanks.end())
+        return blanks.end()
+
     def _line(self, text: bytes, is_too_long: bool) -> Line | None:
         """The one before the one that has begun; None where it is blank."""
         if is_too_long:
             return Line(self.begun - 1, None)
         text = text.strip(_BLANK)
-        return Line(self.begun - 1, text) if text else None
+        if not text:
+            return None
+        self._passed = 0
+        return Line(self.begun - 1, text)
 
     def _add(self, text: bytes) -> None:
         if self._is_too_long:

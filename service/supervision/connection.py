@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from service.caller import EXTENSION, Caller
-from service.errors import Draining, OnnicornError, Overloaded
+from service.errors import OnnicornError, Overloaded
 from service.knobs import Limits
 from service.supervision import head, presence
 from service.supervision.crowd import Crowd
@@ -275,11 +275,11 @@ class Connection(Mannerly):
             self.cycle.keep_alive = False
 
     def say_goodbye(self) -> None:
-        """FIN to an idle client; a stream takes nothing more."""
+        """FIN to an idle client; a stream takes nothing more, be its body here or not."""
         if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
-        elif not self.is_idle and self.cycle.is_two_way:
-            self.cycle.fail(Draining())
+        elif self._answering:
+            self._answering.dismiss()
 
     def _linger(self) -> None:
         """FIN. What has come behind the last request, and what still comes, is dropped, but read: nothing is reset."""

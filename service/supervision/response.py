@@ -9,7 +9,7 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from service.caller import Caller
-from service.errors import OnnicornError
+from service.errors import Draining, OnnicornError
 
 # How much is given to TLS at a time, in bytes.
 PIECE: Final = 64 << 10
@@ -55,14 +55,23 @@ class Cycle(RequestResponseCycle):
         self.keep_alive = False
         self.message_event.set()
 
+    def dismiss(self) -> None:
+        """The service ends: a stream is to end in order, and need not wait for more of its body."""
+        self.caller.is_dismissed = True
+        if self.is_two_way:
+            self.fail(Draining())
+
     async def receive(self) -> Any:
         if self._failure and not self.disconnected:
             raise self._failure
         self.awaits_more = True
         try:
-            return await super().receive()
+            message: Any = await super().receive()
         finally:
             self.awaits_more = False
+        if self._failure and not self.disconnected and message.get("more_body") and not message["body"]:
+            raise self._failure  # it came while we waited, and nothing else did
+        return message
 
     @property
     def is_two_way(self) -> bool:

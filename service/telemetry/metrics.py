@@ -47,7 +47,7 @@ HTTP_REQUESTS: Final = _counter(
 )
 HTTP_DURATION: Final = _histogram(
     "http_request_duration_seconds",
-    "From a request's headers to the end of its answer; outcome is ok (a status below 400) or other.",
+    "From a request's headers to the end of its answer, streams aside; outcome is ok (a status below 400) or other.",
     ("route", "outcome"),
     _DURATIONS,
 )

@@ -63,10 +63,10 @@ class Record:
         duration = perf_counter() - self.started
         method = self.method if self.method in _METHODS else "OTHER"
         metrics.http_requests(self.route, method, self.status).inc()
-        if self.status < 400:
-            metrics.ok_duration(self.route).observe(duration)
-        else:
+        if self.status >= 400:
             self._count_failure(duration)
+        elif self.answers is None:  # a stream takes as long as its caller sends, which is not slow
+            metrics.ok_duration(self.route).observe(duration)
         if self.left:
             metrics.cancelled(self.left).inc()
         if self.model and self.answers is None:

@@ -7,7 +7,15 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from service.dataplane import Dataplane
-from service.errors import Draining, MalformedRequest, ModelNotFound, ModelNotReady, ReloadInProgress, ReloadRefused
+from service.errors import (
+    Draining,
+    Forbidden,
+    MalformedRequest,
+    ModelNotFound,
+    ModelNotReady,
+    ReloadInProgress,
+    ReloadRefused,
+)
 from service.knobs import Limits
 from service.outcomes import Outcome
 from service.protocol.document import parse
@@ -43,6 +51,18 @@ def router(dataplane: Dataplane, seat: Seat, patience: float) -> APIRouter:
         if model_name not in dataplane.catalogue.names:
             raise ModelNotFound(model_name)
         return _report(seat, model_name, await _fulfilled(seat, Wish(kind="unload", model=model_name), patience))
+
+    return routes
+
+
+def closed() -> APIRouter:
+    """In place of the other: the same paths, where the settings allow nobody to load models."""
+    routes = APIRouter(prefix="/v2/repository/models", include_in_schema=False)
+
+    @routes.post("/{model_name}/load")
+    @routes.post("/{model_name}/unload")
+    async def refuse(model_name: str) -> Response:
+        raise Forbidden("models are loaded and unloaded by callers only with ONNICORN_HTTP__ADMIN=true")
 
     return routes
 

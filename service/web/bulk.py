@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.caller import NOBODY, caller_of
 from service.deadline import NEVER, Deadline
-from service.errors import OnnicornError
+from service.errors import Draining, OnnicornError
 from service.lane import Lane
 from service.protocol.events import Line, Lines, line_problem
 from service.scheduling.admission import Hold
@@ -42,7 +42,8 @@ class Bulk:
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             timeout = passage.admit(lane, given, caller, record).timeout
             lines = Lines(passage.body_limit)
-            portions = Portions(receive, given, record, lines, lane.group_rows, hold)
+            window = passage.windows.of(lane)
+            portions = Portions(receive, given, record, lines, lambda: window.rows, hold, caller)
             await portions.listen()  # what is wrong with the whole body is an answer of its own
             reply = Reply(send, _HEADERS, passage.coding_of_stream(given))
             await reply.begin()
@@ -60,7 +61,7 @@ class _Stream:
         self._record = record
         self._lines = lines
         self._timeout = timeout
-        self._scoring = Scoring(lane, form, record)
+        self._scoring = Scoring(lane, form, record, passage.windows.of(lane))
 
     async def serve(self, portions: Portions, reply: Reply) -> None:
         """Where not all can be answered the last line says why, and from which line on nothing was run."""
@@ -68,9 +69,12 @@ class _Stream:
             async with aclosing(answers(portions.take, self._score)) as scored:
                 async for some in scored:
                     await self._send(some, reply)
+                    del some  # what has been sent need not wait for what comes next
         except OnnicornError as error:
+            if isinstance(error, Draining):
+                error = Draining(f"lines from {portions.untaken} on")
             self._record.code, self._record.error = error.code, error
-            await reply.end(line_problem(error, self._lines.begun))
+            await reply.end(line_problem(error, portions.untaken))
         else:
             await reply.end()
 

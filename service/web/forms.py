@@ -1,7 +1,7 @@
 """The forms in which streams ask and are answered: requests of either protocol, one in each line, or rows of one."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -60,7 +60,7 @@ class _ByTensors(_OneByOne):
         done = await self._lane.infer(model.join(requests), outputs, deadline, items[0].priority)
         names = [spec.name for spec in outputs]
         results = model.part(done.outputs, requests, [item.rows for item in items], names)
-        return Ran(results, done.queue, done.run)
+        return Ran(results, done.queue, done.run, sum(output.nbytes for output in done.outputs))
 
     def is_long(self, result: Sequence[Array]) -> bool:
         return any(size.is_long(tensor, False) for tensor in result)
@@ -74,7 +74,8 @@ class Requests(_ByTensors):
         self._request_id = request_id
 
     def read(self, text: bytes) -> Item:
-        return self.item(v2.decode(text, None, self._lane.model.signature, self._limits))
+        with _in_a_line():
+            return self.item(v2.decode(text, None, self._lane.model.signature, self._limits))
 
     def item(self, asked: v2.InferRequest) -> Item:
         """Raises MalformedRequest, SignatureMismatch."""
@@ -89,13 +90,16 @@ class Requests(_ByTensors):
         wanted = Tensorial(asked.inputs, outputs, asked.id or self._request_id, classes)
         return Item(wanted, rows, key, asked.weight, asked.timeout, asked.priority)
 
-    def rows_of(self, whole: Item, most: int) -> Iterator[dict[int, Item]]:
+    def rows_of(self, whole: Item, most: Callable[[], int]) -> Iterator[dict[int, Item]]:
         """The same for each row by itself, so many at a time; a model without a batch axis has one."""
         if not self._lane.model.signature.batch:
             yield {0: whole}
             return
-        for start in range(0, whole.rows, most):
-            yield {row: _row(whole, row) for row in range(start, min(start + most, whole.rows))}
+        start = 0
+        while start < whole.rows:
+            end = min(start + most(), whole.rows)
+            yield {row: _row(whole, row) for row in range(start, end)}
+            start = end
 
     def write(self, item: Item, result: Sequence[Array]) -> bytes:
         model, asked = self._lane.model, item.asked
@@ -172,11 +176,11 @@ def lines_of(lane: Lane, limits: Limits) -> Form:
 
 @contextmanager
 def _in_a_line() -> Iterator[None]:
-    """Nobody who sends a line has written `instances`."""
+    """Nobody who sends a line has written `instances`, or knows what its body is."""
     try:
         yield
     except CallerError as error:
-        raise type(error)(str(error).replace(_ALONE, "line")) from None
+        raise type(error)(str(error).replace(_ALONE, "line").replace("the body", "the line", 1)) from None
 
 
 def _row(whole: Item, row: int) -> Item:

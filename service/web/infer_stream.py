@@ -6,9 +6,9 @@ from typing import Final
 
 from starlette.types import Receive, Scope, Send
 
-from service.caller import caller_of
+from service.caller import Caller, caller_of
 from service.deadline import Deadline
-from service.errors import OnnicornError
+from service.errors import Draining, OnnicornError
 from service.lane import Lane
 from service.protocol.events import event, event_problem
 from service.telemetry.record import Record
@@ -48,7 +48,9 @@ class InferStream:
             form = self._form(lane, record)
             whole = form.item(asked)
             record.answers = 0
-            stream = _Events(Scoring(lane, form, record), form.rows_of(whole, lane.group_rows), record, deadline)
+            window = passage.windows.of(lane)
+            rows = form.rows_of(whole, lambda: window.rows)
+            stream = _Events(Scoring(lane, form, record, window), rows, record, deadline, caller)
             await while_heard(caller, stream.serve(Reply(send, _HEADERS)))
 
     def _form(self, lane: Lane, record: Record) -> Requests:
@@ -59,18 +61,25 @@ class _Events:
     """One answer. Nothing has been sent before the first row has run, so until then it can fail as any other."""
 
     def __init__(
-        self, scoring: Scoring, portions: Iterator[Mapping[int, Item]], record: Record, deadline: Deadline
+        self,
+        scoring: Scoring,
+        portions: Iterator[Mapping[int, Item]],
+        record: Record,
+        deadline: Deadline,
+        caller: Caller,
     ) -> None:
         self._scoring = scoring
         self._portions = portions
         self._record = record
         self._deadline = deadline
+        self._caller = caller
 
     async def serve(self, reply: Reply) -> None:
         try:
             async with aclosing(answers(self._take, self._score)) as scored:
                 async for some in scored:
                     await self._send(some, reply)
+                    del some  # what has been sent need not wait for what comes next
         except OnnicornError as error:
             if not reply.has_begun:
                 raise
@@ -80,7 +89,11 @@ class _Events:
             await reply.end()
 
     async def _take(self) -> Mapping[int, Item] | None:
-        return next(self._portions, None)
+        """Raises Draining, if there is more than the first to take."""
+        portion = next(self._portions, None)
+        if portion and self._caller.is_dismissed and (first := next(iter(portion))):
+            raise Draining(f"rows from {first} on")
+        return portion
 
     async def _score(self, rows: Mapping[int, Item]) -> list[Scored]:
         return await self._scoring.score(rows, self._deadline)
@@ -90,6 +103,7 @@ class _Events:
         async with aclosing(self._scoring.texts(scored)) as texts:
             async for each, text in texts:
                 if each.failure:
+                    await reply.flush()
                     raise each.failure
                 await reply.add(event(text, each.number))
                 self._record.answers = (self._record.answers or 0) + 1

@@ -39,10 +39,14 @@ class Inflater:
         self._is_whole = False  # nothing is missing behind what has come
 
     def feed(self, chunk: bytes) -> Iterator[bytes]:
-        """What that becomes, in pieces of at most 64 KiB, none of them empty. Raises MalformedRequest."""
+        """What that becomes, in pieces of at most 64 KiB. Raises MalformedRequest.
+
+        Some are empty: each 4 KiB bring at least one, so that others have their turn where much becomes nothing.
+        """
         try:
             for start in range(0, len(chunk), _STEP_IN):
                 yield from self._inflate(chunk[start : start + _STEP_IN])
+                yield b""
         except zlib.error:
             raise _is_not_valid(self._coding) from None
 

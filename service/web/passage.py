@@ -23,6 +23,7 @@ from service.telemetry.record import Record
 from service.tensors import Tensors, TensorSpec
 from service.web import body, coding
 from service.web.reading import Reader
+from service.web.stream import Windows
 from service.web.timeouts import deadline_of
 
 Given = Mapping[bytes, bytes]
@@ -57,6 +58,7 @@ class Passage:
         self.limits = limits
         self.budget = Budget(admission.max_bytes)
         self.reader = Reader(admission.max_bytes)
+        self.windows = Windows()
         self.body_limit = min(settings.max_body_bytes, admission.max_bytes)
         self._compress_min_bytes = settings.compress_min_bytes
         self._default_timeout = admission.default_timeout_ms / 1000

@@ -1,13 +1,13 @@
 """The lines of a body, taken a few at a time while it comes."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from starlette.types import Receive
 
-from service.caller import ClientLeft
-from service.errors import UnsupportedMedia
+from service.caller import Caller, ClientLeft
+from service.errors import Draining, UnsupportedMedia
 from service.protocol.events import Line, Lines
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
@@ -16,6 +16,8 @@ from service.web.inflate import Inflater
 
 # As much text is looked at together; a longer line is a portion by itself.
 TOGETHER: Final = 64 << 10
+# Decompressing more than this would hold the event loop for milliseconds.
+_INFLATE_ON_LOOP: Final = 16 << 10
 _MEDIA_TYPES: Final = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/x-jsonlines", "application/jsonl"}
 )
@@ -35,13 +37,20 @@ class Decoder(Protocol):
 
 
 class Portions:
-    """Each has so many lines at most; one is complete when nothing more has come, so that nobody waits for others.
+    """Each has so many lines at most as `most` says then; one is complete when nothing more has come: nobody waits.
 
     `hold` has the line that is being read: what has been taken is its taker's.
     """
 
     def __init__(
-        self, receive: Receive, headers: Mapping[bytes, bytes], record: Record, lines: Lines, most: int, hold: Hold
+        self,
+        receive: Receive,
+        headers: Mapping[bytes, bytes],
+        record: Record,
+        lines: Lines,
+        most: Callable[[], int],
+        hold: Hold,
+        caller: Caller,
     ) -> None:
         """Raises UnsupportedMedia."""
         self._receive = receive
@@ -50,9 +59,17 @@ class Portions:
         self._lines = lines
         self._most = most
         self._hold = hold
+        self._caller = caller
         self._pieces: Iterator[bytes] = iter(())
         self._ready: Iterator[Line] = iter(())
         self._has_ended = self._is_closed = False
+        self._takes_long = False
+        self._left: int | None = None
+
+    @property
+    def untaken(self) -> int:
+        """Where taking has ended: the number of the first line that was not taken."""
+        return self._left or self._lines.begun
 
     async def listen(self) -> None:
         """Wait for what comes next. Raises ClientLeft, and whatever the server has to say of the rest of the body."""
@@ -60,6 +77,7 @@ class Portions:
         if message["type"] == "http.disconnect":
             raise ClientLeft("body")
         chunk = message.get("body", b"")
+        self._takes_long = len(chunk) > _INFLATE_ON_LOOP and not isinstance(self._decoder, _Plain)
         self._record.bytes_in += len(chunk)
         self._has_ended = not message.get("more_body", False)
         self._pieces = iter(self._decoder.feed(chunk))
@@ -67,10 +85,15 @@ class Portions:
     async def take(self) -> list[Line] | None:
         """The next portion, or None behind the last. Raises MalformedRequest, Overloaded and what `listen` raises.
 
-        Nothing is lost by that: it is raised only when all lines before have been taken.
+        Nothing is lost by that: it is raised only when all lines before have been taken. Not so with Draining: no other
+        line is taken then, be it here already or not.
         """
-        while not (portion := self._gather()):
-            if (piece := next(self._pieces, None)) is not None:
+        while True:
+            if self._caller.is_dismissed:
+                self._stop()
+            if portion := self._gather():
+                return portion
+            if (piece := await self._next_piece()) is not None:
                 self._ready = self._lines.feed(piece)
                 await asyncio.sleep(0)  # what is compressed may become a thousand times as much
             elif not self._has_ended:
@@ -82,15 +105,28 @@ class Portions:
                 self._ready = self._lines.end()
             else:
                 return None
-        return portion
+
+    async def _next_piece(self) -> bytes | None:
+        """None where nothing is left of what has come."""
+        if self._takes_long:
+            return await asyncio.to_thread(next, self._pieces, None)
+        return next(self._pieces, None)
+
+    def _stop(self) -> None:
+        """Raises Draining, unless all that is here has been taken."""
+        if line := next(self._ready, None):
+            self._left = line.number
+        if line or not self._has_ended:
+            raise Draining
 
     def _gather(self) -> list[Line]:
         portion: list[Line] = []
         size = 0
+        most = self._most()
         for line in self._ready:
             portion.append(line)
             size += len(line.text or b"")
-            if len(portion) >= self._most or size >= TOGETHER:
+            if len(portion) >= most or size >= TOGETHER:
                 break
         return portion
 

@@ -24,7 +24,7 @@ from service.errors import (
 from service.lane import Lane
 from service.telemetry import metrics
 from service.telemetry.record import Record
-from service.web.stream import patiently
+from service.web.stream import Window, patiently
 from service.web.timeouts import sooner
 
 log = structlog.get_logger()
@@ -55,11 +55,12 @@ class Job(NamedTuple):
 
 
 class Ran(NamedTuple):
-    """What came of a group, parallel to its items, and what it took, in seconds."""
+    """What came of a group, parallel to its items, and what it took, in seconds; `size` of it is in bytes of memory."""
 
     results: Sequence[Any]
     queue: float
     run: float
+    size: int = 0
 
 
 class Form(Protocol):
@@ -93,8 +94,8 @@ class Scored(NamedTuple):
 class Scoring:
     """Of one stream. Each group counts as a request of the model; the record sums them up."""
 
-    def __init__(self, lane: Lane, form: Form, record: Record) -> None:
-        self._lane = lane
+    def __init__(self, lane: Lane, form: Form, record: Record, window: Window) -> None:
+        self._window = window
         self._form = form
         self._record = record
         self._labels = lane.model.name, lane.model.version
@@ -106,9 +107,10 @@ class Scoring:
         An overloaded model is waited for, until the deadline or the item's own.
         """
         began = monotonic()
-        scored = [self.fail(number, item) for number, item in asked.items() if isinstance(item, OnnicornError)]
+        unread = {number: item for number, item in asked.items() if isinstance(item, OnnicornError)}
+        scored = self._fail(unread, 0.0)
         jobs = [Job(number, item) for number, item in asked.items() if isinstance(item, Item)]
-        for group in grouped(jobs, self._lane.group_rows):
+        for group in grouped(jobs, self._window.rows):
             until = sooner(group[0].item.timeout, deadline, lambda: began)
             scored += await self._run(group, until)
         return sorted(scored, key=attrgetter("number"))
@@ -116,6 +118,7 @@ class Scoring:
     async def texts(self, scored: Iterable[Scored]) -> AsyncGenerator[tuple[Scored, bytes], None]:
         """Each answer as it is written, when it is asked for; a failure has no text."""
         seconds = 0.0
+        is_counted = False
         for each in scored:
             if each.failure or each.item is None:
                 yield each, b""
@@ -125,7 +128,10 @@ class Scoring:
             try:
                 text = await asyncio.to_thread(write) if self._form.is_long(each.result) else write()
             except AnswerTooLarge as error:
-                yield self.fail(each.number, error), b""
+                if not is_counted:
+                    self._count_failure(error.code, perf_counter() - started)
+                is_counted = True
+                yield self._failed(each.number, error), b""
             else:
                 seconds += perf_counter() - started
                 yield each, text
@@ -137,9 +143,22 @@ class Scoring:
         self._record.decode = (self._record.decode or 0.0) + seconds
         metrics.stages(*self._labels)[0].observe(seconds)
 
-    def fail(self, number: int, error: OnnicornError) -> Scored:
-        """Nothing came of that job. The log has why the first failed that was no caller's fault."""
-        metrics.inference_requests(*self._labels, error.code).inc()
+    def _fail(self, errors: Mapping[int, OnnicornError], seconds: float) -> list[Scored]:
+        """Nothing came of the jobs of a group, by their numbers: it counts once for each code, as it does if it runs.
+
+        `seconds` is what it took.
+        """
+        for code in {error.code for error in errors.values()}:
+            self._count_failure(code, seconds)
+        return [self._failed(number, error) for number, error in errors.items()]
+
+    def _count_failure(self, code: str, seconds: float) -> None:
+        metrics.inference_requests(*self._labels, code).inc()
+        _, others = metrics.inference_seconds(*self._labels)
+        others.inc(seconds)
+
+    def _failed(self, number: int, error: OnnicornError) -> Scored:
+        """The log has why the first failed that was no caller's fault."""
         self._record.failed += 1
         if not (self._has_told or isinstance(error, (CallerError, *_OF_ALL))):
             self._has_told = True
@@ -158,15 +177,19 @@ class Scoring:
     async def _run(self, group: Sequence[Job], deadline: Deadline) -> list[Scored]:
         """A group that fails is taken apart, once, so that only those at fault fail."""
         items = [job.item for job in group]
+        started = perf_counter()
         try:
-            ran = await patiently(partial(self._form.run, items, deadline), deadline)
+            async with self._window.place(deadline):
+                ran = await patiently(partial(self._form.run, items, deadline), deadline)
         except (OnnicornError, ValueError) as error:
             if len(group) > 1 and _may_repeat(error):
                 return [scored for job in group for scored in await self._run([job], deadline)]
             if not isinstance(error, OnnicornError):
                 raise
-            return [self.fail(job.number, error) for job in group]
-        self._note(sum(item.rows for item in items), ran)
+            return self._fail({job.number: error for job in group}, perf_counter() - started)
+        rows = sum(item.rows for item in items)
+        self._window.note(rows, ran.size)
+        self._note(rows, ran)
         return [Scored(job.number, job.item, result) for job, result in zip(group, ran.results, strict=True)]
 
     def _note(self, rows: int, ran: Ran) -> None:

@@ -7,13 +7,17 @@ what is in memory stays the same.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from math import inf
 from typing import Any, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from starlette.types import Send
 
 from service.caller import Caller, ClientLeft
 from service.deadline import Deadline
 from service.errors import OnnicornError, Overloaded
+from service.lane import Lane
 from service.web.coding import Press
 
 Portion = TypeVar("Portion")
@@ -24,6 +28,10 @@ Headers = list[tuple[bytes, bytes]]
 PART: Final = 64 << 10
 # While one runs the next is read or waits for its run: more would take the place of other callers' requests.
 _WINDOW: Final = 2
+# The same of a model, for each of its run threads: however many streams it has, its queue stays short.
+_GROUPS: Final = 2
+# The most that the results of a portion should take, in bytes: those of a few portions wait for whoever reads.
+_RESULTS: Final = 8 << 20
 # When an overloaded model is asked again, in seconds.
 _SOONEST, _LATEST = 0.02, 1.0
 # Compressing more than this would hold the event loop for milliseconds.
@@ -65,6 +73,49 @@ async def answers(
             raise failure
     finally:
         await _cancel([task for task in (taking, *running) if task])
+
+
+class Window:
+    """What all streams of a model share: places for groups, and how many rows make a portion.
+
+    That are as many as fill a run, unless their results, which wait for whoever reads, would be too large.
+    """
+
+    def __init__(self, groups: int, rows: int) -> None:
+        self._places = asyncio.Semaphore(groups)
+        self._most = self.rows = rows
+
+    @asynccontextmanager
+    async def place(self, deadline: Deadline) -> AsyncGenerator[None, None]:
+        """For a group that runs in the block; who waits for one gets it in turn. Raises DeadlineExceeded."""
+        try:
+            async with asyncio.timeout(None if deadline.remaining == inf else deadline.remaining):
+                await self._places.acquire()
+        except TimeoutError:
+            raise deadline.exceeded("queue") from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    def note(self, rows: int, size: int) -> None:
+        """The results of so many rows have so many bytes."""
+        if rows and size:
+            self.rows = max(1, min(self._most, _RESULTS * rows // size))
+
+
+class Windows:
+    """Each model's, for as long as it is served."""
+
+    def __init__(self) -> None:
+        self._windows: WeakKeyDictionary[Lane, Window] = WeakKeyDictionary()
+
+    def of(self, lane: Lane) -> Window:
+        window = self._windows.get(lane)
+        if window is None:
+            window = Window(_GROUPS * lane.model.declaration.run_threads, lane.group_rows)
+            self._windows[lane] = window
+        return window
 
 
 async def patiently(ask: Callable[[], Awaitable[Result]], deadline: Deadline) -> Result:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oip import Json
+from tests import tiny
+from tests.oip import Json, tensor
 from tests.process.conftest import Service, StartService, connect, exit_code, running
 from tests.process.double import BODY, TWOS, serve_double
 from tests.process.wire import Wire, request, wire
@@ -156,6 +157,27 @@ def test_a_stream_ends_in_order_when_the_service_does(tmp_path: Path) -> None:
         assert exit_code(service) == 0
     [record] = service.requests()
     assert (record["status"], record["code"], record["answers"]) == (200, "draining", 2)
+
+
+def test_a_stream_that_has_come_wholly_ends_in_order_too(tmp_path: Path) -> None:
+    """What has come would run for half a minute."""
+    models = tiny.repository(tmp_path / "models", loop=tiny.loop())
+    line = json.dumps({"inputs": [tensor("trips", "INT64", [1], [100_000])]}).encode() + b"\n"
+    whole = line * 300
+    with (
+        running(models, tmp_path, ONNICORN_LIFECYCLE__DRAIN_SECONDS="0") as service,
+        wire(service.api) as connection,
+    ):
+        connection.send(request("POST", "/v2/models/loop/infer_stream", None, LINES, f"Content-Length: {len(whole)}"))
+        connection.send(whole)
+        assert connection.answer().status_code == 200
+        pieces = chunks(connection)
+        first = next(pieces)
+        service.process.send_signal(signal.SIGTERM)
+        *answers, last = b"".join([first, *pieces]).splitlines()
+        assert {tuple(json.loads(answer)["outputs"][0]["data"]) for answer in answers} == {(100_000,)}
+        assert (json.loads(last)["code"], json.loads(last)["line"]) == ("draining", len(answers) + 1)
+        assert exit_code(service) == 0
 
 
 def test_single_requests_have_their_turn_beside_streams(slow_service: Service) -> None:

@@ -145,6 +145,8 @@ def test_what_is_wrong_with_a_line_is_said_in_its_place(client: TestClient) -> N
         ("malformed_request", 6),
         "last",
     ]
+    assert lines[1]["error"].startswith("the line is not valid JSON: ")
+    assert lines[2]["error"].startswith("the line: expected a JSON object")
     assert lines[4] == {
         "error": "output 'y': a stream has no binary tensors; ask for it in JSON",
         "code": "malformed_request",
@@ -299,7 +301,7 @@ def test_a_request_that_cannot_be_answered_has_no_events(
 
 
 def test_a_row_that_fails_first_fails_the_request(client: TestClient) -> None:
-    document = {"inputs": [tensor("index", "INT64", [2], [0, 7])]}
+    document = {"inputs": [tensor("index", "INT64", [2], [7, 0])]}
     answer = client.post("/v2/models/failing/infer_stream", json=document)
     assert_problem(answer, 500, "inference_failed")
 
@@ -309,6 +311,13 @@ def test_a_row_that_fails_behind_others_is_the_last_event(client: TestClient) ->
     *good, (kind, last) = events(client, document, "/v2/models/failing/infer_stream")
     assert [identity for identity, _ in good] == [f"id: {row}" for row in range(99)]
     assert (kind, last["code"], last["request_id"]) == ("event: error", "inference_failed", "mine")
+
+
+def test_rows_that_ran_before_the_one_that_fails_are_sent(client: TestClient) -> None:
+    """They were in the same portion."""
+    document = {"inputs": [tensor("index", "INT64", [3], [0, 1, 7])]}
+    found = events(client, document, "/v2/models/failing/infer_stream")
+    assert [kind for kind, _ in found] == ["id: 0", "id: 1", "event: error"]
 
 
 def metric(name: str, **labels: str) -> float:
@@ -422,7 +431,40 @@ def test_what_was_read_is_answered_when_the_service_ends(tmp_path: Path, cache_d
         await stream.end()
         *answers, last = stream.lines
         assert answers == [doubled(1, 1, 1, 1), doubled(2, 2, 2, 2)]
-        assert last == {"error": str(Draining()), "code": "draining", "line": 3}
+        assert last == {"error": str(Draining("lines from 3 on")), "code": "draining", "line": 3}
+
+    talk(tmp_path, cache_dir, scenario)
+
+
+def test_events_end_with_the_service_behind_what_was_begun(tmp_path: Path, cache_dir: Path) -> None:
+    """A request that has only just come is not one that nothing was run of."""
+
+    async def scenario(app: Any) -> None:
+        stream = Talk(app, DOUBLE, content_type="application/json", x_request_id="mine")
+        stream.caller.is_dismissed = True
+        stream.say(asked(*range(400)), more=False)
+        await stream.end()
+        *rows, last, rest = b"".join(message["body"] for message in stream.sent[1:]).split(b"\n\n")
+        kind, data = last.split(b"\n")
+        assert (len(rows), kind, rest) == (32, b"event: error", b"")
+        error = str(Draining("rows from 32 on"))
+        assert json.loads(data.removeprefix(b"data: ")) == {"error": error, "code": "draining", "request_id": "mine"}
+
+    talk(tmp_path, cache_dir, scenario)
+
+
+def test_lines_that_have_all_come_are_not_all_run_when_the_service_ends(tmp_path: Path, cache_dir: Path) -> None:
+    async def scenario(app: Any) -> None:
+        stream = Talk(app, LOOP, **NDJSON)
+        stream.say(*[trips(number) for number in range(100)], more=False)
+        await until(lambda: stream.lines)
+        stream.caller.is_dismissed = True
+        await stream.end()
+        *answers, last = stream.lines
+        assert [answer["outputs"][0]["data"] for answer in answers] == [[number] for number in range(len(answers))]
+        number = len(answers) + 1
+        assert number < 100
+        assert last == {"error": str(Draining(f"lines from {number} on")), "code": "draining", "line": number}
 
     talk(tmp_path, cache_dir, scenario)
 
@@ -518,6 +560,7 @@ def test_what_is_wrong_with_a_row_is_said_of_its_line(client: TestClient) -> Non
         [2, 4, 6, 8],
         *(("signature_mismatch" if line == 3 else "malformed_request", line) for line in range(2, 8)),
     ]
+    assert lines[6]["error"].startswith("the line is not valid JSON: ")
     assert lines[1]["error"] == 'line[1]: expected a number, got "x"'
 
 

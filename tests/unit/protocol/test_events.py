@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from service.errors import Draining, MalformedRequest
+from service.errors import Draining, MalformedRequest, RequestTooLarge
 from service.protocol.events import Line, Lines, event, event_problem, line_problem
 
 TEXT = '{"a":"ä"}\n\n{"b":"\\n"}\r\n  \t\n{"c":"€🦄"}'.encode()
@@ -42,6 +42,12 @@ def test_the_last_line_needs_no_end() -> None:
 )
 def test_a_line_that_is_too_long_is_passed_over_to_its_end(pieces: tuple[bytes, ...]) -> None:
     assert lines_of(*pieces, most=5) == [Line(1, b"12345"), Line(2, None), Line(3, b"1")]
+
+
+def test_blank_lines_in_a_row_are_together_no_longer_than_a_line_may_be() -> None:
+    assert lines_of(b"\n" * 5 + b"1\n" + b"\n" * 5, b"2", most=5) == [Line(6, b"1"), Line(12, b"2")]
+    with pytest.raises(RequestTooLarge, match=r"^more than 5 bytes of blank lines follow each other$"):
+        lines_of(b"1\n\n\n\n", b"\r\n\n", most=5)
 
 
 def test_a_last_line_may_be_too_long_as_well() -> None:

@@ -8,6 +8,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.errors import OnnicornError, RequestTimeout
 from service.supervision.connection import Connection
 from tests.unit.loop import turns
 from tests.unit.supervision.test_connection import GET, Transport
@@ -182,6 +183,71 @@ def test_a_header_cannot_smuggle_in_another(value: bytes) -> None:
     start = {**START, "headers": [*START["headers"], (b"x-request-id", value)]}  # type: ignore[misc]
     found = asyncio.run(writes_of(start, BODY))
     assert value not in b"".join(found.writes)
+
+
+@pytest.mark.parametrize(("late", "told"), [(b"", ["RequestTimeout"]), (b"dy", [b"dy", "RequestTimeout"])])
+def test_what_ends_a_body_is_heard_by_who_waits_for_it_already(late: bytes, told: list[Any]) -> None:
+    """And what came before it is not lost."""
+
+    async def scenario() -> list[Any]:
+        heard: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            try:
+                while True:
+                    heard.append((await receive())["body"])
+            except OnnicornError as error:
+                heard.append(type(error).__name__)
+            await send(START)
+            await send(BODY)
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Writes())
+        connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nbo")
+        await turns()
+        connection.data_received(late)
+        connection.cycle.fail(RequestTimeout("slow"))
+        await turns()
+        return heard
+
+    assert asyncio.run(scenario()) == told
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_whoever_is_answered_hears_that_the_service_ends(whole: bool) -> None:
+    """A stream looks whether it does, and waits for no more of its body."""
+
+    async def scenario() -> tuple[bool, list[Any]]:
+        heard: list[Any] = []
+        may_end = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({**START, "headers": []})
+            await send({**BODY, "more_body": True})
+            try:
+                await (may_end.wait() if whole else receive())
+            except OnnicornError as error:
+                heard.append(type(error).__name__)
+            await send(BODY)
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Writes())
+        connection.data_received(
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"[: None if whole else -1]
+        )
+        await turns()
+        caller = connection.cycle.caller
+        connection.say_goodbye()
+        await turns()
+        may_end.set()
+        await turns()
+        return caller.is_dismissed, heard
+
+    assert asyncio.run(scenario()) == (True, [] if whole else ["Draining"])
 
 
 def test_a_request_leaves_nothing_for_the_collector() -> None:

@@ -217,6 +217,21 @@ def test_the_model_that_was_asked_for_is_logged_beside_the_smaller_one_that_ran(
     assert line(records) == REQUEST | {"status": 200, "model": "kitten", "version": 3, "fallback_for": "cat"}
 
 
+@pytest.mark.parametrize(("answers", "timed"), [(None, 1), (0, 0), (7, 0)])
+def test_how_long_a_stream_takes_is_its_callers_choice_and_no_duration(answers: int | None, timed: int) -> None:
+    """It would count as a slow answer of the same route."""
+
+    def counted() -> list[float]:
+        return [
+            metric("http_request_duration_seconds_count", route=INFER, outcome="ok"),
+            metric("http_requests_total", route=INFER, method="POST", status="200"),
+        ]
+
+    before = counted()
+    record("cat", status=200, answers=answers).close()
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [timed, 1]
+
+
 def test_a_closed_record_knows_its_error_no_more() -> None:
     """The error's frames know the record, and the request's body."""
     closed = failed(MalformedRequest("no"), 400)

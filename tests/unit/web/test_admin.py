@@ -59,6 +59,15 @@ def test_a_reload_that_has_ended_well_is_an_empty_answer(action: str, client: Te
     assert found[0].model_dump() == {"kind": action, "model": "cat"}
 
 
+@pytest.mark.parametrize("action", ["load", "unload"])
+def test_where_nobody_may_load_models_the_setting_is_named(action: str, tmp_path: Path) -> None:
+    root = tiny.repository(tmp_path / "models", cat=tiny.double())
+    settings = Settings.model_validate({"repository": {"path": root}, "cache": {"dir": tmp_path / "cache"}})
+    with TestClient(create_app(settings)) as closed:
+        answer = closed.post(f"/v2/repository/models/cat/{action}")
+    assert_problem(answer, 403, "forbidden", "ONNICORN_HTTP__ADMIN=true")
+
+
 def test_a_reload_that_was_refused_is_a_conflict_with_its_reason(client: TestClient, seat: Seat) -> None:
     end(seat, Reason(name="cat", version=2, text="it is broken"))
     answer = client.post("/v2/repository/models/cat/load", json={})

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.types import Message
 
-from service.caller import ClientLeft
+from service.caller import Caller, ClientLeft
 from service.errors import Draining, MalformedRequest, OnnicornError, Overloaded, UnsupportedMedia
 from service.protocol.events import Line, Lines
 from service.scheduling.admission import Budget
@@ -31,7 +31,7 @@ def taken(*pieces: bytes | OnnicornError | None, most: int = 1 << 20, room: int 
     async def scenario() -> list[Any]:
         given = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
         with budget.hold() as hold:
-            portions = Portions(receive, given, Record("7", None, "POST"), Lines(most), MOST, hold)
+            portions = Portions(receive, given, Record("7", None, "POST"), Lines(most), lambda: MOST, hold, Caller())
             found: list[Any] = []
             while not found or found[-1] is not None:
                 try:
@@ -110,11 +110,73 @@ def test_the_record_knows_what_has_come() -> None:
 
     async def scenario() -> list[Line]:
         with Budget(1).hold() as hold:
-            portions = Portions(receive, {}, record, Lines(9), MOST, hold)
+            portions = Portions(receive, {}, record, Lines(9), lambda: MOST, hold, Caller())
             return [line for _ in range(3) for line in await portions.take() or ()]
 
     assert asyncio.run(scenario()) == [Line(1, b"1"), Line(2, b"2"), Line(3, b"3")]
     assert record.bytes_in == 5
+
+
+def ended(*pieces: bytes, more: bool, after: int) -> tuple[list[Any], int]:
+    """The portions of a body, when the service ends behind so many of them, and the first line that is in none."""
+    caller, lines = Caller(), Lines(1 << 20)
+    messages = [body(piece, more=more or number < len(pieces)) for number, piece in enumerate(pieces, start=1)]
+
+    async def receive() -> Message:
+        return messages.pop(0)
+
+    async def scenario() -> tuple[list[Any], int]:
+        with Budget(1 << 20).hold() as hold:
+            portions = Portions(receive, {}, Record("7", None, "POST"), lines, lambda: MOST, hold, caller)
+            found: list[Any] = []
+            try:
+                while not found or found[-1] is not None:
+                    caller.is_dismissed = len(found) >= after
+                    portion = await portions.take()
+                    found.append([line.text for line in portion] if portion else None)
+            except Draining:
+                found.append("draining")
+            return found, portions.untaken
+
+    return asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_nothing_is_taken_once_the_service_ends_be_it_here_or_not(more: bool) -> None:
+    assert ended(b"1\n2\n3\n\n5\n6", more=more, after=1) == ([[b"1", b"2", b"3"], "draining"], 5)
+    assert ended(b"1\n2\n3\n", b"\n5\n6", more=more, after=1) == ([[b"1", b"2", b"3"], "draining"], 4)
+
+
+def test_who_has_been_answered_all_need_not_hear_of_the_end() -> None:
+    assert ended(b"1\n2\n\n", more=False, after=1) == ([[b"1", b"2"], None], 5)
+    assert ended(b"1\n2\n\n", more=True, after=1) == ([[b"1", b"2"], "draining"], 4)
+
+
+def test_others_have_their_turn_while_much_becomes_nothing() -> None:
+    """Blank lines, and members that are empty."""
+
+    async def scenario(packed: bytes) -> int:
+        others = 0
+
+        async def wait() -> None:
+            nonlocal others
+            while True:
+                others += 1
+                await asyncio.sleep(0)
+
+        async def receive() -> Message:
+            return body(packed, more=False)
+
+        with Budget(1 << 20).hold() as hold:
+            given = {b"content-encoding": b"gzip"}
+            portions = Portions(receive, given, Record("7", None, "POST"), Lines(8 << 20), lambda: MOST, hold, Caller())
+            waiting = asyncio.create_task(wait())
+            assert await portions.take() is None
+            waiting.cancel()
+        return others
+
+    for packed in (gzip.compress(b"\n" * (4 << 20)), gzip.compress(b"") * 2000):
+        assert asyncio.run(scenario(packed)) > 9
 
 
 @pytest.mark.parametrize("coding", ["br", "gzip, gzip"])

@@ -19,9 +19,10 @@ from service.errors import (
     OnnicornError,
     SignatureMismatch,
 )
-from service.telemetry.metrics import REGISTRY
+from service.telemetry.metrics import REGISTRY, STATISTICS
 from service.telemetry.record import Record
 from service.web.scoring import Item, Job, Ran, Scoring, grouped
+from service.web.stream import Window
 
 
 def item(asked: Any, rows: int = 1, key: Any = None, **more: Any) -> Item:
@@ -54,6 +55,7 @@ class Doubling:
 
     def __init__(self) -> None:
         self.ran: list[list[Any]] = []
+        self.size = 0
         self.deadlines: list[Deadline] = []
 
     def read(self, text: bytes) -> Item:
@@ -68,7 +70,7 @@ class Doubling:
         for each in items:
             if not isinstance(each.asked, int):
                 raise each.asked
-        return Ran([2 * each.asked for each in items], 0.25, 0.5)
+        return Ran([2 * each.asked for each in items], 0.25, 0.5, self.size)
 
     def is_long(self, result: Any) -> bool:
         return bool(result > 100)
@@ -88,8 +90,8 @@ class Bench:
     def __init__(self) -> None:
         self.form = Doubling()
         self.record = Record("mine", None, "POST")
-        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1), group_rows=4)
-        self.scoring = Scoring(lane, self.form, self.record)
+        lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1))
+        self.scoring = Scoring(lane, self.form, self.record, Window(2, 4))
 
     def score(self, *asked: Any, deadline: Deadline = NEVER) -> list[str]:
         """What is written for each, or the code of why there is nothing."""
@@ -109,6 +111,14 @@ def test_answers_are_in_the_order_of_what_was_asked() -> None:
     bench = Bench()
     assert bench.score(1, 2, 3, 4, 5) == ["2", "4", "6", "8", "10"]
     assert bench.form.ran == [[1, 2, 3, 4], [5]]
+
+
+def test_fewer_go_together_once_their_results_have_been_large() -> None:
+    bench = Bench()
+    bench.form.size = 8 << 20
+    assert bench.score(1, 2) == ["2", "4"]
+    bench.score(3, 4, 5, 6)
+    assert bench.form.ran == [[1, 2], [3, 4], [5, 6]]
 
 
 def test_what_could_not_be_read_fails_in_its_place() -> None:
@@ -192,6 +202,26 @@ def test_each_group_counts_as_a_request_and_each_failure_too() -> None:
     bench.score(1, 2, 3, 4, 5, FAILED)
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [2, 1, 2, 0.5, 1]
     assert (bench.record.rows, bench.record.queue, bench.record.run) == (5, 0.5, 1.0)
+
+
+def test_a_group_that_fails_counts_once_as_one_that_runs_does() -> None:
+    """Ten lines of nonsense are no ten requests."""
+
+    def seconds_lost() -> float:
+        labels = {"model": "scored", "version": "1", "outcome": "other"}
+        return STATISTICS.get_sample_value("onnicorn_inference_request_seconds_total", labels) or 0
+
+    def counted() -> list[float]:
+        outcomes = ("malformed_request", "model_not_ready", "answer_too_large")
+        return [metric("inference_requests_total", outcome=outcome) for outcome in outcomes]
+
+    before, seconds = counted(), seconds_lost()
+    bench = Bench()
+    bench.score(*[MalformedRequest("?")] * 10, 1, ModelNotReady("scored", "it is stuck"), 3)
+    bench.score(501, 502, 503)
+    assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 1]
+    assert seconds_lost() > seconds
+    assert bench.record.failed == 16
 
 
 def test_the_log_has_why_the_first_failed_that_was_no_callers_fault(records: list[EventDict]) -> None:

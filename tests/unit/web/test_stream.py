@@ -5,6 +5,7 @@ import gzip
 import zlib
 from collections.abc import Coroutine, Iterable
 from contextlib import aclosing
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from starlette.types import Message
 from service.caller import Caller, ClientLeft
 from service.deadline import NEVER, Deadline
 from service.errors import DeadlineExceeded, MalformedRequest, Overloaded
-from service.web.stream import PART, Reply, answers, patiently, while_heard
+from service.web.stream import PART, Reply, Window, Windows, answers, patiently, while_heard
 from tests.unit.loop import let_pass, turns
 
 
@@ -345,3 +346,102 @@ def test_each_part_of_a_compressed_reply_can_be_read_when_it_comes(coding: str, 
 def test_a_compressed_reply_may_be_empty() -> None:
     _, last = sent(["end"], "gzip")
     assert gzip.decompress(last["body"]) == b""
+
+
+def lane_of(threads: int, rows: int) -> Any:
+    class Fake:
+        """As much of a lane as a window asks for."""
+
+        model = SimpleNamespace(declaration=SimpleNamespace(run_threads=threads))
+        group_rows = rows
+
+    return Fake()
+
+
+class Queue:
+    """A model's: it has room for so many groups at a time, and remembers the most that it has had."""
+
+    def __init__(self, room: int) -> None:
+        self.most = self.held = self.answered = 0
+        self._room = room
+        self.may_run = asyncio.Semaphore(0)
+
+    async def ask(self) -> None:
+        if self.held == self._room:
+            raise Overloaded("too much", "waiting", 0.1)
+        self.held += 1
+        self.most = max(self.most, self.held)
+        try:
+            await self.may_run.acquire()
+        finally:
+            self.held -= 1
+        self.answered += 1
+
+
+def test_however_many_streams_there_are_a_single_request_finds_room() -> None:
+    async def scenario() -> None:
+        queue, window = Queue(5), Windows().of(lane_of(2, 32))
+
+        async def stream() -> None:
+            async with window.place(NEVER):
+                await patiently(queue.ask, NEVER)
+
+        streams = [asyncio.create_task(stream()) for _ in range(50)]
+        for _ in range(50):
+            await turns(20)
+            single = asyncio.create_task(queue.ask())
+            await turns(20)
+            assert not single.done()
+            single.cancel()
+            queue.may_run.release()
+        await asyncio.gather(*streams)
+        assert (queue.most, queue.answered) == (5, 50)
+
+    play(scenario())
+
+
+def test_streams_have_their_places_in_turn() -> None:
+    async def scenario() -> None:
+        window, order = Window(1, 32), list[int]()
+
+        async def stream(number: int) -> None:
+            for _ in range(2):
+                async with window.place(NEVER):
+                    order.append(number)
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(stream(number) for number in range(3)))
+        assert order == [0, 1, 2, 0, 1, 2]
+
+    play(scenario())
+
+
+def test_a_place_is_waited_for_until_the_deadline() -> None:
+    async def scenario() -> None:
+        window = Window(1, 32)
+        deadline = Deadline.after(0.001, asyncio.get_running_loop().time())
+        async with window.place(NEVER):
+            with pytest.raises(DeadlineExceeded, match="queue"):
+                async with window.place(deadline):
+                    pass
+        async with window.place(NEVER):  # whoever gave up holds none
+            pass
+
+    play(scenario())
+
+
+def test_a_model_has_one_window_for_as_long_as_it_is_served() -> None:
+    windows, lane = Windows(), lane_of(1, 32)
+    assert windows.of(lane) is windows.of(lane)
+    assert windows.of(lane) is not windows.of(lane_of(1, 32))
+
+
+def test_a_portion_is_small_where_its_results_are_large() -> None:
+    window = Window(2, 32)
+    rows = []
+    for size in (0, 4, 1 << 20, 4 << 20, 100 << 20, 4):
+        window.note(2, 2 * size)
+        rows.append(window.rows)
+    window.note(0, 9)
+    assert rows == [32, 32, 8, 2, 1, 32]
+    assert window.rows == 32
