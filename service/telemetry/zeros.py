@@ -23,11 +23,12 @@ REASONS: Final = ("wait", "deadline", "waiting", "rows", "bytes", "connections")
 STAGES: Final = ("body", "queue", "run")
 
 
-def of_requests(routes: Iterable[str], statuses: Iterable[int]) -> None:
-    """How inference requests may end, whatever model they are for."""
-    statuses = tuple(statuses)
+def of_requests(routes: Iterable[str], streams: Iterable[str], statuses: Iterable[int]) -> None:
+    """How inference requests may end, whatever model they are for. Those of `streams` have no duration."""
+    routes, statuses = tuple(routes), tuple(statuses)
     for route in routes:
         metrics.ok_duration(route)
+    for route in (*routes, *streams):
         for status in statuses:
             metrics.http_requests(route, "POST", status)
     for reason in REASONS:

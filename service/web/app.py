@@ -45,7 +45,7 @@ from service.web.middleware import Accounting, Behind, LastResort
 from service.web.openapi import Document
 from service.web.passage import Passage
 from service.web.predict import Predict
-from service.web.routes import EMBEDDINGS, EMBEDDINGS_ROUTE, INFER, INFER_STREAM, PREDICT, ROUTES
+from service.web.routes import EMBEDDINGS, EMBEDDINGS_ROUTE, INFER, INFER_STREAM, PREDICT, SINGLES, STREAMS
 
 log = structlog.get_logger()
 
@@ -156,8 +156,8 @@ async def _lifespan(
 ) -> AsyncIterator[dict[str, Any]]:
     """Load, warm up, verify; ready in between; stop. The server is given the gate."""
     row = seat.row
-    routes = (*ROUTES, EMBEDDINGS_ROUTE)
-    zeros.of_requests(routes, problems.statuses_of_inference(settings.admission.overload_status))
+    statuses = problems.statuses_of_inference(settings.admission.overload_status)
+    zeros.of_requests((*SINGLES, EMBEDDINGS_ROUTE), STREAMS, statuses)
     async with AsyncExitStack() as stack:
         try:
             manifest_of = await asyncio.to_thread(_manifests, settings, seat)

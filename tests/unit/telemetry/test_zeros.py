@@ -19,15 +19,18 @@ def series(name: str, **labels: str) -> list[dict[str, str]]:
 
 
 def test_each_way_in_which_a_request_may_end_has_its_series() -> None:
-    zeros.of_requests(("/zero/infer", "/zero/versions/infer"), (200, 500, 503))
-    for route in ("/zero/infer", "/zero/versions/infer"):
+    zeros.of_requests(["/zero/infer"], ["/zero/stream"], (200, 500, 503))
+    for route in ("/zero/infer", "/zero/stream"):
         found = series("http_requests_total", route=route)
         assert found == [{"route": route, "method": "POST", "status": status} for status in ("200", "500", "503")]
-        assert series("http_request_duration_seconds_count", route=route) == [{"route": route, "outcome": "ok"}]
+    durations = [
+        series("http_request_duration_seconds_count", route=route) for route in ("/zero/infer", "/zero/stream")
+    ]
+    assert durations == [[{"route": "/zero/infer", "outcome": "ok"}], []]
 
 
 def test_each_reason_to_refuse_and_each_stage_in_which_clients_leave_has_its_series() -> None:
-    zeros.of_requests((), ())
+    zeros.of_requests((), (), ())
     refused = [sample.labels["reason"] for sample in samples("refused_total")]
     left = [sample.labels["stage"] for sample in samples("cancelled_total")]
     assert set(refused) >= {"wait", "deadline", "waiting", "rows", "bytes", "connections"}
