@@ -11,7 +11,7 @@ from typing import Final
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _OWN_BLOCK: Final = 4 << 20
-_FREE_END: Final = 1 << 20
+_FREE_END: Final = 256 << 10
 
 
 def bound_heaps() -> None:
