@@ -148,7 +148,7 @@ def test_a_body_may_be_the_picture_itself(digits: Service, format: str, media_ty
 
 def test_a_picture_that_would_be_huge_is_refused_before_it_is_made(digits: Service) -> None:
     answer = predict(digits, "digits", content=png(Image.new("1", (5000, 5000))), headers={"Content-Type": "image/png"})
-    sentence = "instances[0]: image: expected at most 16777216 pixels, got 5000x5000"
+    sentence = "instances[0]: image: expected at most 4194304 pixels, got 5000x5000"
     assert_problem(answer, 400, "malformed_request", sentence)
 
 

@@ -183,7 +183,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_to_the_caller(tmp_path: Path) 
 
 
 def test_nobody_may_load_a_model_unless_that_is_allowed(service: Service) -> None:
-    assert_problem(admin(service, "double", "unload"), 404, "not_found", "unload")
+    assert_problem(admin(service, "double", "unload"), 403, "forbidden", "ONNICORN_HTTP__ADMIN")
 
 
 def test_a_repository_that_is_watched_is_read_again_when_it_changes(tmp_path: Path) -> None:
