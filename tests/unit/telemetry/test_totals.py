@@ -24,14 +24,6 @@ def test_the_numbers_are_those_of_a_model_and_a_version() -> None:
     assert fourth["inference_run_seconds_sum", ""] == 1
 
 
-def test_files_are_read_once_for_all_who_ask_within_a_moment(tmp_path: Path) -> None:
-    clock = iter([7.0, 7.0, 7.05, 7.2, 7.2]).__next__
-    totals = Totals(tmp_path, clock)
-    first = totals.read()
-    assert totals.read() is first
-    assert totals.read() is not first
-
-
 def test_with_several_processes_the_files_are_read_and_not_this_process(tmp_path: Path) -> None:
     metrics.stages("puma", 3)[2].observe(1)
     assert Totals(tmp_path).read() == {}
