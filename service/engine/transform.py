@@ -222,7 +222,8 @@ class Loaded:
         """Predictions as JSON values. Raises TransformFailed for what has no JSON."""
         with self._guarded():
             values = [self._prediction.to_json(each) for each in predictions]
-            orjson.dumps(values)  # not all that is a number or a string to Python can be written
+            for value in values:  # one by one: nobody else has a turn while orjson writes
+                orjson.dumps(value)  # not all that is a number or a string to Python can be written
         return values
 
     def _predictions(self, instances: Sequence[Any], start: int, outputs: Tensors) -> list[Any]:

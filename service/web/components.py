@@ -39,9 +39,11 @@ class Components:
     def add(self, name: str, schema: Schemas, prefix: str = "") -> Schemas:
         """A reference to it. What it defines for itself becomes components, too, whose names begin with `prefix`."""
         definitions = dict(schema.get("$defs", {}))
-        whole = {key: value for key, value in schema.items() if key not in ("$defs", "$ref")}
+        whole = {key: value for key, value in schema.items() if key != "$defs"}
         names: dict[str, str] = {}
-        if itself := schema.get("$ref", "").removeprefix(_DEFINITIONS):  # a type that holds itself is such a definition
+        itself = schema.get("$ref", "").removeprefix(_DEFINITIONS)
+        if itself in definitions:  # a type that holds itself is such a definition
+            del whole["$ref"]
             whole = definitions.pop(itself) | whole
         own = names[itself] = self._names.take(name)
         names |= {inner: self._name(prefix + inner, definition) for inner, definition in definitions.items()}

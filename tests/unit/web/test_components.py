@@ -90,6 +90,12 @@ def test_a_type_that_holds_itself_is_no_mere_reference() -> None:
     }
 
 
+def test_a_reference_to_elsewhere_stays() -> None:
+    schemas: Schemas = {}
+    assert Components(schemas).add("Cat", {"$ref": "https://example.org/cat.json"}) == ref("Cat")
+    assert schemas == {"Cat": {"$ref": "https://example.org/cat.json", "title": "Cat"}}
+
+
 def test_text_that_only_looks_like_a_reference_stays() -> None:
     schemas: Schemas = {}
     Components(schemas).add("Cat", {"type": "string", "description": "#/$defs/Nothing"})
