@@ -5,7 +5,6 @@ Frozen, validated at the field, and passed on as arguments. `settings.py` reads 
 
 import json
 import math
-import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -21,16 +20,10 @@ _MEBIBYTE: Final = 1 << 20
 def _run_directory() -> Path:
     """Memory-backed where there is such a place: metric files and heartbeats must never wait for a disk."""
     shared_memory = Path("/dev/shm")  # noqa: S108 - we make a directory of our own in it
-    return shared_memory if shared_memory.is_dir() else _temporary_directory()
+    return shared_memory if shared_memory.is_dir() else temporary_directory()
 
 
-def _cache_directory() -> Path:
-    """Where the XDG base directory specification wants it; an arbitrary user in a container may have no home."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
-    return (Path(home) if home.startswith("/") else _temporary_directory()) / "onnicorn"
-
-
-def _temporary_directory() -> Path:
+def temporary_directory() -> Path:
     """Also where there is none that can be written: whoever tries to then says so, in our words."""
     try:
         return Path(tempfile.gettempdir())
@@ -124,7 +117,7 @@ class Cache(Group):
     """Prepared models."""
 
     dir: Path = Field(
-        default_factory=_cache_directory,
+        Path("~/.cache/onnicorn"),
         description="Where prepared models are kept, on disk: 2.5 times the models' size. May be shared and read-only.",
     )
     keep_days: float = Field(7, ge=0, le=3650, description="An entry that nobody has used for so long is removed.")

@@ -5,13 +5,21 @@ the start: a knob that silently does nothing is worse than none.
 """
 
 import difflib
+import os
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from service.errors import SettingsError
 from service.knobs import (
@@ -27,6 +35,7 @@ from service.knobs import (
     Repository,
     Run,
     Runtime,
+    temporary_directory,
 )
 
 PREFIX: Final = "ONNICORN_"
@@ -68,7 +77,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment and keywords only: a stray .env file or secrets folder must not change a service."""
-        return init_settings, _Environment(settings_cls)
+        home = InitSettingsSource(settings_cls, {"cache": {"dir": _cache_directory(os.environ)}})
+        return init_settings, _Environment(settings_cls), home
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
@@ -94,6 +104,12 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(f"{_PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
         return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": wanted})})
+
+
+def _cache_directory(environ: Mapping[str, str]) -> Path:
+    """Where the XDG base directory specification wants it; an arbitrary user in a container may have no home."""
+    home = environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")  # noqa: PTH111, PTH118
+    return (Path(home) if home.startswith("/") else temporary_directory()) / "onnicorn"
 
 
 def variables() -> dict[str, tuple[str, str, Any]]:

@@ -45,8 +45,6 @@ def _default(field: FieldInfo) -> str:
     value: Any = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value == () or value == "":
         return ""
-    if isinstance(value, Path) and value.is_relative_to(Path.home()):
-        return f"`~/{value.relative_to(Path.home())}`"
     if isinstance(value, tuple):
         return f"`{','.join(map(str, value))}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

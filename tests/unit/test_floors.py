@@ -45,7 +45,6 @@ READ_THE_ENVIRONMENT = (
     "service",
     "service.asgi",
     "service.cli",
-    "service.knobs",
     "service.settings",
     "service.supervision",
 )

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.errors import SettingsError
-from service.knobs import Cache, Group
+from service.knobs import Group
 from service.settings import Settings, variables
 
 HOME = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -390,7 +390,7 @@ def test_prepared_models_are_kept_where_the_system_keeps_such_things(
 ) -> None:
     monkeypatch.setenv("HOME", home)
     monkeypatch.setenv("XDG_CACHE_HOME", cache_home)
-    assert Cache().dir == Path(place)
+    assert Settings().cache.dir == Path(place)
 
 
 def test_a_file_of_variables_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -422,4 +422,4 @@ def test_a_system_without_any_place_for_files_can_still_be_described(monkeypatch
     monkeypatch.setattr(tempfile, "gettempdir", nowhere)
     monkeypatch.setenv("HOME", "nowhere")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert Cache().dir == Path("/tmp/onnicorn")
+    assert Settings().cache.dir == Path("/tmp/onnicorn")
