@@ -6,6 +6,8 @@ import resource
 from pathlib import Path
 from typing import Final
 
+from service.background import Background
+
 # glibc's names for the bounds, from malloc.h. To ask the system for each block of so many bytes costs little beside
 # what is done with the block; of what is free at the end of an arena so much is kept.
 _M_TRIM_THRESHOLD: Final = -1
@@ -36,7 +38,7 @@ def give_back() -> None:
         trim(0)
 
 
-class Housekeeper:
+class Housekeeper(Background):
     """Gives memory back to the system every few seconds while the block runs.
 
     What large bodies leave free between smaller things fills again, a page here and a page there, for every request
@@ -46,16 +48,6 @@ class Housekeeper:
 
     def __init__(self, interval: float = 5.0) -> None:
         self._interval = interval
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Housekeeper":
-        self._task = asyncio.create_task(self._keep())
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
 
     async def _keep(self) -> None:
         while True:

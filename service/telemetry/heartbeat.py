@@ -1,8 +1,9 @@
 """A worker's event loop says that it is alive, and measures how late it was."""
 
 import asyncio
-from typing import Final
+from typing import Final, Self
 
+from service.background import Background
 from service.rows import WorkerRow
 from service.telemetry.metrics import LOOP_LAG
 
@@ -10,25 +11,18 @@ from service.telemetry.metrics import LOOP_LAG
 _INTERVAL: Final = 0.2
 
 
-class Heartbeat:
+class Heartbeat(Background):
     """Beats on the worker's row while the block runs."""
 
     def __init__(self, row: WorkerRow, interval: float = _INTERVAL) -> None:
         self._row = row
         self._interval = interval
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Heartbeat":
+    async def __aenter__(self) -> Self:
         self._row.beat()
-        self._task = asyncio.create_task(self._beat())
-        return self
+        return await super().__aenter__()
 
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
-
-    async def _beat(self) -> None:
+    async def _keep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._interval

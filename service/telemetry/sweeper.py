@@ -9,6 +9,7 @@ from typing import Final
 
 import structlog
 
+from service.background import Background
 from service.telemetry import identity, metrics
 from service.telemetry.versions import Versions
 
@@ -18,23 +19,13 @@ log = structlog.get_logger()
 _INTERVAL: Final = 60.0
 
 
-class Sweeper:
+class Sweeper(Background):
     """Looks every now and then whether there are other versions, while the block runs."""
 
     def __init__(self, versions: Callable[[], Versions], interval: float = _INTERVAL) -> None:
         self._versions = versions
         self._interval = interval
         self._swept: Versions | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Sweeper":
-        self._task = asyncio.create_task(self._keep())
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
 
     async def _keep(self) -> None:
         while True:

@@ -27,6 +27,7 @@ FLOORS = {
             "knobs",
             "plan",
             "cgroup",
+            "background",
             "memory",
             "process",
             "addresses",
