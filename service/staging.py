@@ -6,11 +6,12 @@ why it cannot, and the coordinator commits or calls it off.
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 import structlog
 
 from service import memory
+from service.background import Background
 from service.dataplane import Dataplane
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
@@ -23,7 +24,7 @@ _LOOK_SECONDS: Final = 0.05
 _PAUSE_SECONDS: Final = 1.0
 
 
-class Staging:
+class Staging(Background):
     """`load` makes the catalogue of a generation, from models that are loaded already where they have not changed."""
 
     def __init__(
@@ -33,9 +34,8 @@ class Staging:
         self._dataplane = dataplane
         self._load = load
         self._load_seconds = load_seconds
-        self._task: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Staging":
+    async def __aenter__(self) -> Self:
         """Before a worker is ready it has staged what is committed, and what may be at any moment.
 
         Raises RepositoryError where it cannot load the former, and no reload is under way that may replace it.
@@ -54,20 +54,14 @@ class Staging:
             await self._look()
             await asyncio.sleep(_LOOK_SECONDS)
         self._seat.row.serve(self._dataplane.catalogue.generation)
-        self._task = asyncio.create_task(self._watch())
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        return await super().__aenter__()
 
     def _is_complete(self) -> bool:
         """Two numbers that another process writes; the target is written first, so it is read last."""
         service = self._seat.board.service
         return {service.generation, service.target} <= self._dataplane.staged
 
-    async def _watch(self) -> None:
+    async def _keep(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
