@@ -27,7 +27,7 @@ logged under the same request id. What can go wrong in one place of the start on
 The first line of a class's docstring is what the README says of its code.
 """
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 # As much of a caller's text as a message repeats: a path, a name, the value of a header.
 _MOST_REPEATED: Final = 100
@@ -46,6 +46,12 @@ class OnnicornError(Exception):
     """Root of the tree. `code` is the stable slug that clients may branch on."""
 
     code: ClassVar[str]
+
+    def anew(self) -> Self:
+        """The same, without where it has been raised: what keeps an error and raises it again raises this."""
+        fresh = type(self).__new__(type(self), *self.args)
+        fresh.__dict__.update(self.__dict__)
+        return fresh
 
 
 class CallerError(OnnicornError):

@@ -8,6 +8,9 @@ from typing import Final
 
 from service.background import Background
 
+# One for all calls: to look the library up leaves a cycle of references behind.
+_C_LIBRARY: Final = ctypes.CDLL(None)
+
 # glibc's names for the bounds, from malloc.h. To ask the system for each block of so many bytes costs little beside
 # what is done with the block; of what is free at the end of an arena so much is kept.
 _M_TRIM_THRESHOLD: Final = -1
@@ -22,7 +25,7 @@ def bound_heaps() -> None:
     Otherwise glibc adapts both thresholds to the largest block that was ever freed, up to 32 MB (mallopt(3)). Each
     thread has an arena, and in all but the first malloc_trim(3) passes over the free end.
     """
-    if set_option := getattr(ctypes.CDLL(None), "mallopt", None):
+    if set_option := getattr(_C_LIBRARY, "mallopt", None):
         set_option(_M_MMAP_THRESHOLD, _OWN_BLOCK)
         set_option(_M_TRIM_THRESHOLD, _FREE_END)
 
@@ -33,7 +36,7 @@ def give_back() -> None:
     glibc keeps what was freed between smaller things: 50 MB after loading 400 MB of weights. Other C libraries have no
     such call, and little to give back.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    trim = getattr(_C_LIBRARY, "malloc_trim", None)
     if trim:
         trim(0)
 

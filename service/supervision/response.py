@@ -50,8 +50,12 @@ class Cycle(RequestResponseCycle):
             self.caller.leave()
 
     def fail(self, error: OnnicornError) -> None:
-        """The body will never be whole: the app hears why when it asks for more of it, and answers with that."""
-        self._failure = error
+        """The body will never be whole: the app hears why when it asks for more of it, and answers with that.
+
+        An error that was raised holds all that its traceback has seen, this object too if it were kept here: garbage
+        that only the collector finds.
+        """
+        self._failure = error.anew()
         self.keep_alive = False
         self.message_event.set()
 
@@ -63,14 +67,14 @@ class Cycle(RequestResponseCycle):
 
     async def receive(self) -> Any:
         if self._failure and not self.disconnected:
-            raise self._failure
+            raise self._failure.anew()
         self.awaits_more = True
         try:
             message: Any = await super().receive()
         finally:
             self.awaits_more = False
         if self._failure and not self.disconnected and message.get("more_body") and not message["body"]:
-            raise self._failure  # it came while we waited, and nothing else did
+            raise self._failure.anew()  # it came while we waited, and nothing else did
         return message
 
     @property

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -266,3 +267,39 @@ def test_a_request_leaves_nothing_for_the_collector() -> None:
         return gc.collect()
 
     assert asyncio.run(scenario()) < 100
+
+
+def test_nor_does_one_whose_body_failed() -> None:
+    """The error holds, by its traceback, whatever the app was at."""
+
+    async def scenario() -> bool:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                while True:
+                    await receive()
+            except OnnicornError:
+                await send(START)
+                await send(BODY)
+
+        async def fail_once() -> None:
+            connection = Connection(config, ServerState(), {})
+            connection.connection_made(Writes())
+            connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
+            await turns()
+            connection.cycle.fail(RequestTimeout("slow"))
+            await turns()
+            cycles.append(weakref.ref(connection.cycle))
+            connection.connection_lost(None)
+            await turns()
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        cycles: list[Any] = []
+        await fail_once()
+        return cycles[0]() is None
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert asyncio.run(scenario())
+    finally:
+        gc.enable()
