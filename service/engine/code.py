@@ -179,7 +179,7 @@ def _forget(module: ModuleType) -> None:
     if living:
         sys.modules[name] = living[-1]
     else:
-        del _LIVING[name]
+        _LIVING.pop(name, None)
         sys.modules.pop(name, None)
 
 

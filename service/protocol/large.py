@@ -65,9 +65,9 @@ class Numbers:
         if size <= self._most:
             return
         if datatype.numpy.kind in _KINDS:
-            expected = f"all elements of 'data' in the range of {datatype.name}, got others among them"
+            expected = f"all elements in the range of {datatype.name}, got others among them"
         else:
-            expected = f"at most {self._most} elements in 'data', got {size}"
+            expected = f"at most {self._most} elements, got {size}"
         raise MalformedRequest(f"{what}: expected {expected}")
 
     def _buffered(self, datatype: Datatype) -> Array | None:
@@ -222,7 +222,7 @@ class _RowsReader(_Reader):
         return self._value(value, room)
 
     def _value(self, value: Any, room: int) -> Any:
-        if isinstance(value, simdjson.Array):
+        if isinstance(value, simdjson.Array) and len(value):
             return Numbers(value, room, self._limits.values)
         return self._plain(value, room)
 

@@ -137,7 +137,7 @@ def test_a_model_without_rows_takes_what_would_be_its_inputs_in_a_line() -> None
             IMAGES,
             {"inputs": {"image": [[[["a"] * 800] * 30] * 3]}},
             MalformedRequest,
-            "input 'image': expected all elements of 'data' in the range of FP32, got others among them",
+            "input 'image': expected all elements in the range of FP32, got others among them",
         ),
         (
             IMAGES,
