@@ -213,7 +213,7 @@ class Limits(Group):
         1 << 20,
         ge=1024,
         le=10_000_000,
-        description="Values of a JSON body but for numbers of tensors' 'data', and strings of one BYTES input.",
+        description="Values of a JSON body but for numbers of tensors, and strings of one BYTES input.",
     )
     string_bytes: int = Field(16 * _MEBIBYTE, ge=1, le=2**32, description="One element of a BYTES input, in UTF-8.")
     answer_bytes: int = Field(256 * _MEBIBYTE, ge=1024, le=2**40, description="An answer, before compression.")

@@ -29,7 +29,9 @@ FILES: Final = "files"
 _LOCK: Final = "lock"
 _SUMS: Final = "SHA256SUMS"
 _DRAFT: Final = ".draft-"
+# Of files, and of the folders that they lie in.
 _READ_ONLY: Final = 0o444
+_UNWRITABLE: Final = 0o555
 # A draft that old has lost its maker.
 _DRAFT_SECONDS: Final = 3600
 # The packed weights come on top of the plain ones: plan for 2.5 times the model.
@@ -50,7 +52,10 @@ class Cache:
         self._keep_seconds = keep_days * 86400
 
     def find(self, key: str, name: str = MODEL) -> Path | None:
-        """What has that name in the entry, if there is one and its files are whole. A damaged one is removed."""
+        """What has that name in the entry, if there is one and its files are whole.
+
+        A damaged one is removed, unless somebody holds it.
+        """
         try:
             return self._found(self._directory / key, name)
         except (OSError, RepositoryError) as error:
@@ -60,9 +65,12 @@ class Cache:
     def _found(self, entry: Path, name: str) -> Path | None:
         if not entry.is_dir():
             return None
-        if not (entry / name).exists() or _sums(entry) != _read(entry / _SUMS):
-            log.warning("cache_damaged", entry=str(entry), reason="the files are not as they were written")
-            shutil.rmtree(entry, ignore_errors=True)
+        if not _is_whole(entry, name):
+            is_removed = False
+            with suppress(OSError):
+                is_removed = _removed(entry)
+            reason = "the files are not as they were written"
+            log.warning("cache_damaged", entry=str(entry), reason=reason, removed=is_removed)
             return None
         with suppress(OSError):  # in an image that is read-only the time stays what it was
             os.utime(entry / _LOCK)
@@ -86,7 +94,8 @@ class Cache:
         except OSError as error:  # such as a disk that is full, or a quota that nobody could foresee
             raise CacheUnusable(f"{draft} cannot be written: {error.strerror}") from None
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            with suppress(OSError):
+                _delete(draft)
 
     def prune(self) -> list[str]:
         """Remove what nobody holds and nobody has used for long; returns the keys that went."""
@@ -95,7 +104,7 @@ class Cache:
             with suppress(OSError):
                 if entry.name.startswith(_DRAFT):
                     if _age(entry) > _DRAFT_SECONDS:
-                        shutil.rmtree(entry)
+                        _delete(entry)
                 elif _age(entry / _LOCK) > self._keep_seconds and _removed(entry):
                     removed.append(entry.name)
         return removed
@@ -113,10 +122,12 @@ class Cache:
 
     def _publish(self, draft: Path, key: str) -> None:
         (draft / _LOCK).touch()
-        (draft / _SUMS).write_text(_sums(draft))
+        (draft / _SUMS).write_bytes(os.fsencode(_sums(draft)))
         for file in (*_files(draft), draft / _LOCK, draft / _SUMS):
             file.chmod(_READ_ONLY)
             _sync(file)
+        for folder in draft.glob("*/"):
+            folder.chmod(_UNWRITABLE)  # whoever writes there by mistake hears of it at once
         draft.chmod(0o755)
         try:
             draft.rename(self._directory / key)
@@ -144,8 +155,30 @@ def _removed(entry: Path) -> bool:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        shutil.rmtree(entry)
+        _delete(entry)
         return True
+
+
+def _delete(place: Path) -> None:
+    """Also folders into which nobody may write."""
+    for folder, _, _ in os.walk(place):
+        Path(folder).chmod(0o755)
+    shutil.rmtree(place)
+
+
+def _is_whole(entry: Path, name: str) -> bool:
+    """Is all there that was written? What has come since, such as a log that a transform keeps, makes no difference."""
+    sums = entry / _SUMS
+    if not sums.is_file():
+        return False
+    *lines, rest = os.fsdecode(sums.read_bytes()).split("\n")
+    digests = {file: digest for digest, _, file in (line.partition("  ") for line in lines)}
+    is_there = name in digests or (entry / name).is_dir()
+    return is_there and not rest and all(_is(entry / file, digest) for file, digest in digests.items())
+
+
+def _is(file: Path, digest: str) -> bool:
+    return file.is_file() and file_digest(file) == digest
 
 
 def _sums(entry: Path) -> str:
@@ -156,10 +189,6 @@ def _sums(entry: Path) -> str:
 def _files(entry: Path) -> list[Path]:
     """Those that somebody has put there."""
     return sorted(file for file in entry.rglob("*") if file.is_file() and file not in (entry / _LOCK, entry / _SUMS))
-
-
-def _read(file: Path) -> str:
-    return file.read_text() if file.is_file() else ""
 
 
 def _sync(file: Path) -> None:

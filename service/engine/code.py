@@ -9,7 +9,8 @@ import os
 import re
 import sys
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +34,9 @@ _MOST: Final = 1 << 20
 _PREFIX: Final = "transform_of_"
 # The class that is meant where a file has several.
 _PREFERRED: Final = "Transform"
+# What files have become, by name, as long as it lives: of a model that is loaded anew beside itself there are two, the
+# later one last.
+_LIVING: Final[dict[str, list[ModuleType]]] = {}
 # What each module of a package was when this process imported it: as Python's own table, one for the whole process.
 _IMPORTED: Final[dict[str, str]] = {}
 
@@ -89,13 +93,22 @@ def blame(code: Code, error: BaseException) -> str:
 
 
 def _beside(folder: Path, others: Collection[Path]) -> list[Path]:
-    """What a transform may read: the files that lie in its folder itself."""
+    """What a transform may read: the files that lie in its folder itself. Raises RepositoryError for an odd name."""
     ours = {folder / name for name in (FILE, SUMS, DECLARATION)}
-    return [
+    beside = [
         file
         for file in sorted(folder.iterdir())
         if file.is_file() and file not in ours and file not in others and not file.name.startswith(".")
     ]
+    for file in beside:
+        if "\n" in file.name or not _is_utf8(file.name):
+            raise RepositoryError(f"{file}: expected a name in UTF-8, without line breaks: rename the file")
+    return beside
+
+
+def _is_utf8(name: str) -> bool:
+    """Python has surrogates in place of bytes that are not."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _text(file: Path, sources: Sources) -> str:
@@ -142,6 +155,7 @@ def _executed(code: Code, name: str) -> ModuleType:
     file = code.folder / FILE
     module = ModuleType(name)
     module.__file__ = str(file)
+    _LIVING.setdefault(name, []).append(module)
     sys.modules[name] = module
     try:
         with foreign(lambda error: RepositoryError(f"{file} cannot be run: {blame(code, error)}")):
@@ -153,9 +167,20 @@ def _executed(code: Code, name: str) -> ModuleType:
 
 
 def _forget(module: ModuleType) -> None:
-    """What was made of a file goes with its model, unless it was made anew; what was imported stays for all."""
-    if module.__name__.startswith(_PREFIX) and sys.modules.get(module.__name__) is module:
-        del sys.modules[module.__name__]
+    """What was made of a file goes with its model, and leaves its name to another that lives.
+
+    What was imported stays for all.
+    """
+    name = module.__name__
+    living = _LIVING.get(name, [])
+    if module not in living:
+        return
+    living.remove(module)
+    if living:
+        sys.modules[name] = living[-1]
+    else:
+        _LIVING.pop(name, None)
+        sys.modules.pop(name, None)
 
 
 def _class_in(code: Code, module: ModuleType) -> type:
@@ -185,7 +210,18 @@ def _made(code: Code, owner: type, folder: Path) -> Any:
     what = f"{owner.__name__}({str(folder)!r}) of the transform"
     with foreign(lambda error: RepositoryError(f"{what}: {blame(code, error)}")):
         takes_folder = owner.__init__ is not object.__init__  # type: ignore[misc]
-        return owner(folder) if takes_folder else owner()
+        with _no_byte_code():
+            return owner(folder) if takes_folder else owner()
+
+
+@contextmanager
+def _no_byte_code() -> Iterator[None]:
+    """What a transform imports from its folder leaves nothing there, also where nothing stands in its way."""
+    earlier, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = earlier
 
 
 def _refuse_elsewhere(folder: Path, others: Collection[Path]) -> None:

@@ -10,6 +10,7 @@ from service.engine.foreign import foreign, one_line
 from service.errors import RepositoryError
 
 _MEDIA_TYPE: Final = re.compile(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+")
+_DEFINITIONS: Final = "#/$defs/"
 # Bodies of these are instances, or tensors, already.
 _TAKEN: Final = frozenset(
     {
@@ -32,6 +33,14 @@ class Kind:
         with foreign(lambda error: RepositoryError(f"{what} has no JSON schema: {one_line(error)}")):
             self.schema: dict[str, Any] = self._adapter.json_schema(mode=mode)
         self._tells_json_apart = _tells_json_apart(self._adapter.core_schema)
+
+    @property
+    def examples(self) -> list[Any] | None:
+        """Those that the type shows itself. The schema of one that holds itself is a reference to its definition."""
+        itself = self.schema.get("$ref", "").removeprefix(_DEFINITIONS)
+        definition = self.schema.get("$defs", {}).get(itself, {})
+        examples: list[Any] | None = (definition | self.schema).get("examples")
+        return examples
 
     def of_json(self, value: Any) -> Any:
         """A JSON value as one of these. A strict date is a string in JSON, and in Python it is not."""

@@ -60,7 +60,8 @@ What may be relied on:
   and the traceback is in the log, never in the answer.
 * One object is made in each worker, once, and again when anything of the model changes. `folder` has copies, made when
   the model was checked, of all files that lie directly beside `model.toml`, such as `species.json`: a change of one is
-  a change of the model. What lies deeper is reached from `__file__`, and watched by nobody. `__init__` may be absent.
+  a change of the model. They are only read: what a transform writes belongs elsewhere. What lies deeper is reached from
+  `__file__`, and watched by nobody. `__init__` may be absent.
 * `before` and `after` run in the model's run thread, one batch at a time (`run_threads` at a time, where `model.toml`
   says more), and count as its run: for deadlines, for `ONNICORN_LIFECYCLE__RUN_SECONDS`, in metrics.
 * `media_types = ("image/png",)` and `read(self, body, media_type)` let a raw body be one instance: `read` returns an
@@ -161,7 +162,7 @@ class Loaded:
 
     def example(self) -> list[Any] | None:
         """Instances as JSON values that have run, else those that `Instance` itself shows as its examples."""
-        return self._example or self._instance.schema.get("examples")
+        return self._example or self._instance.examples
 
     def note_example(self, values: list[Any]) -> None:
         """They have run. The first ones are kept."""

@@ -15,7 +15,7 @@ _QUOTE: Final = ord('"')
 # simdjson counts an array's elements no further, and its as_list() then writes beyond the end of what it has made.
 MOST_NUMBERS: Final = 0xFFFFFF - 1
 # A shorter text can hold no more than is harmless.
-_HARMLESS: Final = 64 << 10
+HARMLESS: Final = 64 << 10
 # As many bytes are looked at together, so that looking at a large text takes no more memory than at a small one.
 _BLOCK: Final = 1 << 20
 # A tensor is an object of five members, and its parameters are another; the rest is for members that nobody knows.
@@ -27,8 +27,8 @@ _VALUE_BYTES: Final = 64
 _OBJECT_BYTES: Final = 512
 _STEPS: Final = np.array([(byte in _OPENING) - (byte in _CLOSING) for byte in range(256)], np.int8)
 _MOST_SAID: Final = 60
-# Writes piece by piece, as far as it is asked to.
-_WRITER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+# Writes piece by piece, as far as it is asked to; what has not been read yet as it says itself.
+_WRITER: Final = JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
 
 
 def parse(text: bytes, limits: Limits, *, of_rows: bool = False) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def parse_value(text: bytes, limits: Limits, *, of_rows: bool = False) -> Any:
     Tensors are few objects and many elements; rows may be as many objects as they have values.
     """
     # Counting brackets is fast and says yes to nearly every body; the rest is looked at before anything is made of it.
-    if len(text) > _HARMLESS or text.count(b"[") + text.count(b"{") > limits.json_depth:
+    if len(text) > HARMLESS or text.count(b"[") + text.count(b"{") > limits.json_depth:
         _check(text, limits, of_rows)
     try:
         return orjson.loads(text)

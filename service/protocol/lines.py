@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from service.knobs import Limits
-from service.protocol import size, v1
+from service.protocol import large, size, v1
 from service.protocol.document import parse_value
 from service.protocol.nesting import nested
 from service.tensors import Array, Signature
@@ -14,9 +14,10 @@ from service.tensors import Array, Signature
 
 def decode(text: bytes, signature: Signature, limits: Limits) -> v1.Columns:
     """A row; of a model without a batch axis what `inputs` would be. Raises MalformedRequest, SignatureMismatch."""
-    value = parse_value(text, limits, of_rows=True)
+    read = large.parse_row(text, limits)
+    value = parse_value(text, limits, of_rows=True) if read is None else read
     document = {v1.ROWS: [value]} if signature.batch else {v1.COLUMNS: value}
-    return v1.columns(document, text, signature, limits)
+    return v1.columns(document, text, signature, limits, is_large=read is not None)
 
 
 def decode_all(texts: Sequence[bytes], signature: Signature, limits: Limits) -> v1.Columns:

@@ -17,10 +17,10 @@ def nested(tensor: Array) -> Any:
     """
     if not tensor.ndim:
         return _columned(tensor.reshape(1))[0]
-    if tensor.dtype.hasobject:
-        return tensor.tolist()
     if tensor.size > elements.CHUNK:
         return _chunks(tensor)
+    if tensor.dtype.hasobject:
+        return tensor.tolist()
     return tensor if tensor.flags.c_contiguous else tensor.copy()
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 from service import elements
 from service.errors import CallerError, MalformedRequest
 from service.knobs import Limits
-from service.protocol import bounds, typed, values
+from service.protocol import bounds, large, typed, values
 from service.protocol.coded import all_decoded, is_coded
 from service.protocol.document import parse, said
 from service.protocol.document import weight as weight_of
@@ -57,18 +57,22 @@ class Instances:
 
 def decode(body: bytes, signature: Signature, limits: Limits) -> Columns:
     """A request body as tensors. Raises MalformedRequest, SignatureMismatch."""
-    return columns(parse(body, limits, of_rows=True), body, signature, limits)
+    read = large.parse_rows(body, limits)
+    document = parse(body, limits, of_rows=True) if read is None else read
+    return columns(document, body, signature, limits, is_large=read is not None)
 
 
-def columns(document: dict[str, Any], body: bytes, signature: Signature, limits: Limits) -> Columns:
-    """The same of a body that has been parsed."""
+def columns(
+    document: dict[str, Any], body: bytes, signature: Signature, limits: Limits, *, is_large: bool = False
+) -> Columns:
+    """The same of a body that has been parsed; one that `is_large` by `large`."""
     options = _options(document)
     by_row = _is_by_row(document, signature)
     try:
-        inputs = _Decoder(body, signature, limits).inputs(document, by_row)
+        inputs = _Decoder(body, signature, limits, is_large).inputs(document, by_row)
         signature.check(inputs)
     except CallerError as error:
-        if complaints := _complaints(document, signature, by_row):
+        if not is_large and (complaints := _complaints(document, signature, by_row)):
             raise type(error)("; ".join(complaints)) from None
         raise
     return Columns(inputs, by_row, **options)
@@ -99,7 +103,7 @@ def _is_by_row(document: dict[str, Any], signature: Signature) -> bool:
         return False
     if not signature.batch:
         raise MalformedRequest(f"{ROWS!r}: the model has no batch axis, and so no rows; send {COLUMNS!r}")
-    if type(document[ROWS]) is not list:
+    if not isinstance(document[ROWS], list | large.Numbers):
         raise MalformedRequest(f"{ROWS!r}: expected an array of rows, got {said(document[ROWS])}")
     return True
 
@@ -114,8 +118,9 @@ def _is_bare(given: Any, signature: Signature) -> bool:
 class _Decoder:
     """One request being read."""
 
-    def __init__(self, body: bytes, signature: Signature, limits: Limits) -> None:
+    def __init__(self, body: bytes, signature: Signature, limits: Limits, is_large: bool) -> None:
         self._signature = signature
+        self._is_large = is_large
         self._limits = limits
         self._size = len(body)
         self._booleans = b"true" in body or b"false" in body
@@ -125,10 +130,11 @@ class _Decoder:
         columns = self._of_rows(document[ROWS]) if by_row else self._of_columns(document[COLUMNS])
         return {spec.name: self._tensor(spec, columns[spec.name]) for spec in self._signature.inputs}
 
-    def _of_rows(self, rows: list[Any]) -> dict[str, Any]:
+    def _of_rows(self, given: Any) -> dict[str, Any]:
         names = self._signature.input_names
+        rows = given if type(given) is list else [given]
         if not rows or _is_bare(rows[0], self._signature):
-            return dict.fromkeys(names, rows)
+            return dict.fromkeys(names, given)
         for index, row in enumerate(rows):
             if type(row) is not dict or row.keys() != names:
                 wanted = quote([spec.name for spec in self._signature.inputs])
@@ -150,10 +156,19 @@ class _Decoder:
         if len(shape) > MAX_RANK:
             raise MalformedRequest(f"{what}: expected at most {MAX_RANK} dimensions, got {len(shape)}")
         bounds.check_elements(what, shape, self._limits.elements)
-        data = data if type(data) is list else [data]
-        array = elements.decode(what, spec.datatype, shape, data, self._booleans)
+        if spec.datatype is Datatype.BYTES:
+            bounds.check_elements(what, shape, self._limits.values)
+        array = self._elements(what, spec.datatype, shape, data)
         bounds.check_strings(what, array, self._size, self._limits.string_bytes)
         return array
+
+    def _elements(self, what: str, datatype: Datatype, shape: list[int], data: Any) -> Array:
+        if isinstance(data, large.Numbers):
+            return data.decode(what, datatype, tuple(shape))
+        data = data if type(data) is list else [data]
+        if self._is_large and any(isinstance(row, large.Numbers) for row in data):
+            return large.decode_rows(what, datatype, shape, data)
+        return elements.decode(what, datatype, shape, data, self._booleans)
 
 
 def _shape(data: Any) -> list[int]:
@@ -162,7 +177,7 @@ def _shape(data: Any) -> list[int]:
     while type(data) is list:
         shape.append(len(data))
         data = data[0] if data else None
-    return shape
+    return [*shape, *data.shape] if isinstance(data, large.Numbers) else shape
 
 
 def _meant(shape: list[int], spec: TensorSpec) -> list[int]:

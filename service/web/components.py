@@ -40,22 +40,32 @@ class Components:
         """A reference to it. What it defines for itself becomes components, too, whose names begin with `prefix`."""
         definitions = dict(schema.get("$defs", {}))
         whole = {key: value for key, value in schema.items() if key != "$defs"}
-        names: dict[str, str] = {}
         itself = schema.get("$ref", "").removeprefix(_DEFINITIONS)
         if itself in definitions:  # a type that holds itself is such a definition
             del whole["$ref"]
             whole = definitions.pop(itself) | whole
-        own = names[itself] = self._names.take(name)
-        names |= {inner: self._name(prefix + inner, definition) for inner, definition in definitions.items()}
+        own = self._names.take(name)
+        names = self._shared(definitions, prefix)
+        names |= {inner: self._names.take(prefix + inner) for inner in definitions if inner not in names}
+        names[itself] = own
         for inner, definition in (*definitions.items(), (itself, whole)):
-            self._schemas[names[inner]] = {**_moved(definition, names), "title": names[inner]}
+            self._schemas[names[inner]] = _component(definition, names, names[inner])
         return ref(own)
 
-    def _name(self, wanted: str, definition: Schemas) -> str:
-        """What several define alike is one."""
-        if self._schemas.get(wanted) == {**definition, "title": wanted}:
-            return wanted
-        return self._names.take(wanted)
+    def _shared(self, definitions: Schemas, prefix: str) -> dict[str, str]:
+        """Those that another schema has defined alike, and by what name.
+
+        One that refers to what is not shared is another one itself, so they are looked at until none goes any more.
+        """
+        names, before = {inner: prefix + inner for inner in definitions}, -1
+        while len(names) != before:
+            before = len(names)
+            names = {
+                inner: name
+                for inner, name in names.items()
+                if self._schemas.get(name) == _component(definitions[inner], names, name)
+            }
+        return names
 
 
 def ref(name: str) -> Schemas:
@@ -64,6 +74,10 @@ def ref(name: str) -> Schemas:
 
 def _spelled(name: str) -> str:
     return re.sub("[^a-z0-9]", "", name.lower())
+
+
+def _component(definition: Schemas, names: dict[str, str], title: str) -> Schemas:
+    return {**_moved(definition, names), "title": title}
 
 
 def _moved(value: Any, names: dict[str, str]) -> Any:

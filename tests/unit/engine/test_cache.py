@@ -176,7 +176,7 @@ def test_an_entry_that_cannot_be_put_in_its_place_is_said(cache: Cache, place: P
 
 def change(file: Path, text: str = "other") -> None:
     file.chmod(0o644)
-    file.write_text(text)
+    file.write_text(text, errors="surrogateescape")
 
 
 @pytest.mark.parametrize(
@@ -186,6 +186,8 @@ def change(file: Path, text: str = "other") -> None:
         lambda entry: change(entry / MODEL, ""),
         lambda entry: change(entry / WEIGHTS),
         lambda entry: change(entry / "SHA256SUMS"),
+        lambda entry: change(entry / "SHA256SUMS", ""),
+        lambda entry: change(entry / "SHA256SUMS", "\udcff\n"),
         lambda entry: (entry / WEIGHTS).unlink(),
         lambda entry: (entry / MODEL).unlink(),
         lambda entry: (entry / "SHA256SUMS").unlink(),
@@ -203,9 +205,64 @@ def test_a_damaged_entry_is_removed_with_a_word(
             "log_level": "warning",
             "entry": str(place / "cat"),
             "reason": "the files are not as they were written",
+            "removed": True,
         }
     ]
     put(cache)
+
+
+def test_a_damaged_entry_that_somebody_holds_stays(cache: Cache, place: Path, records: list[EventDict]) -> None:
+    model = put(cache)
+    with held(model):
+        change(model)
+        assert cache.find("cat") is None
+        assert names(place) == ["cat"]
+    assert cache.find("cat") is None
+    assert names(place) == []
+    assert [(record["event"], record["removed"]) for record in records] == [
+        ("cache_damaged", False),
+        ("cache_damaged", True),
+    ]
+
+
+def test_what_others_have_put_beside_the_files_of_an_entry_is_no_damage(
+    cache: Cache, place: Path, records: list[EventDict]
+) -> None:
+    model = put(cache)
+    (model.parent / "some.log").write_text("a line")
+    (model.parent / "__pycache__").mkdir()
+    (model.parent / "__pycache__" / "some.pyc").write_text("code")
+    assert cache.find("cat") == model
+    assert records == []
+
+
+def test_a_file_may_have_any_name_of_one_line(cache: Cache) -> None:
+    with cache.draft("cat", 0) as draft:
+        (draft / "files").mkdir()
+        (draft / "files" / "two  blanks, a\rreturn, and \u2028").write_text("text")
+    assert cache.find("cat", "files")
+
+
+def test_an_empty_folder_is_whole_too(cache: Cache, place: Path) -> None:
+    with cache.draft("cat", 0) as draft:
+        (draft / "files").mkdir()
+    assert cache.find("cat", "files") == place / "cat" / "files"
+    (place / "cat" / "files").rmdir()
+    assert cache.find("cat", "files") is None
+
+
+def test_nobody_may_put_a_file_into_a_folder_of_an_entry(cache: Cache, place: Path) -> None:
+    """It can be removed nevertheless."""
+    with cache.draft("cat", 0) as draft:
+        (draft / "files").mkdir()
+        (draft / "files" / "words.txt").touch()
+        with cache.draft("cat", 0) as faster:
+            (faster / "files").mkdir()
+    assert (place / "cat" / "files").stat().st_mode & 0o777 == 0o555
+    assert names(place) == ["cat"]
+    make_old(place / "cat" / "lock", 8 * DAY)
+    assert cache.prune() == ["cat"]
+    assert names(place) == []
 
 
 def test_a_model_without_weights_of_its_own_is_whole(cache: Cache, place: Path) -> None:

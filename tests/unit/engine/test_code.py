@@ -93,6 +93,15 @@ def test_a_file_beside_the_model_is_its_transform_and_may_read_what_lies_there(f
     )
 
 
+@pytest.mark.parametrize(("name", "shown"), [("\udcff.txt", r"\udcff.txt"), ("a\nb.txt", r"a\nb.txt")])
+def test_a_file_with_a_name_that_cannot_be_written_down_is_refused(folder: Path, name: str, shown: str) -> None:
+    """Not every manifest and every list of checksums could hold it."""
+    write(folder, transform_py=DOUBLE)
+    (folder / name).touch()
+    sentence = f"{folder}/{shown}: expected a name in UTF-8, without line breaks: rename the file"
+    assert refusal(folder) == sentence
+
+
 def test_a_class_that_is_declared_is_meant_and_not_the_file(folder: Path) -> None:
     write(folder, transform_py="1 / 0")
     assert found(folder, "colorsys:Transform") == Code(
@@ -332,6 +341,55 @@ def test_code_goes_with_its_model(checked: Entry) -> None:
     del model
     gc.collect()
     assert modules() == []
+
+
+def test_code_that_is_refused_leaves_its_name_to_the_same_code_that_is_served(checked: Entry) -> None:
+    """As where all but the code has changed."""
+    served = load(checked, SHAPE)
+    assert served.transform
+    declaration = checked.declaration.model_copy(update={"task": "embeddings"})
+    assert "task" in load_refusal(checked.model_copy(update={"declaration": declaration}), SHAPE)
+    gc.collect()
+    [shape] = served.transform.parse([{"corners": 4}])
+    assert pickle.loads(pickle.dumps(shape)) == shape
+    del served, shape
+    gc.collect()
+    assert modules() == []
+
+
+def test_code_that_fails_leaves_its_name_to_the_same_code_that_is_served(checked: Entry, tmp_path: Path) -> None:
+    flag = tmp_path / "flag"
+    source = f"import pathlib\nif pathlib.Path({str(flag)!r}).exists(): raise ValueError\n{SHAPE}"
+    served = load(checked, source)
+    flag.touch()
+    assert "ValueError" in load_refusal(checked, source)
+    assert served.transform
+    [shape] = served.transform.parse([{"corners": 4}])
+    assert pickle.loads(pickle.dumps(shape)) == shape
+
+
+def test_what_a_transform_imports_from_its_folder_leaves_no_byte_code_there(
+    checked: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    beside = checked.file.parents[1] / "beside_a_transform.py"
+    beside.write_text("x = 1")
+    source = """
+    import importlib, sys
+
+    class A:
+        Instance = Prediction = str
+        before = after = print
+
+        def __init__(self, folder):
+            sys.path.insert(0, str(folder))
+            importlib.import_module("beside_a_transform")
+            sys.path.pop(0)
+    """
+    assert load(checked, source, files=((beside, digest("x = 1")),)).transform
+    del sys.modules["beside_a_transform"]
+    assert [file.name for file in beside.parent.iterdir() if file.name == "__pycache__"] == []
+    assert not sys.dont_write_bytecode
 
 
 @pytest.fixture

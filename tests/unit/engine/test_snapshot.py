@@ -51,6 +51,18 @@ def test_copies_are_made_once_and_read_from_then_on(tmp_path: Path, cache: Cache
     assert read_from(version.model_copy(update={"snapshot": kept})) == kept
 
 
+def test_what_a_transform_has_written_there_changes_nothing(tmp_path: Path, cache: Cache, words: Path) -> None:
+    """Nobody may, but root may do anything."""
+    version = checked(tmp_path, words)
+    kept = snapshot(version, cache)
+    assert kept
+    assert [place.stat().st_mode & 0o777 for place in (kept, kept / "lock")] == [0o555, 0o444]
+    kept.chmod(0o755)
+    (kept / "some.log").write_text("a line")
+    assert snapshot(version, cache) == kept
+    assert read_from(version.model_copy(update={"snapshot": kept})) == kept
+
+
 def test_other_content_is_another_snapshot(tmp_path: Path, cache: Cache, words: Path) -> None:
     version = checked(tmp_path, words)
     first = snapshot(version, cache)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
 import pytest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from service.engine import transform as documentation
 from service.engine.transform import BadInstance, Loaded, Raw
@@ -99,6 +99,18 @@ def test_instances_go_in_and_predictions_come_out() -> None:
     predictions = transform.predict(instances, echo)
     assert (instances, predictions) == ([Point(left=1, right=2), Point(left=3)], [Sum(total=3), Sum(total=3)])
     assert transform.document(predictions) == [{"total": 3}, {"total": 3}]
+
+
+class Chain(BaseModel):
+    """It holds itself, so that its schema is a reference to its definition."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"next": {}}]})
+    next: "Chain | None" = None
+
+
+@pytest.mark.parametrize("instance", [Chain, Annotated[Chain, Field(examples=[{"next": {}}])]])
+def test_the_examples_of_a_type_that_holds_itself_are_known(instance: Any) -> None:
+    assert loaded(type("Chaining", (Adding,), {"Instance": instance})()).example() == [{"next": {}}]
 
 
 def test_a_batch_is_transformed_as_a_whole() -> None:

@@ -386,9 +386,9 @@ def test_what_is_no_number_is_read_as_far_as_it_is_harmless() -> None:
     numbers, others = "1," * 10_000 + "1", "true," * 10_000 + "true"
     assert refusal(numbers, "INT8") == "input 'x': INT8[1] has 1 elements, 'data' has 10001"
     assert refusal(f"{numbers},128", "INT8") == (
-        "input 'x': expected all elements of 'data' in the range of INT8, got others among them"
+        "input 'x': expected all elements in the range of INT8, got others among them"
     )
-    assert refusal(others, "BOOL") == "input 'x': expected at most 5000 elements in 'data', got 10001"
+    assert refusal(others, "BOOL") == "input 'x': expected at most 5000 elements, got 10001"
 
 
 def test_arrays_are_as_many_as_simdjson_can_count() -> None:

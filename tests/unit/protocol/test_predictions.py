@@ -5,6 +5,7 @@ from math import inf, nan
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from service.elements import CHUNK
@@ -76,3 +77,41 @@ def test_predictions_of_a_transform_are_written_as_they_are() -> None:
     assert predictions.encode_all([{"a": nan}, "ü"], LIMITS).decode() == '{"predictions":[{"a":null},"ü"]}'
     with pytest.raises(AnswerTooLarge):
         predictions.encode_all(["a" * 2000], Limits(answer_bytes=1024))
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How long each text is that the codec makes; nobody else has a turn meanwhile."""
+    lengths: list[int] = []
+    dumps = orjson.dumps
+
+    def noting(value: Any, **options: Any) -> bytes:
+        text = dumps(value, **options)
+        lengths.append(len(text))
+        return text
+
+    monkeypatch.setattr(orjson, "dumps", noting)
+    return lengths
+
+
+@pytest.mark.parametrize(
+    ("each", "count", "pieces"),
+    [("a" * 100, 0, 0), ("a" * 100, 1, 0), ("a" * 100, 2, 2), ("a" * 100, 10_000, 41), ("a" * 100_000, 20, 11)],
+    ids=["none", "one", "two", "short ones", "long ones"],
+)
+def test_predictions_are_written_in_pieces(each: str, count: int, pieces: int, written: list[int]) -> None:
+    """Some of them together, or else many short ones would take long."""
+    answer = predictions.encode_all([each] * count, LIMITS)
+    assert json.loads(answer) == {"predictions": [each] * count}
+    *some, last = written
+    assert (len(some), last) == (pieces, len(answer))
+    assert max(some, default=0) <= 256 << 10
+
+
+@pytest.mark.parametrize("by_row", [True, False])
+def test_many_strings_are_written_in_pieces(by_row: bool, written: list[int]) -> None:
+    """As many numbers are."""
+    texts = np.full(CHUNK * 2, "a", np.object_)
+    answer = predictions.encode([("x", texts)], by_row, LIMITS)
+    assert json.loads(answer) == {"predictions" if by_row else "outputs": ["a"] * CHUNK * 2}
+    assert written == [CHUNK * 4 + 1, CHUNK * 4 + 1, len(answer)]

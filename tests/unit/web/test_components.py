@@ -75,6 +75,33 @@ def test_what_is_defined_alike_is_one_component() -> None:
     assert list(schemas) == ["Rows", "Cat", "Dog"]
 
 
+class Forest(BaseModel):
+    oaks: Tree
+    instances: list[Instance]
+
+
+def test_what_refers_to_what_is_defined_alike_is_one_component() -> None:
+    schemas: Schemas = {}
+    components = Components(schemas)
+    for name in ("Cat", "Dog"):
+        assert components.add(name, Forest.model_json_schema()) == ref(name)
+    assert list(schemas) == ["Instance", "Rows", "Tree", "Cat", "Dog"]
+
+
+def test_what_refers_to_what_is_defined_otherwise_is_another_component() -> None:
+    def schema(size: str) -> Schemas:
+        inner = {"a": {"items": {"$ref": "#/$defs/b"}}, "b": {"type": size}, "c": {"type": "null"}}
+        return {"$defs": inner, "items": [{"$ref": f"#/$defs/{name}"} for name in inner]}
+
+    schemas: Schemas = {}
+    components = Components(schemas)
+    components.add("Cat", schema("integer"))
+    components.add("Dog", schema("string"))
+    assert list(schemas) == ["a", "b", "c", "Cat", "aN2", "bN2", "Dog"]
+    assert schemas["aN2"] == {"items": ref("bN2"), "title": "aN2"}
+    assert schemas["Dog"] == {"items": [ref("aN2"), ref("bN2"), ref("c")], "title": "Dog"}
+
+
 def test_a_type_that_holds_itself_is_no_mere_reference() -> None:
     """Generators of clients pass over what takes one."""
     schemas: Schemas = {}

@@ -212,6 +212,41 @@ def test_a_transform_says_what_it_takes_and_gives(tmp_path: Path) -> None:
     assert found["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/TinyRows"}
 
 
+RECURSIVE = """
+from __future__ import annotations
+
+import numpy as np
+from pydantic import BaseModel
+
+
+class Chain(BaseModel, json_schema_extra={"examples": [{"link": 1, "next": {"link": 2}}]}):
+    link: float
+    next: Chain | None = None
+
+
+class Chains:
+    Instance = Prediction = Chain
+
+    def before(self, instances):
+        return {"x": np.array([[each.link, each.next.link] for each in instances], np.float32)}
+
+    def after(self, outputs):
+        return [Chain(link=row[0]) for row in outputs["y"]]
+"""
+
+
+def test_a_type_that_holds_itself_has_its_examples(tmp_path: Path) -> None:
+    model = transforming(RECURSIVE, tiny.identity("FP32"), tmp_path)
+    warm_up(model)
+    document = render(Catalogue(1, [model]))
+    validate(json.loads(json.dumps(document)))
+    shown = [{"link": 1, "next": {"link": 2}}]
+    asked = operation(document, "/v1/models/tiny:predict")["requestBody"]["content"]["application/json"]
+    assert asked["example"] == {"instances": shown}
+    assert schemas(document, "TinyInstance")[0]["examples"] == shown
+    assert {name: tensor.tolist() for name, tensor in model.example.items()} == {"x": [[1, 2]]}
+
+
 @pytest.mark.parametrize(
     ("proto", "warm_up", "found"),
     [
