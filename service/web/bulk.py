@@ -39,6 +39,7 @@ class Bulk:
     ) -> None:
         passage, record, caller = self._passage, record_of(scope), caller_of(scope)
         given = fields(scope["headers"])
+        caller.is_stream = True
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             timeout = passage.admit(lane, given, caller, record).timeout
             lines = Lines(passage.body_limit)

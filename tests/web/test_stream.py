@@ -436,6 +436,20 @@ def test_what_was_read_is_answered_when_the_service_ends(tmp_path: Path, cache_d
     talk(tmp_path, cache_dir, scenario)
 
 
+def test_a_stream_of_which_nothing_has_come_ends_with_the_service(tmp_path: Path, cache_dir: Path) -> None:
+    """The server tells those that say that they are streams."""
+
+    async def scenario(app: Any) -> None:
+        stream = Talk(app, DOUBLE, **NDJSON)
+        await until(lambda: stream.caller.is_stream)
+        stream.fail(Draining())
+        await stream.end()
+        [start, body] = stream.sent
+        assert (start["status"], json.loads(body["body"])["code"]) == (503, "draining")
+
+    talk(tmp_path, cache_dir, scenario)
+
+
 def test_events_end_with_the_service_behind_what_was_begun(tmp_path: Path, cache_dir: Path) -> None:
     """A request that has only just come is not one that nothing was run of."""
 
