@@ -92,7 +92,9 @@ class Bench:
         self.form = Doubling()
         self.record = Record("mine", None, "POST")
         lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1))
-        self.scoring = Scoring(lane, self.form, self.record, Window(2, 4))
+        window = Window(2, 4)
+        window.note(1, 1)
+        self.scoring = Scoring(lane, self.form, self.record, window)
 
     def score(self, *asked: Any, deadline: Deadline = NEVER) -> list[str]:
         """What is written for each, or the code of why there is nothing."""
