@@ -254,31 +254,6 @@ def test_a_stream_hears_that_the_service_ends_and_waits_for_no_more_of_its_body(
     assert asyncio.run(scenario()) == ((at_last, []) if come == 4 else (True, ["Draining"]))
 
 
-def test_whoever_reads_a_whole_body_first_goes_on_reading_when_the_service_ends() -> None:
-    """It is no stream."""
-
-    async def scenario() -> list[bytes]:
-        heard: list[bytes] = []
-
-        async def app(scope: Any, receive: Any, send: Any) -> None:
-            heard.extend([(await receive())["body"], (await receive())["body"]])
-            await send(START)
-            await send(BODY)
-
-        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
-        connection = Connection(config, ServerState(), {})
-        connection.connection_made(Writes())
-        connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo")
-        await turns()
-        connection.say_goodbye()
-        await turns()
-        connection.data_received(b"dy")
-        await turns()
-        return heard
-
-    assert asyncio.run(scenario()) == [b"bo", b"dy"]
-
-
 def test_a_request_leaves_nothing_for_the_collector() -> None:
     async def scenario() -> int:
         async def app(scope: Any, receive: Any, send: Any) -> None:
