@@ -26,13 +26,14 @@ class Caller:
     It must not know the connection, which knows it: such a cycle would be left to the garbage collector.
     """
 
-    __slots__ = ("__weakref__", "_heard", "_on_leave", "_read", "begin", "has_left", "is_dismissed")
+    __slots__ = ("__weakref__", "_heard", "_on_leave", "_read", "begin", "has_left", "is_dismissed", "is_stream")
 
     def __init__(self, heard: Callable[[], float] = monotonic, begin: Callable[[], object] = lambda: None) -> None:
         self._read = monotonic()
         self._heard = heard
         self.begin = begin
         self.has_left = False
+        self.is_stream = False  # of a body that is answered while it comes: it can end in order before all has come
         self.is_dismissed = False  # the service ends: a stream ends in order, with nothing more begun
         self._on_leave: Callable[[], object] | None = None
 

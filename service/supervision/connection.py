@@ -274,11 +274,11 @@ class Connection(Mannerly):
         if not self.is_idle:
             self.cycle.keep_alive = False
 
-    def say_goodbye(self) -> None:
-        """FIN to an idle client; a stream takes nothing more, be its body here or not."""
+    def say_goodbye(self, *, at_last: bool = False) -> None:
+        """FIN to an idle client. A stream takes nothing more, unless all of it has come; `at_last` nor does it then."""
         if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
-        elif self._answering:
+        elif self._answering and (at_last or self._answering.more_body):
             self._answering.dismiss()
 
     def _linger(self) -> None:

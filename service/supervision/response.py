@@ -62,7 +62,7 @@ class Cycle(RequestResponseCycle):
     def dismiss(self) -> None:
         """The service ends: a stream is to end in order, and need not wait for more of its body."""
         self.caller.is_dismissed = True
-        if self.is_two_way:
+        if self.more_body and self.caller.is_stream:
             self.fail(Draining())
 
     async def receive(self) -> Any:

@@ -7,8 +7,9 @@ On its way out a worker passes through these steps, each with the promise that i
                this worker ends, it leaves what is new to its siblings, where there are any.
     refusing   the backlog has been accepted, the listeners are closed; what still arrives gets 503 `draining` if the
                whole service ends, else an answer
-    goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST
-    finishing  what was admitted ends
+    goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST; a stream
+               that still comes is told to end, with an answer to what it has begun
+    finishing  what was admitted ends, a stream that has come wholly too; at last it is told to end as well
 """
 
 import asyncio
@@ -137,8 +138,10 @@ class WorkerServer(Server):
         linger = 0 if self._quick else _LINGER
         await self._wait(lambda: not self.server_state.connections, linger)
         for connection in self._connections():
-            connection.say_goodbye()
+            connection.say_goodbye(at_last=self._quick)
         await self._wait(self._has_finished, _QUICK if self._quick else self._finish_seconds)
+        for connection in self._connections():
+            connection.say_goodbye(at_last=True)
         await self._wait(lambda: not self.server_state.connections, linger)
         await self._abandon()
         await self.lifespan.shutdown()

@@ -39,6 +39,7 @@ class Bulk:
     ) -> None:
         passage, record, caller = self._passage, record_of(scope), caller_of(scope)
         given = fields(scope["headers"])
+        caller.is_stream = True
         with passage.dataplane.enter(path.model, path.version) as lane, passage.budget.hold() as hold:
             timeout = passage.admit(lane, given, caller, record).timeout
             lines = Lines(passage.body_limit)
@@ -106,7 +107,10 @@ class _Stream:
     async def _send(self, scored: Sequence[Scored], reply: Reply) -> None:
         async with aclosing(self._scoring.texts(scored)) as texts:
             async for each, text in texts:
-                await reply.add(line_problem(each.failure, each.number) if each.failure else text + b"\n")
+                if each.failure:
+                    await reply.add(line_problem(each.failure, each.number))
+                else:
+                    await reply.add(text, b"\n")
                 self._record.answers = (self._record.answers or 0) + 1
         await reply.flush()
 

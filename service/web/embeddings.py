@@ -15,11 +15,11 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from service.caller import Caller, caller_of
-from service.deadline import NEVER, Deadline
+from service.deadline import Deadline
 from service.engine.catalogue import Catalogue
 from service.engine.model import Model
 from service.engine.transform import Loaded
-from service.errors import ModelNotReady, SignatureMismatch, TransformFailed
+from service.errors import ModelNotReady, Overloaded, SignatureMismatch, TransformFailed
 from service.knobs import Limits
 from service.lane import Predicted
 from service.protocol import embeddings, v1
@@ -27,7 +27,7 @@ from service.protocol.embeddings import Embeddings, EmbeddingsRequest
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
 from service.web.headers import fields
-from service.web.passage import Answer, Given, Headers, Passage, compressed, finish
+from service.web.passage import Answer, Headers, Passage, account, compressed, finish
 from service.web.reading import Read, Reader, is_long
 from service.web.records import record_of
 from service.web.routes import Asked
@@ -49,7 +49,8 @@ class Embed:
         given = fields(scope["headers"])
         caller = caller_of(scope)
         with passage.budget.hold() as hold:
-            deadline = self._admit_early(given, caller, record)
+            deadline = passage.deadline(given, caller)
+            self._admit_early(deadline, record)
             content = await passage.read(given, receive, record, hold)
             deadline.check("body")
             started = perf_counter()
@@ -76,14 +77,21 @@ class Embed:
             headers, answer = await compressed(chosen, headers, answer)
         return finish(headers, answer, started, deadline, record)
 
-    def _admit_early(self, given: Given, caller: Caller, record: Record) -> Deadline:
-        """Where there is but one model that can be meant, no body is read that it has no time for."""
-        passage = self._passage
-        names = embedders(passage.dataplane.catalogue)
-        if len(names) == 1:
-            with suppress(ModelNotReady), passage.dataplane.enter(names[0]) as lane:
-                return passage.admit(lane, given, caller, record)
-        return NEVER
+    def _admit_early(self, deadline: Deadline, record: Record) -> None:
+        """Where there is but one model that can be meant, no body is read that it has no time for. Raises Overloaded.
+
+        Only then is the request the model's: what is in a body that is read may mean another, or nothing.
+        """
+        dataplane = self._passage.dataplane
+        names = embedders(dataplane.catalogue)
+        if len(names) != 1:
+            return
+        with suppress(ModelNotReady), dataplane.enter(names[0]) as lane:
+            try:
+                lane.admit(deadline)
+            except Overloaded:
+                account(record, lane.model)
+                raise
 
 
 @dataclass(frozen=True, slots=True)

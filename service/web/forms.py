@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from service.deadline import Deadline
 from service.engine.transform import Loaded
-from service.errors import CallerError, MalformedRequest, OnnicornError
+from service.errors import AnswerTooLarge, CallerError, MalformedRequest, OnnicornError
 from service.knobs import Limits
 from service.lane import Lane
-from service.protocol import lines, size, v2
+from service.protocol import document, lines, size, v2
 from service.protocol.classification import Classes
-from service.protocol.document import parse_value, weight
-from service.tensors import Array, Tensors, TensorSpec
+from service.tensors import Array, Tensors, TensorSpec, weight
 from service.web.scoring import Form, Item, Ran
 
 # How the typed protocol calls what is alone in its line.
@@ -60,7 +60,9 @@ class _ByTensors(_OneByOne):
         done = await self._lane.infer(model.join(requests), outputs, deadline, items[0].priority)
         names = [spec.name for spec in outputs]
         results = model.part(done.outputs, requests, [item.rows for item in items], names)
-        return Ran(results, done.queue, done.run, sum(output.nbytes for output in done.outputs))
+        weigh = partial(_weight, done.outputs)
+        weighed = await asyncio.to_thread(weigh) if self.is_long(done.outputs) else weigh()
+        return Ran(results, done.queue, done.run, weighed)
 
     def is_long(self, result: Sequence[Array]) -> bool:
         return any(size.is_long(tensor, False) for tensor in result)
@@ -151,21 +153,33 @@ class Transformed(_OneByOne):
 
     def read(self, text: bytes) -> Item:
         with _in_a_line():
-            [instance] = self._transform.parse([parse_value(text, self._limits, of_rows=True)])
-        return Item(instance, 1, None, weight(text))
+            [instance] = self._transform.parse([document.parse_value(text, self._limits, of_rows=True)])
+        return Item(instance, 1, None, document.weight(text))
 
     async def run(self, items: Sequence[Item], deadline: Deadline) -> Ran:
         with _in_a_line():
             done = await self._lane.predict([item.asked for item in items], deadline)
         # In a thread, because what others have written may take its time.
-        results = await asyncio.to_thread(self._transform.document, done.predictions)
-        return Ran(results, done.queue, done.run)
+        results = await asyncio.to_thread(self._texts, done.predictions)
+        return Ran(results, done.queue, done.run, sum(len(text) for text in results if isinstance(text, bytes)))
 
-    def is_long(self, result: Any) -> bool:
-        return False
+    def is_long(self, result: bytes | AnswerTooLarge) -> bool:
+        return False  # it is written already
 
-    def write(self, item: Item, result: Any) -> bytes:
-        return lines.encode_value(result, self._limits)
+    def write(self, item: Item, result: bytes | AnswerTooLarge) -> bytes:
+        if isinstance(result, AnswerTooLarge):
+            raise result
+        return result
+
+    def _texts(self, predictions: Sequence[Any]) -> list[bytes | AnswerTooLarge]:
+        """What waits to be sent should wait as text: as values it takes several times as much, and nobody knows it."""
+        return [self._text(value) for value in self._transform.document(predictions)]
+
+    def _text(self, value: Any) -> bytes | AnswerTooLarge:
+        try:
+            return lines.encode_value(value, self._limits)
+        except AnswerTooLarge as error:
+            return error.with_traceback(None)  # which would keep the value
 
 
 def lines_of(lane: Lane, limits: Limits) -> Form:
@@ -181,6 +195,10 @@ def _in_a_line() -> Iterator[None]:
         yield
     except CallerError as error:
         raise type(error)(str(error).replace(_ALONE, "line").replace("the body", "the line", 1)) from None
+
+
+def _weight(tensors: Sequence[Array]) -> int:
+    return sum(map(weight, tensors))
 
 
 def _row(whole: Item, row: int) -> Item:

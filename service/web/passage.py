@@ -66,9 +66,13 @@ class Passage:
     def admit(self, lane: Lane, given: Given, caller: Caller, record: Record) -> Deadline:
         """From here on the request is the model's, until when its caller says. Raises MalformedRequest, Overloaded."""
         account(record, lane.model)
-        deadline = deadline_of(given, self._default_timeout, caller.arrived)
+        deadline = self.deadline(given, caller)
         lane.admit(deadline)
         return deadline
+
+    def deadline(self, given: Given, caller: Caller) -> Deadline:
+        """Until when the caller waits, whatever is asked for. Raises MalformedRequest."""
+        return deadline_of(given, self._default_timeout, caller.arrived)
 
     def read(
         self, given: Given, receive: Receive, record: Record, hold: Hold, media_types: Collection[str] = ()

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from starlette.types import Receive
 
 from service.caller import Caller, ClientLeft
-from service.errors import Draining, UnsupportedMedia
+from service.errors import Draining, OnnicornError, UnsupportedMedia
 from service.protocol.events import Line, Lines
 from service.scheduling.admission import Hold
 from service.telemetry.record import Record
@@ -65,6 +65,7 @@ class Portions:
         self._has_ended = self._is_closed = False
         self._takes_long = False
         self._left: int | None = None
+        self._failure: OnnicornError | None = None
 
     @property
     def untaken(self) -> int:
@@ -93,6 +94,8 @@ class Portions:
                 self._stop()
             if portion := self._gather():
                 return portion
+            if self._failure:
+                raise self._failure
             if (piece := await self._next_piece()) is not None:
                 self._ready = self._lines.feed(piece)
                 await asyncio.sleep(0)  # what is compressed may become a thousand times as much
@@ -123,11 +126,14 @@ class Portions:
         portion: list[Line] = []
         size = 0
         most = self._most()
-        for line in self._ready:
-            portion.append(line)
-            size += len(line.text or b"")
-            if len(portion) >= most or size >= TOGETHER:
-                break
+        try:
+            for line in self._ready:
+                portion.append(line)
+                size += len(line.text or b"")
+                if len(portion) >= most or size >= TOGETHER:
+                    break
+        except OnnicornError as error:
+            self._failure = error  # those that came before it go first
         return portion
 
     def _keep(self) -> None:

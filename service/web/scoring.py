@@ -20,6 +20,7 @@ from service.errors import (
     ModelNotReady,
     OnnicornError,
     Overloaded,
+    TransformFailed,
 )
 from service.lane import Lane
 from service.telemetry import metrics
@@ -31,6 +32,7 @@ log = structlog.get_logger()
 
 # The same for all of a group, however small it is.
 _OF_ALL: Final = (Overloaded, DeadlineExceeded, ModelNotReady, Interrupted)
+_OK: Final = "ok"
 
 
 class Item(NamedTuple):
@@ -82,12 +84,21 @@ class Form(Protocol):
         """As JSON without a line break, in any thread. Raises AnswerTooLarge."""
 
 
+class Tally:
+    """Of a group that has run, in so many seconds: it counts once for each outcome that its answers have."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.outcomes: set[str] = set()
+
+
 class Scored(NamedTuple):
-    """What came of the job of a number: what the model gave for its item, or why there is nothing."""
+    """What came of the job of a number: what the model gave for its item, with its group, or why there is nothing."""
 
     number: int
-    item: Item | None
+    item: Item | None = None
     result: Any = None
+    group: Tally | None = None
     failure: OnnicornError | None = None
 
 
@@ -118,9 +129,8 @@ class Scoring:
     async def texts(self, scored: Iterable[Scored]) -> AsyncGenerator[tuple[Scored, bytes], None]:
         """Each answer as it is written, when it is asked for; a failure has no text."""
         seconds = 0.0
-        is_counted = False
         for each in scored:
-            if each.failure or each.item is None:
+            if each.item is None or each.group is None:
                 yield each, b""
                 continue
             started = perf_counter()
@@ -128,12 +138,11 @@ class Scoring:
             try:
                 text = await asyncio.to_thread(write) if self._form.is_long(each.result) else write()
             except AnswerTooLarge as error:
-                if not is_counted:
-                    self._count_failure(error.code, perf_counter() - started)
-                is_counted = True
+                self._count(error.code, each.group)
                 yield self._failed(each.number, error), b""
             else:
                 seconds += perf_counter() - started
+                self._count(_OK, each.group)
                 yield each, text
         self._record.encode = (self._record.encode or 0.0) + seconds
         metrics.stages(*self._labels)[3].observe(seconds)
@@ -144,18 +153,19 @@ class Scoring:
         metrics.stages(*self._labels)[0].observe(seconds)
 
     def _fail(self, errors: Mapping[int, OnnicornError], seconds: float) -> list[Scored]:
-        """Nothing came of the jobs of a group, by their numbers: it counts once for each code, as it does if it runs.
-
-        `seconds` is what it took.
-        """
-        for code in {error.code for error in errors.values()}:
-            self._count_failure(code, seconds)
+        """Nothing came of the jobs of a group, by their numbers. `seconds` is what it took."""
+        group = Tally(seconds)
+        for error in errors.values():
+            self._count(error.code, group)
         return [self._failed(number, error) for number, error in errors.items()]
 
-    def _count_failure(self, code: str, seconds: float) -> None:
-        metrics.inference_requests(*self._labels, code).inc()
-        _, others = metrics.inference_seconds(*self._labels)
-        others.inc(seconds)
+    def _count(self, outcome: str, group: Tally) -> None:
+        if outcome in group.outcomes:
+            return
+        group.outcomes.add(outcome)
+        metrics.inference_requests(*self._labels, outcome).inc()
+        answered, others = metrics.inference_seconds(*self._labels)
+        (answered if outcome == _OK else others).inc(group.seconds)
 
     def _failed(self, number: int, error: OnnicornError) -> Scored:
         """The log has why the first failed that was no caller's fault."""
@@ -172,7 +182,7 @@ class Scoring:
                 request_id=self._record.request_id,
                 exc_info=error,
             )
-        return Scored(number, None, failure=error)
+        return Scored(number, failure=error)
 
     async def _run(self, group: Sequence[Job], deadline: Deadline) -> list[Scored]:
         """A group that fails is taken apart, once, so that only those at fault fail."""
@@ -190,15 +200,13 @@ class Scoring:
         rows = sum(item.rows for item in items)
         self._window.note(rows, ran.size)
         self._note(rows, ran)
-        return [Scored(job.number, job.item, result) for job, result in zip(group, ran.results, strict=True)]
+        tally = Tally(ran.queue + ran.run)
+        return [Scored(job.number, job.item, result, tally) for job, result in zip(group, ran.results, strict=True)]
 
     def _note(self, rows: int, ran: Ran) -> None:
         record = self._record
         record.rows = (record.rows or 0) + rows
         record.queue, record.run = (record.queue or 0.0) + ran.queue, (record.run or 0.0) + ran.run
-        metrics.inference_requests(*self._labels, "ok").inc()
-        answered, _ = metrics.inference_seconds(*self._labels)
-        answered.inc(ran.queue + ran.run)
         _, queue, run, _ = metrics.stages(*self._labels)
         queue.observe(ran.queue)
         run.observe(ran.run)
@@ -221,4 +229,6 @@ def grouped(jobs: Iterable[Job], most: int) -> list[list[Job]]:
 
 
 def _may_repeat(error: Exception) -> bool:
-    return not isinstance(error, _OF_ALL) and not (isinstance(error, InferenceFailed) and error.terminated)
+    if isinstance(error, InferenceFailed | TransformFailed):
+        return not error.terminated
+    return not isinstance(error, _OF_ALL)

@@ -78,12 +78,14 @@ async def answers(
 class Window:
     """What all streams of a model share: places for groups, and how many rows make a portion.
 
-    That are as many as fill a run, unless their results, which wait for whoever reads, would be too large.
+    That are as many as fill a run, unless their results, which wait for whoever reads, would be too large. Of how large
+    they are nobody knows before the first, so that one is alone.
     """
 
     def __init__(self, groups: int, rows: int) -> None:
         self._places = asyncio.Semaphore(groups)
-        self._most = self.rows = rows
+        self._most = rows
+        self.rows = 1
 
     @asynccontextmanager
     async def place(self, deadline: Deadline) -> AsyncGenerator[None, None]:
@@ -100,8 +102,8 @@ class Window:
 
     def note(self, rows: int, size: int) -> None:
         """The results of so many rows have so many bytes."""
-        if rows and size:
-            self.rows = max(1, min(self._most, _RESULTS * rows // size))
+        if rows:
+            self.rows = max(1, min(self._most, _RESULTS * rows // max(size, 1)))
 
 
 class Windows:
@@ -158,21 +160,32 @@ class Reply:
     async def begin(self) -> None:
         await self._give(b"", more=True)
 
-    async def add(self, text: bytes) -> None:
-        """It is sent with what is added next, once that is worth it, or at `flush`."""
-        self._part += text
+    async def add(self, text: bytes, end: bytes = b"") -> None:
+        """It is sent with what is added next, once that is worth it, or at `flush`.
+
+        Of a long text nothing is copied but what goes out next: whoever reads slowly would have it wait several times.
+        """
+        if len(text) < PART:
+            self._part += text
+        else:
+            await self.flush()
+            for start in range(0, len(text), PART):
+                await self._send_part(text[start : start + PART])
+        self._part += end
         if len(self._part) >= PART:
             await self.flush()
-            await asyncio.sleep(0)
 
     async def flush(self) -> None:
         """Waits while the client is behind with reading."""
-        if not self._part:
-            return
-        part, self._part = bytes(self._part), bytearray()
+        if self._part:
+            part, self._part = bytes(self._part), bytearray()
+            await self._send_part(part)
+
+    async def _send_part(self, part: bytes) -> None:
         if self._press:
             part = await self._pressed(self._press.more, part)
         await self._give(part, more=True)
+        await asyncio.sleep(0)
 
     async def end(self, text: bytes = b"") -> None:
         part = bytes(self._part + text)

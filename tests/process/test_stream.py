@@ -159,25 +159,48 @@ def test_a_stream_ends_in_order_when_the_service_does(tmp_path: Path) -> None:
     assert (record["status"], record["code"], record["answers"]) == (200, "draining", 2)
 
 
-def test_a_stream_that_has_come_wholly_ends_in_order_too(tmp_path: Path) -> None:
-    """What has come would run for half a minute."""
-    models = tiny.repository(tmp_path / "models", loop=tiny.loop())
-    line = json.dumps({"inputs": [tensor("trips", "INT64", [1], [100_000])]}).encode() + b"\n"
-    whole = line * 300
+def test_a_stream_of_which_nothing_has_come_ends_with_the_service(tmp_path: Path) -> None:
     with (
-        running(models, tmp_path, ONNICORN_LIFECYCLE__DRAIN_SECONDS="0") as service,
+        running(serve_double(tmp_path), tmp_path, ONNICORN_LIFECYCLE__DRAIN_SECONDS="1") as service,
         wire(service.api) as connection,
     ):
+        connection.send(CHUNKED)
+        service.process.send_signal(signal.SIGTERM)
+        answer = connection.answer()
+        assert (answer.status_code, answer.json()["code"]) == (503, "draining")
+        assert connection.rest() == b""
+        assert exit_code(service) == 0
+
+
+def ended(tmp_path: Path, lines: int, trips: int, finish_seconds: str) -> list[Json]:
+    """The lines of the answer to so many that have come wholly, when the service ends behind the first of them."""
+    models = tiny.repository(tmp_path / "models", loop=tiny.loop())
+    line = json.dumps({"inputs": [tensor("trips", "INT64", [1], [trips])]}).encode() + b"\n"
+    whole = line * lines
+    times = {"ONNICORN_LIFECYCLE__DRAIN_SECONDS": "0", "ONNICORN_LIFECYCLE__FINISH_SECONDS": finish_seconds}
+    with running(models, tmp_path, **times) as service, wire(service.api) as connection:
         connection.send(request("POST", "/v2/models/loop/infer_stream", None, LINES, f"Content-Length: {len(whole)}"))
         connection.send(whole)
         assert connection.answer().status_code == 200
         pieces = chunks(connection)
         first = next(pieces)
         service.process.send_signal(signal.SIGTERM)
-        *answers, last = b"".join([first, *pieces]).splitlines()
-        assert {tuple(json.loads(answer)["outputs"][0]["data"]) for answer in answers} == {(100_000,)}
-        assert (json.loads(last)["code"], json.loads(last)["line"]) == ("draining", len(answers) + 1)
+        answers = b"".join([first, *pieces]).splitlines()
         assert exit_code(service) == 0
+    return [json.loads(answer) for answer in answers]
+
+
+def test_a_stream_that_has_come_wholly_is_answered_wholly(tmp_path: Path) -> None:
+    """It is admitted work, and the drain is over long before it is done."""
+    answers = ended(tmp_path, 30, 100_000, "60")
+    assert [answer["outputs"][0]["data"] for answer in answers] == [[100_000]] * 30
+
+
+def test_where_it_takes_too_long_it_ends_in_order_too(tmp_path: Path) -> None:
+    """What has come would run for half a minute."""
+    *answers, last = ended(tmp_path, 3000, 10_000, "1")
+    assert {answer["outputs"][0]["data"][0] for answer in answers} == {10_000}
+    assert (last["code"], last["line"]) == ("draining", len(answers) + 1)
 
 
 def test_single_requests_have_their_turn_beside_streams(slow_service: Service) -> None:

@@ -237,7 +237,7 @@ def test_only_post_is_known(client: TestClient) -> None:
 def test_a_timeout_is_kept(client: TestClient) -> None:
     headers = {"X-Request-Timeout-Ms": "0.000001"}
     answer = client.post(PATH, json={"model": "lengths", "input": "a"}, headers=headers)
-    assert_refused(answer, 504, "deadline_exceeded", "passed in stage 'decode'")
+    assert_refused(answer, 504, "deadline_exceeded", "passed in stage 'body'")
 
 
 def test_it_is_admitted_and_cancelled_as_any(tmp_path: Path, cache_dir: Path) -> None:
@@ -274,12 +274,29 @@ def test_where_one_model_makes_embeddings_an_overload_is_told_before_the_body_is
             client, caller = Client(app), Caller()
             running = asyncio.create_task(client.send(PATH, {"model": "loop", "input": str(ENDLESS)}, caller))
             await until(lambda: metric("inference_pending", model="loop") == 1)
+            refused = {"model": "loop", "version": "1", "outcome": "overloaded"}
+            before = metric("inference_requests_total", **refused)
             status, _, body = await client.send(PATH, {})
             assert (status, json.loads(body)["error"]["code"]) == (503, "overloaded")
+            assert metric("inference_requests_total", **refused) == before + 1
             caller.leave()
             await running
 
     asyncio.run(run())
+
+
+def test_a_body_that_means_no_model_counts_for_none(serve: Serve, tmp_path: Path) -> None:
+    """Not even where there is but one that makes embeddings."""
+    folder(tmp_path, "only", LENGTHS)
+    with serve(tmp_path) as client:
+        assert [client.post(PATH, content=body).status_code for body in (b"", b"{}", b'{"model": "nobody"}')] == [
+            400
+        ] * 3
+        assert embed(client, model="nobody").status_code == 404
+        assert embed(client, "bad", model="only").status_code == 400
+    codes = ("malformed_request", "model_not_found", "ok")
+    counted = [metric("inference_requests_total", model="only", version="1", outcome=code) for code in codes]
+    assert counted == [1, 0, 0]
 
 
 def test_too_many_texts_are_refused_before_anything_is_made_of_them(serve: Serve, tmp_path: Path) -> None:

@@ -338,6 +338,8 @@ def test_a_stream_is_one_request_in_the_log_and_each_group_one_of_the_model(
             metric("inference_batch_rows_sum", **labels),
         ]
 
+    score(client, text_of(asked(*range(4))))  # from then on it is known how many go together
+    records.clear()
     before = counted()
     text = text_of(asked(*range(4)), "nonsense", asked(*range(8)))
     score(client, text)
@@ -436,6 +438,20 @@ def test_what_was_read_is_answered_when_the_service_ends(tmp_path: Path, cache_d
     talk(tmp_path, cache_dir, scenario)
 
 
+def test_a_stream_of_which_nothing_has_come_ends_with_the_service(tmp_path: Path, cache_dir: Path) -> None:
+    """The server tells those that say that they are streams."""
+
+    async def scenario(app: Any) -> None:
+        stream = Talk(app, DOUBLE, **NDJSON)
+        await until(lambda: stream.caller.is_stream)
+        stream.fail(Draining())
+        await stream.end()
+        [start, body] = stream.sent
+        assert (start["status"], json.loads(body["body"])["code"]) == (503, "draining")
+
+    talk(tmp_path, cache_dir, scenario)
+
+
 def test_events_end_with_the_service_behind_what_was_begun(tmp_path: Path, cache_dir: Path) -> None:
     """A request that has only just come is not one that nothing was run of."""
 
@@ -446,8 +462,8 @@ def test_events_end_with_the_service_behind_what_was_begun(tmp_path: Path, cache
         await stream.end()
         *rows, last, rest = b"".join(message["body"] for message in stream.sent[1:]).split(b"\n\n")
         kind, data = last.split(b"\n")
-        assert (len(rows), kind, rest) == (32, b"event: error", b"")
-        error = str(Draining("rows from 32 on"))
+        assert (len(rows), kind, rest) == (1, b"event: error", b"")
+        error = str(Draining("rows from 1 on"))
         assert json.loads(data.removeprefix(b"data: ")) == {"error": error, "code": "draining", "request_id": "mine"}
 
     talk(tmp_path, cache_dir, scenario)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from structlog.typing import EventDict
 
+from service.caller import caller_of
 from service.errors import OnnicornError
 from service.knobs import Limits
 from service.supervision.crowd import INTERVAL
@@ -172,6 +173,7 @@ def stream(line: Line, *, reads: bool) -> None:
     """The app answers while the body comes, and then reads on, or not, and says at last why the body ended."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
+        caller_of(scope).is_stream = True
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"some", "more_body": True})

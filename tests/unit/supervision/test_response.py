@@ -9,6 +9,7 @@ import pytest
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from service.caller import caller_of
 from service.errors import OnnicornError, RequestTimeout
 from service.supervision.connection import Connection
 from tests.unit.loop import turns
@@ -216,39 +217,42 @@ def test_what_ends_a_body_is_heard_by_who_waits_for_it_already(late: bytes, told
     assert asyncio.run(scenario()) == told
 
 
-@pytest.mark.parametrize("whole", [False, True])
-def test_whoever_is_answered_hears_that_the_service_ends(whole: bool) -> None:
-    """A stream looks whether it does, and waits for no more of its body."""
+@pytest.mark.parametrize("at_last", [False, True])
+@pytest.mark.parametrize("come", [0, 3, 4])
+def test_a_stream_hears_that_the_service_ends_and_waits_for_no_more_of_its_body(come: int, at_last: bool) -> None:
+    """Unless all four bytes have come: what is admitted is finished, and hears of the end when its time is over."""
 
     async def scenario() -> tuple[bool, list[Any]]:
         heard: list[Any] = []
         may_end = asyncio.Event()
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
-            await receive()
-            await send({**START, "headers": []})
-            await send({**BODY, "more_body": True})
+            caller_of(scope).is_stream = True
             try:
-                await (may_end.wait() if whole else receive())
+                if come:
+                    await receive()
+                    await send({**START, "headers": []})
+                    await send({**BODY, "more_body": True})
+                await (may_end.wait() if come == 4 else receive())
             except OnnicornError as error:
                 heard.append(type(error).__name__)
+            if not come:
+                await send({**START, "headers": []})
             await send(BODY)
 
         config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
         connection = Connection(config, ServerState(), {})
         connection.connection_made(Writes())
-        connection.data_received(
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody"[: None if whole else -1]
-        )
+        connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n" + b"body"[:come])
         await turns()
         caller = connection.cycle.caller
-        connection.say_goodbye()
+        connection.say_goodbye(at_last=at_last)
         await turns()
         may_end.set()
         await turns()
         return caller.is_dismissed, heard
 
-    assert asyncio.run(scenario()) == (True, [] if whole else ["Draining"])
+    assert asyncio.run(scenario()) == ((at_last, []) if come == 4 else (True, ["Draining"]))
 
 
 def test_a_request_leaves_nothing_for_the_collector() -> None:

@@ -8,7 +8,7 @@ import pytest
 from starlette.types import Message
 
 from service.caller import Caller, ClientLeft
-from service.errors import Draining, MalformedRequest, OnnicornError, Overloaded, UnsupportedMedia
+from service.errors import Draining, MalformedRequest, OnnicornError, Overloaded, RequestTooLarge, UnsupportedMedia
 from service.protocol.events import Line, Lines
 from service.scheduling.admission import Budget
 from service.telemetry.record import Record
@@ -85,6 +85,13 @@ def test_so_it_is_where_the_compression_breaks_off() -> None:
     *portions, last = taken(gzip.compress(b"1\n2\n3")[:-1], content_encoding="gzip")
     assert portions == [[b"1", b"2"]]  # nobody knows whether there is more of the third
     assert type(last) is MalformedRequest
+
+
+@pytest.mark.parametrize("end", [b"", b"3"])
+def test_so_it_is_where_too_many_blank_lines_follow(end: bytes) -> None:
+    *portions, last = taken(b"1\n2\n" + b"\n" * 100 + end, most=50)
+    assert portions == [[b"1", b"2"]]
+    assert type(last) is RequestTooLarge
 
 
 def test_the_beginning_of_a_long_line_is_held_and_there_may_be_no_room_for_it() -> None:

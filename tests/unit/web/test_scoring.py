@@ -18,6 +18,7 @@ from service.errors import (
     ModelNotReady,
     OnnicornError,
     SignatureMismatch,
+    TransformFailed,
 )
 from service.telemetry.metrics import REGISTRY, STATISTICS
 from service.telemetry.record import Record
@@ -91,7 +92,9 @@ class Bench:
         self.form = Doubling()
         self.record = Record("mine", None, "POST")
         lane: Any = SimpleNamespace(model=SimpleNamespace(name="scored", version=1))
-        self.scoring = Scoring(lane, self.form, self.record, Window(2, 4))
+        window = Window(2, 4)
+        window.note(1, 1)
+        self.scoring = Scoring(lane, self.form, self.record, window)
 
     def score(self, *asked: Any, deadline: Deadline = NEVER) -> list[str]:
         """What is written for each, or the code of why there is nothing."""
@@ -156,6 +159,7 @@ def breaking_together(form: Doubling, failure: Exception) -> Any:
     "failure",
     [
         InferenceFailed("scored", 1, terminated=True),
+        TransformFailed("scored", 1, terminated=True),
         ModelNotReady("scored", "it is stuck"),
         DeadlineExceeded("run", 1),
     ],
@@ -222,6 +226,26 @@ def test_a_group_that_fails_counts_once_as_one_that_runs_does() -> None:
     assert [now - then for now, then in zip(counted(), before, strict=True)] == [1, 1, 1]
     assert seconds_lost() > seconds
     assert bench.record.failed == 16
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcomes"),
+    [
+        ((1, 2, 3), {"ok": 1}),
+        ((501, 502, 503), {"answer_too_large": 1}),
+        ((1, 502, 3, 504), {"ok": 1, "answer_too_large": 1}),
+        ((501, 502, 503, 504, 505), {"answer_too_large": 2}),
+    ],
+)
+def test_a_group_counts_as_what_its_callers_get(asked: tuple[int, ...], outcomes: dict[str, int]) -> None:
+    """One whose answers are all too large has run, and is no success."""
+
+    def counted() -> dict[str, float]:
+        return {outcome: metric("inference_requests_total", outcome=outcome) for outcome in ("ok", "answer_too_large")}
+
+    before = counted()
+    Bench().score(*asked)
+    assert {name: now - before[name] for name, now in counted().items() if now != before[name]} == outcomes
 
 
 def test_the_log_has_why_the_first_failed_that_was_no_callers_fault(records: list[EventDict]) -> None:

@@ -332,7 +332,12 @@ def test_much_is_sent_at_once() -> None:
     assert sent([b"x" * (PART - 1), b"yz", b"!"]) == [START, part(b"x" * (PART - 1) + b"yz")]
 
 
-@pytest.mark.parametrize("size", [10, 100_000])
+def test_a_long_text_is_sent_in_pieces_and_kept_but_once() -> None:
+    text = bytes(2 * PART) + b"ab"
+    assert sent([b"1", text, b"c", "flush"]) == [START, *map(part, [b"1", bytes(PART), bytes(PART), b"ab", b"c"])]
+
+
+@pytest.mark.parametrize("size", [10, PART - 6])
 @pytest.mark.parametrize(("coding", "bits"), [("gzip", 31), ("deflate", 15)])
 def test_each_part_of_a_compressed_reply_can_be_read_when_it_comes(coding: str, bits: int, size: int) -> None:
     text = b"0123456789" * (size // 10)
@@ -445,3 +450,9 @@ def test_a_portion_is_small_where_its_results_are_large() -> None:
     window.note(0, 9)
     assert rows == [32, 32, 8, 2, 1, 32]
     assert window.rows == 32
+
+
+def test_the_first_portion_is_one_row_as_nobody_knows_how_large_its_result_is() -> None:
+    window = Window(2, 32)
+    window.note(0, 0)
+    assert window.rows == 1
