@@ -95,7 +95,7 @@ class Portions:
             if portion := self._gather():
                 return portion
             if self._failure:
-                raise self._failure
+                raise self._failure.anew()
             if (piece := await self._next_piece()) is not None:
                 self._ready = self._lines.feed(piece)
                 await asyncio.sleep(0)  # what is compressed may become a thousand times as much
@@ -133,7 +133,7 @@ class Portions:
                 if len(portion) >= most or size >= TOGETHER:
                     break
         except OnnicornError as error:
-            self._failure = error  # those that came before it go first
+            self._failure = error.anew()  # those that came before it go first
         return portion
 
     def _keep(self) -> None:
