@@ -8,6 +8,7 @@ import ctypes
 import os
 import shutil
 from collections.abc import Collection, Set
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -74,6 +75,15 @@ def put_back(new: Path, folder: Path) -> None:
             aside.rename(place)
 
 
+def make_removable(new: Path) -> None:
+    """What was exchanged may have had folders in it that are read-only."""
+    for place, names, _ in os.walk(new):
+        for folder in (Path(place, name) for name in names):
+            if not folder.is_symlink():
+                with suppress(OSError):  # somebody else's: whoever removes it says so
+                    folder.chmod(0o700)
+
+
 def _order(entry: Path) -> tuple[bool, bool, str]:
     """A model last, since it needs the others; folders first, since a `model.toml` may name a version."""
     return entry.is_file(), entry.suffix == ".onnx", entry.name
@@ -89,6 +99,7 @@ def _adopt(old: Path, new: Path, gone: Set[Path]) -> None:
             _adopt(entry, place, gone)
         elif entry not in gone and not os.path.lexists(place):
             _link(entry, place)
+    shutil.copymode(old, new)
 
 
 def _adopt_folder(entry: Path, place: Path, gone: Set[Path]) -> None:
