@@ -23,12 +23,14 @@ _ASIDE: Final = "\\old"
 def check_places(paths: Collection[str], folder: Path) -> None:
     """Raises FetchFailed where what lies at the place of one of these files, or of a folder of it, is of another kind.
 
-    A link is no folder: nothing is written to where it leads.
+    Or on another file system. A link is no folder: nothing is written to where it leads.
     """
     for parent in {str(parent) for path in paths for parent in PurePosixPath(path).parents[:-1]}:
         place = folder / parent
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             raise FetchFailed(f"{place} is no folder, and there is one to be fetched for its place: move it away")
+        if place.exists() and place.stat().st_dev != folder.stat().st_dev:  # nothing can be renamed to there
+            raise FetchFailed(f"{place} is on another file system than {folder}: fetch to it by itself")
     for path in paths:
         place = folder / path
         if place.is_dir():
