@@ -17,6 +17,11 @@ spec: {minReplicaCount: 2, scaleTargetRef: {name: service}, triggers: [{metadata
 """
 
 
+@pytest.mark.parametrize("kind", ["Namespace", "PersistentVolume", "StorageClass", "PriorityClass"])
+def test_what_no_namespace_has_may_stand_beside_the_pods(kind: str) -> None:
+    assert told(with_settings({}) + read(f"kind: {kind}\nmetadata: {{name: x}}\n")) == []
+
+
 @pytest.mark.parametrize(
     ("document", "expected"),
     [

@@ -8,7 +8,11 @@ from tools.manifests.documents import Document, dig, of_kind, title
 from tools.manifests.workload import Workload
 
 _LOOPBACK: Final = ("127.", "localhost", "[::1]", "unix:")
-_WITHOUT_NAMESPACE: Final = ("Namespace", "ClusterServingRuntime")
+# The cluster's own, as far as an overlay may bring one along.
+_WITHOUT_NAMESPACE: Final = {
+    *("Namespace", "ClusterServingRuntime", "PersistentVolume", "StorageClass", "PriorityClass", "IngressClass"),
+    *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
+}
 
 
 def ports(workload: Workload) -> Iterator[str]:
