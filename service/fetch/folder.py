@@ -16,7 +16,7 @@ from typing import Any, Final
 import structlog
 
 from service.fetch.failures import FetchFailed, must_be
-from service.fetch.publish import check_places, publish, put_back, remove
+from service.fetch.publish import check_places, make_removable, publish, put_back, remove
 from service.fetch.store import CORNER, Object
 
 # What tells that a file has not been touched since.
@@ -128,6 +128,7 @@ class Folder:
             self.part(each).rename(_made(self._new / each.path))
         publish(self._new, self.path, gone)
         remove(gone, self.path, self._new)
+        make_removable(self._new)
         shutil.rmtree(self._new, ignore_errors=True)
 
     def _settle(self, origin: str, known: Set[str]) -> None:
@@ -144,11 +145,12 @@ class Folder:
         if not self._new.exists():
             return
         put_back(self._new, self.path)
+        make_removable(self._new)
         for path, entries in self._kept.items():
             for entry in entries:
                 if _came(entry) == _look(self._new / path):
                     (self._new / path).rename(self._part(entry["source"], entry["version"], entry["size"]))
-        shutil.rmtree(self._new, ignore_errors=True)
+        shutil.rmtree(self._new)  # or it would be published with what comes now
 
     def _write(self) -> None:
         kept = {path: entries for path, entries in self._kept.items() if entries}

@@ -8,6 +8,7 @@ import ctypes
 import os
 import shutil
 from collections.abc import Collection, Set
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -22,12 +23,14 @@ _ASIDE: Final = "\\old"
 def check_places(paths: Collection[str], folder: Path) -> None:
     """Raises FetchFailed where what lies at the place of one of these files, or of a folder of it, is of another kind.
 
-    A link is no folder: nothing is written to where it leads.
+    Or on another file system. A link is no folder: nothing is written to where it leads.
     """
     for parent in {str(parent) for path in paths for parent in PurePosixPath(path).parents[:-1]}:
         place = folder / parent
         if place.is_symlink() or (place.exists() and not place.is_dir()):
             raise FetchFailed(f"{place} is no folder, and there is one to be fetched for its place: move it away")
+        if place.exists() and place.stat().st_dev != folder.stat().st_dev:  # nothing can be renamed to there
+            raise FetchFailed(f"{place} is on another file system than {folder}: fetch to it by itself")
     for path in paths:
         place = folder / path
         if place.is_dir():
@@ -74,6 +77,15 @@ def put_back(new: Path, folder: Path) -> None:
             aside.rename(place)
 
 
+def make_removable(new: Path) -> None:
+    """What was exchanged may have had folders in it that are read-only."""
+    for place, names, _ in os.walk(new):
+        for folder in (Path(place, name) for name in names):
+            if not folder.is_symlink():
+                with suppress(OSError):  # somebody else's: whoever removes it says so
+                    folder.chmod(0o700)
+
+
 def _order(entry: Path) -> tuple[bool, bool, str]:
     """A model last, since it needs the others; folders first, since a `model.toml` may name a version."""
     return entry.is_file(), entry.suffix == ".onnx", entry.name
@@ -89,6 +101,7 @@ def _adopt(old: Path, new: Path, gone: Set[Path]) -> None:
             _adopt(entry, place, gone)
         elif entry not in gone and not os.path.lexists(place):
             _link(entry, place)
+    shutil.copymode(old, new)
 
 
 def _adopt_folder(entry: Path, place: Path, gone: Set[Path]) -> None:

@@ -167,7 +167,35 @@ def test_a_list_is_its_items() -> None:
 
 
 def test_manifests_without_the_service_are_told() -> None:
-    assert told([]) == ["no Deployment and no InferenceService has a container with ONNICORN_* settings"]
+    expected = (
+        "no Deployment and no InferenceService has a container with ONNICORN_* settings, its own or those of a "
+        "ConfigMap among the documents"
+    )
+    assert told([]) == [expected]
+    assert told(with_settings({})[1:]) == [expected]
+
+
+def test_a_setting_that_is_said_elsewhere_is_told() -> None:
+    documents = with_settings({})
+    elsewhere = {"valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}
+    of(documents)["container"]["env"] = [
+        {"name": "ONNICORN_LIFECYCLE__DRAIN_SECONDS", **elsewhere},
+        {"name": "AWS_SECRET_ACCESS_KEY", **elsewhere},
+    ]
+    assert told(documents) == [
+        "ONNICORN_LIFECYCLE__DRAIN_SECONDS comes by valueFrom, so nobody can tell here whether it fits: expected its "
+        "value, or a ConfigMap among the documents by envFrom"
+    ]
+
+
+def test_a_prefix_before_the_keys_of_a_config_map_counts() -> None:
+    documents = with_settings({})
+    documents[0]["data"] = {key.removeprefix("ONNICORN_"): value for key, value in documents[0]["data"].items()}
+    of(documents)["container"]["envFrom"][0]["prefix"] = "ONNICORN_"
+    assert told(documents) == []
+    documents[0]["data"]["LIFECYCLE__FINISH_SECONDS"] = "19"
+    (fault,) = told(documents)
+    assert fault.startswith("ONNICORN_LIFECYCLE__FINISH_SECONDS is 19, expected at least 20")
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1200m", 1.2), ("2", 2.0), ("1Ki", 1024.0), ("1k", 1000.0), (3, 3.0)])

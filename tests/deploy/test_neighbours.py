@@ -17,6 +17,11 @@ spec: {minReplicaCount: 2, scaleTargetRef: {name: service}, triggers: [{metadata
 """
 
 
+@pytest.mark.parametrize("kind", ["Namespace", "PersistentVolume", "StorageClass", "PriorityClass"])
+def test_what_no_namespace_has_may_stand_beside_the_pods(kind: str) -> None:
+    assert told(with_settings({}) + read(f"kind: {kind}\nmetadata: {{name: x}}\n")) == []
+
+
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
@@ -111,7 +116,11 @@ def test_a_trigger_that_would_mislead_is_told(trigger: str, expected: list[str])
     ("selector", "port", "expected"),
     [
         ("{app: service}", "http", []),
-        ("{app: service}", 8002, []),
+        ("{app: service}", 8000, []),
+        ("{app: service}", "ops", ["Service/door sends to the ops port alone, where no model answers: expected "
+         "targetPort 8000 (ONNICORN_HTTP__BIND)"]),
+        ("{app: service}", 8002, ["Service/door sends to the ops port alone, where no model answers: expected "
+         "targetPort 8000 (ONNICORN_HTTP__BIND)"]),
         ("{app: service}", "https", ["Service/door sends to port 'https', which no container of the pod has"]),
         ("{app: another}", "http", ["Service/door selects {'app': 'another'}, which no pod has as labels"]),
     ],
@@ -121,11 +130,34 @@ def test_a_service_finds_pods_and_a_port_of_theirs(selector: str, port: str | in
     assert told(with_settings({}) + read(service % f"{{port: 80, targetPort: {port}}}")) == expected
 
 
+def test_a_second_service_may_be_for_scrapes() -> None:
+    service = (
+        "kind: Service\nmetadata: {name: %s, namespace: ns}\n"
+        "spec: {selector: {app: service}, ports: [{port: 80, targetPort: %s}]}\n---\n"
+    )
+    assert told(with_settings({}) + read(service % ("door", "http") + service % ("scrapes", "ops"))) == []
+
+
 def test_a_service_may_be_for_pods_that_are_not_among_these() -> None:
     service = (
         "kind: Service\nmetadata: {name: %s, namespace: ns}\nspec: {selector: {app: %s}, ports: [{port: 8000}]}\n---\n"
     )
     assert told(with_settings({}) + read(service % ("door", "service") + service % ("store", "redis"))) == []
+
+
+@pytest.mark.parametrize(
+    ("least", "begins"),
+    [
+        ("minReplicaCount: 2, idleReplicaCount: 2", []),
+        ("minReplicaCount: 2, idleReplicaCount: 0", ["ScaledObject.spec.idleReplicaCount is 0, expected at least 2"]),
+        ("maxReplicaCount: 9", ["ScaledObject.spec.minReplicaCount is 0, expected at least 2"]),
+    ],
+)
+def test_the_fewest_that_keda_leaves_are_enough(least: str, begins: list[str]) -> None:
+    documents = with_settings({})
+    del of(documents)["deployment"]["replicas"]
+    faults = told(documents + read((SCALED % "{}").replace("minReplicaCount: 2", least)))
+    assert [fault.partition(":")[0] for fault in faults] == begins
 
 
 @pytest.mark.parametrize("document", [HPA % (2, ""), SCALED % "{}"])

@@ -173,6 +173,17 @@ def test_checksums_that_hold_are_no_trouble(bucket: Bucket, fetch: Fetch, tmp_pa
     assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": sums(version)}
 
 
+def test_a_list_that_was_begun_before_its_digests_were_made_is_no_trouble(
+    bucket: Bucket, fetch: Fetch, tmp_path: Path
+) -> None:
+    version = {"model.onnx": b"weights"}
+    listed = sums(version | {"SHA256SUMS": b""})
+    upload(bucket, version | {"SHA256SUMS": listed}, "models/cat/1/")
+    result = fetch("s3://bucket/models", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert files(tmp_path / "cat" / "1") == version | {"SHA256SUMS": listed}
+
+
 def test_a_version_that_is_uploaded_again_with_one_file_less_has_one_less_here(
     bucket: Bucket, fetch: Fetch, tmp_path: Path
 ) -> None:

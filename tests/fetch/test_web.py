@@ -56,6 +56,12 @@ def test_a_folder_is_what_its_checksums_list(url: str, fetch: Fetch, watched: Wa
     assert [asked for asked in watched.asked if asked.startswith("GET") and "SUMS" not in asked] == []
 
 
+def test_a_list_that_lists_itself_is_fetched_once(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
+    web.files["/cat/SHA256SUMS"] = sums({"model.onnx": b"graph", "SHA256SUMS": b""})
+    result = fetch("--insecure-http", f"{url}/cat/", tmp_path)
+    assert f"{tmp_path}: 2 files, 2 of them new or changed" in result.stdout, result.stderr
+
+
 def test_one_file_is_held_against_the_checksums_beside_it(url: str, fetch: Fetch, web: Web, tmp_path: Path) -> None:
     web.files["/cat/model.onnx"] = b"damaged"
     result = fetch("--insecure-http", f"{url}/cat/model.onnx", tmp_path)

@@ -28,7 +28,10 @@ def faults(documents: Sequence[Document]) -> Iterator[str]:
         yield str(error)
         return
     if not found:
-        yield "no Deployment and no InferenceService has a container with ONNICORN_* settings"
+        yield (
+            "no Deployment and no InferenceService has a container with ONNICORN_* settings, its own or those of a "
+            "ConfigMap among the documents"
+        )
     for workload in found:
         for check in CHECKS:
             yield from (f"{workload.title}: {fault}" for fault in check(workload))

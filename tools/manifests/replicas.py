@@ -60,8 +60,13 @@ def _share(written: int | str, pods: int) -> int:
 def _least(workload: Workload) -> Iterator[tuple[str, int]]:
     found = list(autoscalers(workload))
     for document in found:
-        key = "minReplicas" if document["kind"] == "HorizontalPodAutoscaler" else "minReplicaCount"
-        yield f"{document['kind']}.spec.{key}", document["spec"].get(key, 1 if key == "minReplicas" else 0)
+        spec = document["spec"]
+        if document["kind"] == "HorizontalPodAutoscaler":
+            yield "HorizontalPodAutoscaler.spec.minReplicas", spec.get("minReplicas", 1)
+        else:
+            yield "ScaledObject.spec.minReplicaCount", spec.get("minReplicaCount", 0)
+            if "idleReplicaCount" in spec:  # in its place, while no trigger asks for any
+                yield "ScaledObject.spec.idleReplicaCount", spec["idleReplicaCount"]
     if not found:
         yield "replicas", workload.rollout.get("replicas", 1)
 

@@ -1,13 +1,18 @@
 """What refers to what: ports, Services, namespaces, and the settings' ConfigMap."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
+from service.settings import PREFIX
 from tools.manifests.documents import Document, dig, of_kind, title
 from tools.manifests.workload import Workload
 
 _LOOPBACK: Final = ("127.", "localhost", "[::1]", "unix:")
-_WITHOUT_NAMESPACE: Final = ("Namespace", "ClusterServingRuntime")
+# The cluster's own, as far as an overlay may bring one along.
+_WITHOUT_NAMESPACE: Final = {
+    *("Namespace", "ClusterServingRuntime", "PersistentVolume", "StorageClass", "PriorityClass", "IngressClass"),
+    *("ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"),
+}
 
 
 def ports(workload: Workload) -> Iterator[str]:
@@ -29,6 +34,7 @@ def services(workload: Workload) -> Iterator[str]:
     ours = [each for each in found if each["spec"]["selector"].items() <= workload.labels.items()]
     for service in ours:
         yield from _lost_ports(service, workload.pod)
+    yield from _ops_alone(ours, workload)
     for service in found if not ours else ():
         wanted = service["spec"]["selector"]
         if not any(wanted.items() <= labels.items() for labels in known):
@@ -43,9 +49,24 @@ def _pod_labels(document: Document) -> Document:
 def _lost_ports(service: Document, pod: Document) -> Iterator[str]:
     declared = [port for container in pod["containers"] for port in container.get("ports", ())]
     known = [name for port in declared for name in (port.get("name"), port["containerPort"])]
-    for port in service["spec"].get("ports", ()):
-        if (target := port.get("targetPort", port["port"])) not in known:
+    for target in _targets(service):
+        if target not in known:
             yield f"{title(service)} sends to port {target!r}, which no container of the pod has"
+
+
+def _ops_alone(services: Sequence[Document], workload: Workload) -> Iterator[str]:
+    """One for scrapes may stand beside the one for requests, and not in its place."""
+    api, ops = (bind.rpartition(":")[2] for bind in (workload.settings.http.bind, workload.settings.ops.bind))
+    targets = {str(target) for service in services for target in _targets(service)}
+    if targets and targets <= {"ops", ops}:
+        yield (
+            f"{' and '.join(map(title, services))} sends to the ops port alone, where no model answers: expected "
+            f"targetPort {api} (ONNICORN_HTTP__BIND)"
+        )
+
+
+def _targets(service: Document) -> list[str | int]:
+    return [port.get("targetPort", port["port"]) for port in service["spec"].get("ports", ())]
 
 
 def namespaces(workload: Workload) -> Iterator[str]:
@@ -70,4 +91,14 @@ def config_maps(workload: Workload) -> Iterator[str]:
                 yield f"container {container['name']!r} wants ConfigMap {name!r}, which is not among the documents"
 
 
-CHECKS: Final = (ports, services, namespaces, config_maps)
+def said_elsewhere(workload: Workload) -> Iterator[str]:
+    """What is in a Secret or in a field of the pod is not among the documents: another value would be held to be it."""
+    for entry in workload.container.get("env", ()):
+        if entry["name"].startswith(PREFIX) and "valueFrom" in entry:
+            yield (
+                f"{entry['name']} comes by valueFrom, so nobody can tell here whether it fits: expected its value, or "
+                "a ConfigMap among the documents by envFrom"
+            )
+
+
+CHECKS: Final = (ports, services, namespaces, config_maps, said_elsewhere)

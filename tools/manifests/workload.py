@@ -118,7 +118,8 @@ def _variables(container: Document, documents: Sequence[Document]) -> dict[str, 
     maps = {document["metadata"]["name"]: document.get("data") or {} for document in of_kind(documents, "ConfigMap")}
     found: dict[str, str] = {}
     for source in container.get("envFrom", ()):
-        found |= maps.get(dig(source, "configMapRef", "name", default=""), {})
+        given = maps.get(dig(source, "configMapRef", "name", default=""), {})
+        found |= {f"{source.get('prefix', '')}{key}": value for key, value in given.items()}
     return found | {entry["name"]: entry["value"] for entry in container.get("env", ()) if "value" in entry}
 
 

@@ -98,6 +98,12 @@ def test_a_file_is_listed_once_or_twice_alike(tmp_path: Path) -> None:
     )
 
 
+def test_a_list_says_nothing_of_itself(tmp_path: Path) -> None:
+    """Whoever writes `sha256sum $(find) > SHA256SUMS` has a line for the list as it was before it was written."""
+    file = sums(tmp_path, f"{ONE}  ./SHA256SUMS\n{TWO}  x\n{ONE}  golden/SHA256SUMS\n")
+    assert Checksums.read(file).digests == {tmp_path / "x": TWO, tmp_path / "golden" / "SHA256SUMS": ONE}
+
+
 def test_a_file_must_be_as_it_is_listed(tmp_path: Path) -> None:
     checksums = Checksums.read(sums(tmp_path, f"{ONE}  model.onnx\n{ONE}  model.data\n"))
     checksums.check(tmp_path / "model.onnx", ONE)

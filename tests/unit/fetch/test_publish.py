@@ -147,6 +147,11 @@ def test_a_link_is_no_folder(here: Path, tmp_path: Path, target: str) -> None:
         check_places(["cat/1/model"], here)
 
 
+def test_a_folder_on_another_file_system_is_known_before_much_is_fetched() -> None:
+    with pytest.raises(FetchFailed, match="/proc is on another file system than /: fetch to it by itself"):
+        check_places(["proc/model.onnx"], Path("/"))
+
+
 def test_what_is_of_the_same_kind_may_be(here: Path, tmp_path: Path) -> None:
     write(here, cat__1__model="old")
     (here / "dog").symlink_to(tmp_path / "nowhere")

@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import service.fetch.folder
 import service.fetch.publish
 from service.engine.repository import Candidate, scan
 from service.fetch.address import Address
+from service.fetch.failures import FetchFailed
 from service.fetch.run import Fetched, fetch
 from tests.unit.fetch.test_publish import read, write
 
@@ -188,3 +190,67 @@ def test_a_folder_that_is_a_link_itself_is_as_good_as_any(source: Path, target: 
     (tmp_path / "link").symlink_to(target)
     shutil.rmtree(source / "pig")
     assert bring(source, tmp_path / "link").removed == 2
+
+
+@pytest.fixture
+def modest() -> Iterator[Path]:
+    """A folder of somebody whom modes hold back, as they do not hold back root."""
+    folder = Path(tempfile.mkdtemp())
+    if os.geteuid() == 0:
+        os.chown(folder, 65534, 65534)
+        os.seteuid(65534)
+    try:
+        yield folder
+    finally:
+        os.seteuid(os.getuid())
+        shutil.rmtree(folder)
+
+
+def replace(file: Path, text: str) -> None:
+    """As editors do."""
+    write(file.parent, new=text)
+    (file.parent / "new").rename(file)
+
+
+def test_what_lay_in_a_read_only_folder_does_not_come_back(modest: Path) -> None:
+    source = write(modest / "source", cat__1__model="old")
+    bring(source, modest / "target")
+    golden = write(modest / "target" / "cat" / "1" / "golden", mine="mine")
+    golden.chmod(0o555)
+    write(source, cat__1__model="new")
+    bring(source, modest / "target")
+    assert not (modest / "target" / ".fetch" / "new").exists()
+    assert golden.stat().st_mode & 0o777 == 0o555
+    golden.chmod(0o755)
+    replace(golden / "mine", "mine, better")
+    write(source, cat__1__model="newest")
+    bring(source, modest / "target")
+    assert seen(modest / "target") == {"cat/1/model": "newest", "cat/1/golden/mine": "mine, better"}
+
+
+def test_what_was_fetched_into_a_read_only_folder_is_a_part_again(
+    modest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(modest / "source", cat__1__model="old", cat__1__golden__one="one")
+    bring(source, modest / "target")
+    (modest / "target" / "cat" / "1" / "golden").chmod(0o555)
+    write(source, cat__1__model="new")
+    monkeypatch.setattr(service.fetch.folder, "remove", lambda *_: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        bring(source, modest / "target")
+    monkeypatch.undo()
+    assert bring(source, modest / "target") == Fetched(2, 0, 0, 0)
+    assert not (modest / "target" / ".fetch" / "new").exists()
+
+
+def test_what_of_an_earlier_run_cannot_be_removed_is_not_taken(modest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write(modest / "source", cat__1__model="model")
+    stale = write(modest / "target" / ".fetch" / "new", cat__1__mine="stale") / "cat" / "1" / "mine"
+
+    def busy(path: str, **_: Any) -> None:
+        raise OSError(16, "Device or resource busy", path)
+
+    monkeypatch.setattr(os, "unlink", busy)
+    with pytest.raises(FetchFailed, match=f"{stale.name} cannot be written: Device or resource busy"):
+        bring(source, modest / "target")
+    assert seen(modest / "target") == {}
