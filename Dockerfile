@@ -26,7 +26,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     /opt/onnicorn/bin/pip install --require-hashes --no-deps --only-binary :all: --no-compile --requirement "${REQUIREMENTS}"
 
 # Our package, by the setuptools that are pinned too. Then what only installs things goes.
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY service service
 RUN /opt/onnicorn/bin/pip install --no-deps --no-index --no-build-isolation --no-compile . \
     && /opt/onnicorn/bin/pip uninstall --yes --quiet setuptools pip

@@ -15,18 +15,15 @@ IMAGE ?= onnicorn onnicorn:dev
 .DEFAULT_GOAL := help
 .PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train image clean
 
-help: ## Say what there is
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+##@ The two commands
 
 run: install ## Serve the models in models/ (settings: ONNICORN_* variables)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py service.asgi:app
 
-install: $(VENV)/.runtime ## Make .venv and install what the service needs
-
-install-dev: $(VENV)/.dev ## Add what tests and checks need
-
 test: install-dev ## Run all tests, with branch coverage of service/
 	@$(BIN)/python -m pytest
+
+##@ While you change something
 
 check: install-dev ## Lint, types, floors
 	@$(BIN)/ruff check .
@@ -38,21 +35,6 @@ format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-fuzz: install-dev ## Try what nobody has sent yet, for SECONDS=60
-	@FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q --no-cov tests/fuzz
-
-lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
-	@$(BIN)/python -m tools.lock
-
-bench: install-dev ## Measure what the service costs: four minutes on two cores that are otherwise idle
-	@$(BIN)/python -m benchmarks
-
-load: install-dev ## Measure overload and hostile traffic: 25 minutes on two cores that are otherwise idle
-	@$(BIN)/python -m benchmarks --rounds 3 overload hostile
-
-rehearse: install ## Replace both copies of the service behind HAProxy ten times under load: three minutes; needs haproxy, prometheus
-	@$(BIN)/python -m rehearsal
-
 readme: install-dev ## Write the README's tables and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
 	@$(BIN)/python -m tools.dashboard
@@ -60,20 +42,48 @@ readme: install-dev ## Write the README's tables and the dashboard anew from the
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
 	@$(BIN)/python -m tools.rules
 
-manifests: install-dev ## Hold the numbers of an overlay against the service's settings: make manifests OVERLAY=k8s/overlays/prod
+fuzz: install-dev ## Try what nobody has sent yet, for SECONDS=60
+	@FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q --no-cov tests/fuzz
+
+lock: install-dev ## Pin every dependency anew, with hashes, for all platforms
+	@$(BIN)/python -m tools.lock
+
+##@ Measure
+
+bench: install-dev ## Measure what the service costs: four minutes, on two cores that are otherwise idle
+	@$(BIN)/python -m benchmarks
+
+load: install-dev ## Measure overload and hostile traffic: 25 minutes, on two cores that are otherwise idle
+	@$(BIN)/python -m benchmarks --rounds 3 overload hostile
+
+rehearse: install ## Replace two copies behind HAProxy ten times under load: three minutes; needs haproxy, prometheus
+	@$(BIN)/python -m rehearsal
+
+##@ Deliver
+
+image: ## Build the image; BUILDER=docker (buildah, podman), IMAGE= its names, BASE_IMAGE= what is below it
+	@$(BUILDER) build $(addprefix --tag ,$(IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
+		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) \
+		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40 2> /dev/null || echo unknown) \
+		--build-arg CREATED=$$(date --utc +%Y-%m-%dT%H:%M:%SZ) $(BUILD_FLAGS) .
+
+manifests: install-dev ## Hold the numbers of an overlay against the settings: OVERLAY=k8s/overlays/prod
 	@kubectl kustomize $(or $(OVERLAY),$(error say which: OVERLAY=k8s/overlays/prod)) | $(BIN)/python -m tools.manifests
 
 train: install-dev ## Train and export the bundled model again
 	@$(BIN)/python models/digits/train.py
 
-image: ## Build the image with BUILDER=docker (or buildah, podman); IMAGE= names it, once or more; BASE_IMAGE= is below it
-	@$(BUILDER) build $(addprefix --tag ,$(IMAGE)) $(if $(BASE_IMAGE),--build-arg BASE_IMAGE=$(BASE_IMAGE)) \
-		--build-arg VERSION=$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' service/__init__.py) \
-		--build-arg REVISION=$$(git describe --always --dirty --abbrev=40) \
-		--build-arg CREATED=$$(date --utc +%Y-%m-%dT%H:%M:%SZ) $(BUILD_FLAGS) .
+##@ Around it
+
+install: $(VENV)/.runtime ## Make .venv and install what the service needs
+
+install-dev: $(VENV)/.dev ## Add what tests and checks need
 
 clean: ## Remove .venv and caches
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .coverage
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.runtime: requirements.txt | $(VENV)/bin/python
 	@echo "Installing the service's dependencies into $(VENV) ..." >&2

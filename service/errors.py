@@ -27,19 +27,9 @@ logged under the same request id. What can go wrong in one place of the start on
 The first line of a class's docstring is what the README says of its code.
 """
 
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Self
 
-# As much of a caller's text as a message repeats: a path, a name, the value of a header.
-_MOST_REPEATED: Final = 100
-
-
-def shorten(text: str, most: int = _MOST_REPEATED) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
-
-
-def quoted(text: str) -> str:
-    """As Python writes it, which for some characters takes ten others, and then shortened."""
-    return shorten(repr(text[: _MOST_REPEATED + 1]))
+from service.quoting import printable, quoted
 
 
 class OnnicornError(Exception):
@@ -298,8 +288,3 @@ class RepositoryError(StartError):
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))
-
-
-def printable(text: str) -> str:
-    """What others have named may hold anything: line breaks, terminal codes, bytes that are no UTF-8."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from service.errors import SignatureMismatch, quoted
+from service.errors import SignatureMismatch
+from service.quoting import quoted
 
 Array = npt.NDArray[Any]
 Tensors = Mapping[str, Array]

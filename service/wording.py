@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
-from service.errors import quoted, shorten
+from service.quoting import quoted, shorten
 
 # By the beginning of an error's type; what is not here says itself what it expects.
 _EXPECTED: Final = {

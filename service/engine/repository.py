@@ -19,7 +19,8 @@ from service.engine.declaration import FILE as DECLARATION_FILE
 from service.engine.declaration import Declaration
 from service.engine.places import Root, unreadable
 from service.engine.sources import Sources
-from service.errors import RepositoryError, printable
+from service.errors import RepositoryError
+from service.quoting import printable
 
 log = structlog.get_logger()
 

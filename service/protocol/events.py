@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 import orjson
 
-from service.errors import OnnicornError, RequestTooLarge, shorten
+from service.errors import OnnicornError, RequestTooLarge
+from service.quoting import shorten
 
 _BLANK: Final = b" \t\r"
 _BLANKS: Final = re.compile(rb"[ \t\r\n]*\n")

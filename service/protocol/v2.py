@@ -13,11 +13,12 @@ import numpy as np
 import orjson
 
 from service import elements
-from service.errors import MalformedRequest, quoted
+from service.errors import MalformedRequest
 from service.knobs import Limits
 from service.protocol import binary, bounds, large, size, values
 from service.protocol.classification import Classes, classes
 from service.protocol.document import parse, said
+from service.quoting import quoted
 from service.tensors import DATATYPES, MAX_RANK, Array, Datatype, Signature, TensorSpec, weight
 
 # It would change where the answer is, so it cannot be passed over in silence.

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from math import inf
 from typing import Any, Final
 
-from service.errors import MalformedRequest, quoted
+from service.errors import MalformedRequest
 from service.protocol.document import said
+from service.quoting import quoted
 
 _MAX_ID: Final = 1024
 

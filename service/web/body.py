@@ -8,7 +8,8 @@ from typing import Any, Final
 from starlette.types import Receive
 
 from service.caller import ClientLeft
-from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia, quoted
+from service.errors import MalformedRequest, RequestTooLarge, UnsupportedMedia
+from service.quoting import quoted
 from service.scheduling.admission import Budget, Hold
 from service.telemetry.record import Record
 from service.web import inflate

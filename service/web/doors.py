@@ -9,7 +9,8 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from service.errors import MethodNotAllowed, shorten
+from service.errors import MethodNotAllowed
+from service.quoting import shorten
 from service.web.passage import Answer
 from service.web.records import record_of
 from service.web.routes import Asked, inference

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from service import errors
+from service.quoting import shorten
 from service.telemetry.record import Record
 from service.web.records import record_of
 from service.web.routes import EMBEDDINGS_ROUTE
@@ -69,7 +70,7 @@ def statuses_of_inference(overload_status: int) -> frozenset[int]:
 
 
 def body_of(error: errors.OnnicornError, request_id: str, path: str = "") -> bytes:
-    sentence = errors.shorten(str(error), _LONGEST)
+    sentence = shorten(str(error), _LONGEST)
     said: Any = sentence
     if path == EMBEDDINGS_ROUTE:  # of any other form OpenAI's client shows the status and no word
         said = {"message": sentence, "type": error.code, "code": error.code}
@@ -127,7 +128,7 @@ async def on_any_other(request: Request, error: Exception) -> Response:
 
 
 def _translated(request: Request, error: HTTPException) -> errors.OnnicornError:
-    path, method = errors.shorten(request.url.path), errors.shorten(request.method)
+    path, method = shorten(request.url.path), shorten(request.method)
     if error.status_code == 404:
         return errors.NotFound(f"there is nothing at {path}; GET /v2 and /openapi.json say what there is")
     if error.status_code == 405:

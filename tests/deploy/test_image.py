@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,12 @@ def test_the_images_variables_are_settings(monkeypatch: pytest.MonkeyPatch) -> N
     settings = Settings.from_environment(given)
     assert (settings.http.bind, settings.ops.bind) == ("0.0.0.0:8000", "0.0.0.0:8002")
     assert (settings.repository.path, settings.cache.dir) == (Path("/models"), Path("/var/cache/onnicorn"))
+
+
+def test_all_that_the_package_is_built_of_is_copied_to_where_it_is_built() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    copied = " ".join(re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)).split()
+    assert {"pyproject.toml", "service", project["readme"], *project["license-files"]} <= {*copied}
 
 
 def test_compose_keeps_what_the_image_calls_its_own() -> None:

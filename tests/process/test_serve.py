@@ -1,15 +1,14 @@
 """`onnicorn serve`, from the wheel in an environment of its own, started where somebody else's project lies."""
 
 import os
-import subprocess
-import sys
 import sysconfig
 from pathlib import Path
 
 import pytest
 
+from tests.process import wheel
 from tests.process.certificates import Authority
-from tests.process.conftest import ROOT, exit_code, launched_by, running
+from tests.process.conftest import exit_code, launched_by, running
 from tests.process.double import TWOS, doubled, serve_double
 from tests.process.test_tls import secure
 from tests.process.wire import request
@@ -19,24 +18,11 @@ from tests.process.wire import request
 def onnicorn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The command of an installed wheel. What it depends on comes from the environment of the tests."""
     folder = tmp_path_factory.mktemp("wheel")
-    source, environment = folder / "source", folder / "environment"
-    source.mkdir()
-    for name in ("pyproject.toml", "README.md", "service"):  # a build leaves its traces beside the sources
-        _run("cp", "-r", str(ROOT / name), str(source))
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
-    offline = ("--no-deps", "--no-index")
-    _run(*pip, "wheel", *offline, "--no-build-isolation", "--wheel-dir", str(folder), str(source))
-    _run(sys.executable, "-m", "venv", "--without-pip", str(environment))
-    (wheel,) = folder.glob("*.whl")
-    _run(*pip, "--python", str(environment / "bin/python"), "install", *offline, str(wheel))
-    (packages,) = environment.glob("lib/python*/site-packages")
+    python = wheel.environment(folder / "environment")
+    wheel.pip(python, "install", "--no-deps", "--no-index", wheel.build(folder / "built"))
+    (packages,) = folder.glob("environment/lib/python*/site-packages")
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
-    return environment / "bin/onnicorn"
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    return folder / "environment/bin/onnicorn"
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ Rule = Callable[[str, str], Iterator[str]]
 # design.md, section 2. The package itself, "", is below all.
 FLOORS = {
     "": -1,
-    "errors": 0,
+    **dict.fromkeys(("errors", "quoting"), 0),
     **dict.fromkeys(
         (
             "tensors",
