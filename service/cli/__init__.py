@@ -1,7 +1,6 @@
-"""The command line: `onnicorn serve`, `onnicorn fetch`, `onnicorn plan`, `onnicorn prepare`, `onnicorn key`."""
+"""The command line: `onnicorn serve`, `onnicorn check` and the others, one module each."""
 
 import logging
-import os
 import sys
 from typing import Any
 
@@ -10,15 +9,15 @@ import structlog
 
 from service.cli.fetch import fetch
 from service.cli.key import key
+from service.cli.options import YOURS, echo_error, wants_colours
 from service.cli.plan import plan
 from service.cli.prepare import prepare
 from service.cli.serve import serve
 from service.errors import StartError
-from service.settings import Settings
 
 
 class _Group(click.Group):
-    """An operator's mistake is one line on standard error and exit code 1, never a traceback."""
+    """A user's mistake is one line on standard error and exit code 1, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         # What the service would log goes to standard error, so that standard output is the answer alone.
@@ -26,22 +25,28 @@ class _Group(click.Group):
             wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         )
+        ctx.color = wants_colours()
         try:
-            ctx.obj = Settings.from_environment(os.environ)
             return super().invoke(ctx)
         except StartError as error:
-            click.echo(f"onnicorn: {error}", err=True)
-            ctx.exit(1)
+            echo_error(error)
+            ctx.exit(YOURS)
 
 
-@click.group(cls=_Group)
+_EPILOG = """\b
+Exit codes:
+  0   done
+  1   something of yours is wrong, and the message says what
+  2   the command line was not understood
+  75  not done, and trying again later may help (fetch)
+"""
+
+
+@click.group(cls=_Group, epilog=_EPILOG)
 @click.version_option(package_name="onnicorn")
 def main() -> None:
-    """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables."""
+    """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-main.add_command(fetch)
-main.add_command(key)
-main.add_command(plan)
-main.add_command(prepare)
-main.add_command(serve)
+for command in (fetch, key, plan, prepare, serve):
+    main.add_command(command)
