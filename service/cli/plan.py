@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from service.cli.options import echo_json, json_option, read_settings, repository_option
-from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some, with_bodies
+from service.plan import Plan, plan_for_this_machine, some
 
 
 @click.command(
@@ -26,11 +26,10 @@ def plan(repository: Path | None, as_json: bool) -> None:
     """
     settings = read_settings(repository)
     # Only here: it imports ONNX Runtime, for which `onnicorn serve` would wait twice.
-    from service.loading import prepare_generation, weights
+    from service.loading import fitted, prepare_generation
 
     manifest = prepare_generation(settings, number=1)
-    models, limit = weights(manifest.entries), memory_limit()
-    made = with_bodies(fit(plan_for_this_machine(settings.runtime), models, limit), settings.admission, models, limit)
+    made = fitted(plan_for_this_machine(settings.runtime), settings, manifest.entries)
     if as_json:
         echo_json(asdict(made))
     else:
