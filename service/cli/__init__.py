@@ -7,6 +7,7 @@ from typing import Any
 import click
 import structlog
 
+from service.cli.check import check
 from service.cli.fetch import fetch
 from service.cli.key import key
 from service.cli.options import YOURS, echo_error, wants_colours
@@ -48,5 +49,5 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-for command in (fetch, key, plan, prepare, serve):
+for command in (check, fetch, key, plan, prepare, serve):
     main.add_command(command)

@@ -44,18 +44,20 @@ def refuse_daemon(environ: Mapping[str, str]) -> None:
 
 
 def refuse_contradictions(cfg: Any, promised: Mapping[str, Any]) -> None:
-    """`cfg` is Gunicorn's configuration. Raises Contradiction."""
-    for name, value in promised.items():
-        if (got := getattr(cfg, name)) != value:
-            raise Contradiction(
-                f"gunicorn's {name} is {got}, the plan says {value}: "
-                "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
-            )
+    """`cfg` is Gunicorn's configuration. Raises Contradiction, which names each."""
+    wrong = [
+        f"gunicorn's {name} is {got}, the plan says {value}: "
+        "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
+        for name, value in promised.items()
+        if (got := getattr(cfg, name)) != value
+    ]
     if (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
-        raise Contradiction(
+        wrong.append(
             "gunicorn's user and group are not those of this process, to whom the service's files belong: "
             "start the service as the user who shall run it"
         )
+    if wrong:
+        raise Contradiction("; ".join(wrong))
 
 
 def configured(promised: Mapping[str, Any]) -> Any:
