@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -39,7 +39,8 @@ from service.knobs import (
 )
 
 PREFIX: Final = "ONNICORN_"
-_PLATFORM_WORKERS: Final = "WEB_CONCURRENCY"
+PLATFORM_WORKERS: Final = "WEB_CONCURRENCY"
+"""Gunicorn's own variable, which platforms set."""
 
 
 class _Environment(EnvSettingsSource):
@@ -118,7 +119,7 @@ class Settings(BaseSettings):
                 given[group] = defaults | given.get(group, {})
             settings = cls(**given)
         try:
-            return settings._with_platform_workers(environ.get(_PLATFORM_WORKERS, "")), wrong
+            return settings._with_platform_workers(environ.get(PLATFORM_WORKERS, "")), wrong
         except SettingsError as error:
             return settings, [*wrong, str(error)]
 
@@ -129,7 +130,7 @@ class Settings(BaseSettings):
         try:
             wanted = Runtime.model_validate({"workers": workers}).workers
         except ValidationError as error:
-            raise SettingsError(f"{_PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
+            raise SettingsError(f"{PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
         return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": wanted})})
 
 
@@ -146,6 +147,23 @@ def variables() -> dict[str, tuple[str, str, Any]]:
         for group, outer in Settings.model_fields.items()
         for name, field in outer.annotation.model_fields.items()  # type: ignore[union-attr]
     }
+
+
+def default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the greatest value, None where there is no such bound."""
+    found = {name: getattr(part, name) for part in field.metadata for name in ("ge", "le") if hasattr(part, name)}
+    return found.get("ge"), found.get("le")
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """What is to be chosen from, where it is."""
+    if field.annotation is bool:
+        return "true", "false"
+    return tuple(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else ()
 
 
 # Kubernetes gives every container such variables for each Service; one called `onnicorn` must not break the start.
@@ -174,7 +192,7 @@ def _defaults(details: Iterable[Any]) -> dict[str, Any]:
     wrong = {tuple(detail["loc"][:2]) for detail in details}
     for group, name, field in variables().values():
         if (group, name) in wrong:
-            defaults.setdefault(group, {})[name] = field.get_default(call_default_factory=True, validated_data={})
+            defaults.setdefault(group, {})[name] = default(field)
     return defaults
 
 

@@ -14,6 +14,7 @@ from service.cli.options import YOURS, echo_error, wants_colours
 from service.cli.plan import plan
 from service.cli.prepare import prepare
 from service.cli.serve import serve
+from service.cli.settings import settings
 from service.errors import StartError
 
 
@@ -49,5 +50,5 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-for command in (check, fetch, key, plan, prepare, serve):
+for command in (check, fetch, key, plan, prepare, serve, settings):
     main.add_command(command)
