@@ -90,7 +90,7 @@ def test_people_read_two_lines_of_each(onnicorn: Onnicorn, root: Path) -> None:
 
 def test_what_is_wrong_is_said_beside_the_rest(onnicorn: Onnicorn) -> None:
     result = onnicorn("settings", "log.level", LOG__LEVEL="loud")
-    assert (result.exit_code, result.stdout.splitlines()[0]) == (1, "ONNICORN_LOG__LEVEL=info  (environment)")
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (1, "ONNICORN_LOG__LEVEL=info  (default)")
     assert result.stderr.startswith("onnicorn: ONNICORN_LOG__LEVEL=loud: ")
 
 
