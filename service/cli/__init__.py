@@ -8,6 +8,7 @@ import click
 import structlog
 
 from service.cli.check import check
+from service.cli.describe import describe
 from service.cli.fetch import fetch
 from service.cli.key import key
 from service.cli.options import YOURS, echo_error, wants_colours
@@ -50,5 +51,5 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-for command in (check, fetch, key, plan, prepare, serve, settings):
+for command in (check, describe, fetch, key, plan, prepare, serve, settings):
     main.add_command(command)

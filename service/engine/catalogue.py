@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import structlog
 
-from service.engine.manifest import Manifest
+from service.engine.manifest import Entry, Manifest
 from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
@@ -47,15 +47,7 @@ class Catalogue:
         for entry in manifest.entries:
             model = next((model for model in known if model.entry == entry), None)
             if model is None:
-                model = Model(entry, compute.preferring(entry.declaration.providers))
-                warm_up(model)
-                log.debug(
-                    "model_loaded",
-                    model=entry.name,
-                    version=entry.version,
-                    prepared=model.is_prepared,
-                    **entry.digests,
-                )
+                model = load_model(entry, compute)
             models.append(model)
         catalogue = cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
         if wrong := [reason for model in models if (reason := catalogue._fallback_refusal(model))]:
@@ -101,6 +93,14 @@ class Catalogue:
             wanted, got = _described(model), _described(fallback)
             return f"model {model.name!r}: fallback {name!r}: expected {wanted}, got {got}"
         return None
+
+
+def load_model(entry: Entry, compute: Compute) -> Model:
+    """Loaded, warmed up, and its golden samples replayed. Raises RepositoryError."""
+    model = Model(entry, compute.preferring(entry.declaration.providers))
+    warm_up(model)
+    log.debug("model_loaded", model=entry.name, version=entry.version, prepared=model.is_prepared, **entry.digests)
+    return model
 
 
 def _described(model: Model) -> str:
