@@ -10,6 +10,7 @@ import structlog
 from service.cli.check import check
 from service.cli.describe import describe
 from service.cli.fetch import fetch
+from service.cli.golden import golden
 from service.cli.key import key
 from service.cli.options import YOURS, echo_error, wants_colours
 from service.cli.plan import plan
@@ -51,5 +52,5 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-for command in (check, describe, fetch, key, plan, prepare, serve, settings):
+for command in (check, describe, fetch, golden, key, plan, prepare, serve, settings):
     main.add_command(command)
