@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
 from typing import Any
 
 import click
@@ -20,16 +21,35 @@ from service.cli.settings import settings
 from service.errors import StartError
 
 
+class _Once:
+    """A command may load a model several times; what is to be said of it is said once."""
+
+    def __init__(self) -> None:
+        self._said: list[dict[str, Any]] = []
+
+    def __call__(self, logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if event in self._said:
+            raise structlog.DropEvent
+        self._said.append(dict(event))
+        return event
+
+
 class _Group(click.Group):
     """A user's mistake is one line on standard error and exit code 1, never a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        ctx.color = wants_colours()
         # What the service would log goes to standard error, so that standard output is the answer alone.
         structlog.configure(
+            processors=[
+                _Once(),
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="%Y-%m-%d %H:%M:%S", utc=False),
+                structlog.dev.ConsoleRenderer(colors=ctx.color is not False and sys.stderr.isatty()),
+            ],
             wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
             logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         )
-        ctx.color = wants_colours()
         try:
             return super().invoke(ctx)
         except StartError as error:

@@ -128,8 +128,12 @@ def test_what_the_model_does_not_take_is_one_line(ask: Ask, folder: Path, docume
 
 def test_what_a_transform_does_not_take_is_one_line(ask: Ask, root: Path) -> None:
     (root / "cat" / "transform.py").write_text(LISTS)
-    assert ask({"instances": 5}).stderr == "onnicorn: the request: expected an array of instances\n"
-    assert ask({"instances": ["a"]}).stderr.startswith("onnicorn: the request: instances[0]: ")
+    for instances, sentence in ((5, "expected an array of instances"), (["a"], "instances[0]: ")):
+        result = ask({"instances": instances})
+        assert result.exit_code == 1
+        warning, last = result.stderr.splitlines()
+        assert "transform_not_tried" in warning
+        assert last.startswith(f"onnicorn: the request: {sentence}")
 
 
 def test_why_a_model_fails_is_said(onnicorn: Onnicorn, root: Path, tmp_path: Path) -> None:
