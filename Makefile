@@ -53,8 +53,9 @@ load: install-dev ## Measure overload and hostile traffic: 25 minutes on two cor
 rehearse: install ## Replace both copies of the service behind HAProxy ten times under load: three minutes; needs haproxy, prometheus
 	@$(BIN)/python -m rehearsal
 
-readme: install-dev ## Write the README's tables and the dashboard anew from the code
+readme: install-dev ## Write the README's tables, docs/cli.md and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
+	@$(BIN)/python -m tools.cli
 	@$(BIN)/python -m tools.dashboard
 
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules

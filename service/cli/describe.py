@@ -30,9 +30,10 @@ Exit code 1 where there is no such model, or it cannot be served."""
 @repository_option
 @json_option
 def describe(wanted: str, file: Any, repository: Path | None, as_json: bool) -> None:
-    """Describe a model: what its file says, how it would be served here, and how it is called.
+    """Say what a model is, and how it is called.
 
-    Checks, prepares and loads it as the service does. -1 in a shape stands for a dimension of any size.
+    Signature, size, operators, opsets, what runs it, batching and limits in force, and a curl line that works as it
+    stands. The model is checked, prepared and loaded as the service does it. -1 in a shape stands for any size.
     """
     settings = read_settings(repository)
     # Only here: it imports ONNX Runtime.
