@@ -1,5 +1,6 @@
 """The command line: `onnicorn serve`, `onnicorn check` and the others, one module each."""
 
+import errno
 import logging
 import sys
 from collections.abc import MutableMapping
@@ -53,8 +54,12 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except StartError as error:
-            echo_error(error)
-            ctx.exit(YOURS)
+            echo_error(str(error))
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads on: click knows what to do
+                raise
+            echo_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        ctx.exit(YOURS)
 
 
 _EPILOG = """\b

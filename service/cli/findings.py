@@ -70,7 +70,7 @@ class Findings:
         """What would end the start is a finding, and the next step is taken."""
         try:
             yield
-        except StartError as error:
+        except (StartError, OSError) as error:
             self.fail(subject, str(error))
 
     @contextmanager

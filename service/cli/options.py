@@ -8,7 +8,6 @@ from typing import Any, Final
 import click
 import orjson
 
-from service.errors import StartError
 from service.settings import Settings
 
 YOURS: Final = 1
@@ -38,8 +37,8 @@ def echo_json(document: Any) -> None:
     click.echo(orjson.dumps(document, default=str, option=orjson.OPT_INDENT_2 if _is_watched() else None))
 
 
-def echo_error(error: StartError) -> None:
-    click.echo(f"onnicorn: {error}", err=True)
+def echo_error(sentence: str) -> None:
+    click.echo(f"onnicorn: {sentence}", err=True)
 
 
 def wants_colours() -> bool | None:

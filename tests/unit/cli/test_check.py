@@ -136,6 +136,13 @@ def test_a_repository_that_is_not_there_is_one_of_the_facts(check: Check) -> Non
     assert "the model repository /nowhere does not exist" in result.stdout
 
 
+def test_what_the_system_refuses_is_one_of_the_facts(check: Check) -> None:
+    result = check("--repository", f"/{'long' * 100}")
+    assert result.exit_code == 1
+    [fact] = found(result, "fail")
+    assert fact.startswith("repository: [Errno 36] File name too long: ")
+
+
 def test_an_empty_repository_starts_with_a_warning(check: Check, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     result = check("--repository", str(tmp_path / "empty"))

@@ -35,6 +35,13 @@ def test_a_mistake_is_one_line(onnicorn: Onnicorn, command: str, variables: dict
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"onnicorn: {sentence}\n")
 
 
+@pytest.mark.parametrize("command", [["plan"], ["describe", "cat"]])
+def test_what_the_system_refuses_is_one_line_too(onnicorn: Onnicorn, command: list[str]) -> None:
+    path = f"/{'long' * 100}"
+    result = onnicorn(*command, "--repository", path)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"onnicorn: {path}: File name too long\n")
+
+
 def test_several_mistakes_are_one_line_too(onnicorn: Onnicorn) -> None:
     result = onnicorn("plan", RUNTIME__WORKER="2", LOG__LEVEL="loud")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
