@@ -32,8 +32,8 @@ def try_models(findings: Findings, settings: Settings) -> None:
         manifest = _prepare(findings, settings, names)
         signatures = _load(findings, settings, manifest)
         with findings.about("plan"):
-            plan = fitted(plan_for_this_machine(settings.runtime), settings, manifest.entries)
-            findings.ok("plan", "; ".join(plan.reasons))
+            for reason in fitted(plan_for_this_machine(settings.runtime), settings, manifest.entries).reasons:
+                findings.ok("plan", reason)
         for name in names:
             _compare_with_triton(findings, settings, name, manifest, signatures.get(name, {}))
 

@@ -45,11 +45,11 @@ def test_where_all_is_well_each_step_is_told(check: Check, root: Path, tmp_path:
     assert (result.exit_code, result.stderr) == (0, "")
     assert found(result, "warn") == found(result, "fail") == []
     facts = found(result, "ok")
-    assert [line.partition(":")[0] for line in facts] == [
-        *("settings", "gunicorn", "cache", "run directory", "address", "address"),
-        *("repository", "cat/1", "models", "plan"),
+    assert list(dict.fromkeys(line.partition(":")[0] for line in facts)) == [
+        *("settings", "gunicorn", "cache", "run directory", "address", "repository", "cat/1", "models", "plan"),
     ]
     assert f"repository: {root}: 1 model" in facts
+    assert "plan: 1 worker: set by hand" in facts
     assert "cat/1: found, checked, prepared, run" in facts
     assert "models: 1 version loaded and warmed up in one process, as each worker does" in facts
     assert result.stdout.splitlines()[-1] == "The service would start"
