@@ -26,7 +26,8 @@ def check(context: click.Context, repository: Path | None, as_json: bool) -> Non
 
     Goes through the steps of a start: settings, Gunicorn's options, certificates, folders, API keys, addresses; then
     finds, checks, prepares, loads and warms up every model, replays its golden samples, and plans workers and memory.
-    Nothing is served; what is prepared stays in the cache. Of a Triton config.pbtxt beside a model it says what is honoured, and what to write instead.
+    Nothing is served; what is prepared stays in the cache. Of a Triton config.pbtxt beside a model it says what is
+    honoured, and what to write instead.
     """
     findings = Findings(lambda finding: None if as_json else click.echo(str(finding)))
     with findings.hearing():

@@ -40,25 +40,31 @@ def try_models(findings: Findings, settings: Settings) -> None:
 
 def _prepare(findings: Findings, settings: Settings, names: list[str]) -> Manifest:
     """What can be served, and what cannot."""
+    wanted: list[str | None] = [*names] or [None]  # None asks for all, and it is said that there are none
+    tried = [_prepare_one(findings, settings, name) for name in wanted]
+    return Manifest(
+        generation=1,
+        entries=tuple(entry for manifest in tried for entry in manifest.entries),
+        refusals=tuple(refusal for manifest in tried for refusal in manifest.refusals),
+    )
+
+
+def _prepare_one(findings: Findings, settings: Settings, name: str | None) -> Manifest:
     tolerant = settings.repository.model_copy(update={"tolerate_failures": True})
     lenient = settings.model_copy(update={"repository": tolerant})
-    entries: list[Entry] = []
-    refusals: list[Refusal] = []
-    wanted: list[str | None] = [*names] or [None]  # None asks for all, and it is said that there are none
-    for name in wanted:
-        try:
-            manifest = _apart(findings, partial(prepare_generation, lenient, 1, only=name), settings)
-        except (Died, RepositoryError) as error:
-            manifest = Manifest(generation=1, entries=(), refusals=(Refusal(name or "", None, str(error)),))
-        for entry in manifest.entries:
-            findings.ok(f"{entry.name}/{entry.version}", _told(entry))
-        for refusal in manifest.refusals:
-            subject = f"{refusal.name}/{refusal.version}" if refusal.version else refusal.name or "repository"
-            level = Level.WARN if settings.repository.tolerate_failures else Level.FAIL
-            findings.add(Finding(level, subject, refusal.reason))
-        entries += manifest.entries
-        refusals += manifest.refusals
-    return Manifest(generation=1, entries=tuple(entries), refusals=tuple(refusals))
+    try:
+        manifest = _apart(findings, partial(prepare_generation, lenient, 1, only=name), settings)
+    except Died as error:
+        # It would end the start's own child too, whatever is tolerated.
+        findings.fail(name or "repository", str(error))
+        return Manifest(generation=1, entries=(), refusals=(Refusal(name or "", None, str(error)),))
+    for entry in manifest.entries:
+        findings.ok(f"{entry.name}/{entry.version}", _told(entry))
+    level = Level.WARN if settings.repository.tolerate_failures else Level.FAIL
+    for refusal in manifest.refusals:
+        subject = f"{refusal.name}/{refusal.version}" if refusal.version else refusal.name
+        findings.add(Finding(level, subject, refusal.reason))
+    return manifest
 
 
 def _told(entry: Entry) -> str:
