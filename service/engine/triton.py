@@ -114,7 +114,8 @@ def _tensors(config: Any, served: Served) -> Iterator[Remark]:
         for tensor in getattr(config, side):
             field = f"{side} {tensor.name!r}"
             if tensor.HasField("reshape"):
-                yield _unsupported(f"{field} reshape", "callers send and get the model's own shape")
+                own = f", {specs[tensor.name]}" if specs and tensor.name in specs else ""
+                yield _unsupported(f"{field} reshape", f"callers send and get the model's own shape{own}")
             elif specs is not None:
                 yield _compared(field, tensor, specs.get(tensor.name), config.max_batch_size > 0)
             yield from _tensor_options(field, tensor, served.declaration)

@@ -146,6 +146,56 @@ def test_what_is_not_supported_is_said(said: Any, text: str, field: str) -> None
     assert [(name, verdict) for name, verdict, _ in said(text)] == [(field, Verdict.UNSUPPORTED)]
 
 
+@pytest.mark.parametrize(
+    ("text", "toml", "field"),
+    [
+        (
+            "output { name: 'y' data_type: TYPE_STRING dims: 1 label_filename: 'l.txt' }",
+            'labels.y = ["a"]',
+            "output 'y' label_filename",
+        ),
+        (
+            "input { name: 'x' data_type: TYPE_FP32 dims: [ -1, 3 ] allow_ragged_batch: true }",
+            'padding.n = { inputs = { x = 0 }, mask = "m" }',
+            "input 'x' allow_ragged_batch",
+        ),
+        ("version_policy { latest { num_versions: 2 } }", "versions = [1, 2]", "version_policy"),
+    ],
+)
+def test_what_needs_more_than_a_line_is_described(said: Any, text: str, toml: str, field: str) -> None:
+    *_, (name, verdict, _) = said(text)
+    assert (name, verdict) == (field, Verdict.DECLARE)
+    assert said(text, toml=toml)[-1] == (field, Verdict.HONOURED, "model.toml says the same")
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict", "field"),
+    [
+        ("preserve_ordering: true", Verdict.HONOURED, "preserve_ordering"),
+        ("default_priority_level: 2", Verdict.UNSUPPORTED, "default_priority_level"),
+        ("default_queue_policy { timeout_action: DELAY }", Verdict.UNSUPPORTED, "default_queue_policy.timeout_action"),
+        ("priority_queue_policy { key: 1 }", Verdict.UNSUPPORTED, "priority_queue_policy"),
+    ],
+)
+def test_the_rest_of_dynamic_batching_is_answered_too(said: Any, text: str, verdict: Verdict, field: str) -> None:
+    _, (name, got, _) = said(f"dynamic_batching {{ {text} }}")
+    assert (name, got) == (f"dynamic_batching.{field}", verdict)
+
+
+def test_a_shape_of_tritons_own_is_not_the_callers(said: Any) -> None:
+    text = "input { name: 'x' format: FORMAT_NCHW dims: 3 reshape { shape: [ 1, 3 ] } }"
+    assert said(text, SINGLE) == [
+        ("input 'x' reshape", Verdict.UNSUPPORTED, "callers send and get the model's own shape, FP32[1,3]"),
+        ("input 'x' format", Verdict.HONOURED, "a note for people: shapes are the model's own"),
+    ]
+
+
+def test_options_of_an_accelerator_are_not_passed_on(said: Any) -> None:
+    text = "gpu_execution_accelerator { name: 'tensorrt' parameters { key: 'precision_mode' value: 'FP16' } }"
+    _, (field, verdict, _) = said(f"optimization {{ execution_accelerators {{ {text} }} }}")
+    assert (field, verdict) == ("optimization.execution_accelerators 'tensorrt' parameters", Verdict.UNSUPPORTED)
+
+
 def test_what_is_off_needs_no_remark(said: Any) -> None:
     assert said("response_cache { enable: false } model_transaction_policy { decoupled: false }") == []
 
