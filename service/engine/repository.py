@@ -105,7 +105,7 @@ def _model(folder: Path, name: str, root: Root) -> Iterator[Candidate | Refusal]
             log.info(
                 "file_ignored",
                 file=str(folder / "config.pbtxt"),
-                reason="model.toml declares what is needed; onnicorn check tells",
+                reason="model.toml declares what is needed; `onnicorn check` compares",
             )
         wanted = _wanted(folder, declaration)
     except RepositoryError as error:
