@@ -35,8 +35,9 @@ format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-readme: install-dev ## Write the README's tables and the dashboard anew from the code
+readme: install-dev ## Write the README's tables, docs/cli.md and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
+	@$(BIN)/python -m tools.cli
 	@$(BIN)/python -m tools.dashboard
 
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules

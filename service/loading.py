@@ -15,7 +15,7 @@ from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
 from service.errors import RepositoryError
-from service.plan import Weights, plan_for_this_machine
+from service.plan import Plan, Weights, fit, memory_limit, plan_for_this_machine, with_bodies
 from service.settings import Settings
 from service.wishes import Wish
 
@@ -123,6 +123,12 @@ def compute_for(settings: Settings) -> Compute:
     plan = plan_for_this_machine(settings.runtime)
     runtime = settings.runtime
     return Compute(plan.intra_op_threads, not plan.shares_cpus, runtime.providers, runtime.custom_operators)
+
+
+def fitted(plan: Plan, settings: Settings, entries: Iterable[Entry]) -> Plan:
+    """The plan, now that the models' weight is known. Raises DoesNotFit."""
+    models, limit = weights(entries), memory_limit()
+    return with_bodies(fit(plan, models, limit), settings.admission, models, limit)
 
 
 def weights(entries: Iterable[Entry]) -> Weights:

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -39,11 +39,23 @@ from service.knobs import (
 )
 
 PREFIX: Final = "ONNICORN_"
-_PLATFORM_WORKERS: Final = "WEB_CONCURRENCY"
+PLATFORM_WORKERS: Final = "WEB_CONCURRENCY"
+"""Gunicorn's own variable, which platforms set."""
 
 
 class _Environment(EnvSettingsSource):
-    """Leaves lists to the fields themselves, so that a wrong one is reported with its variable."""
+    """The variables that are settings: what looks like one and is none has a sentence of its own, see `_unknown`.
+
+    Lists are left to the fields themselves, so that a wrong one is reported with its variable.
+    """
+
+    def __call__(self) -> dict[str, Any]:
+        known = {(group, name) for group, name, _ in variables().values()}
+        return {
+            group: {name: value for name, value in given.items() if (group, name) in known}
+            for group, given in super().__call__().items()
+            if isinstance(given, dict)
+        }
 
     def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
         return value
@@ -81,19 +93,35 @@ class Settings(BaseSettings):
         return init_settings, _Environment(settings_cls), home
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> "Settings":
+    def from_environment(cls, environ: Mapping[str, str], repository: Path | None = None) -> "Settings":
         """Read the `ONNICORN_*` variables of the process. Raises SettingsError that names every wrong one.
 
         `environ` is what the names are checked against; the values come from the process's own environment.
+        `repository` is in place of the variable's, where somebody has given it otherwise.
         """
-        wrong = list(_unknown(environ))
-        try:
-            settings = cls()
-        except ValidationError as error:
-            wrong += [_sentence(detail) for detail in error.errors() if detail["type"] != "extra_forbidden"]
+        settings, wrong = cls.as_far_as_valid(environ, repository)
         if wrong:
             raise SettingsError("; ".join(wrong))
-        return settings._with_platform_workers(environ.get(_PLATFORM_WORKERS, ""))
+        return settings
+
+    @classmethod
+    def as_far_as_valid(
+        cls, environ: Mapping[str, str], repository: Path | None = None
+    ) -> "tuple[Settings, list[str]]":
+        """The same with the default in place of each wrong value, and a sentence about each."""
+        wrong = list(_unknown(environ))
+        given: dict[str, Any] = {"repository": {"path": repository}} if repository else {}
+        try:
+            settings = cls(**given)
+        except ValidationError as error:
+            wrong += map(_sentence, error.errors())
+            for group, defaults in _defaults(error.errors()).items():
+                given[group] = defaults | given.get(group, {})
+            settings = cls(**given)
+        try:
+            return settings._with_platform_workers(environ.get(PLATFORM_WORKERS, "")), wrong
+        except SettingsError as error:
+            return settings, [*wrong, str(error)]
 
     def _with_platform_workers(self, workers: str) -> "Settings":
         """Gunicorn's own variable for them, which platforms set; ours goes first. Raises SettingsError."""
@@ -102,7 +130,7 @@ class Settings(BaseSettings):
         try:
             wanted = Runtime.model_validate({"workers": workers}).workers
         except ValidationError as error:
-            raise SettingsError(f"{_PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
+            raise SettingsError(f"{PLATFORM_WORKERS}={workers}: {_reason(error.errors()[0])}") from None
         return self.model_copy(update={"runtime": self.runtime.model_copy(update={"workers": wanted})})
 
 
@@ -119,6 +147,23 @@ def variables() -> dict[str, tuple[str, str, Any]]:
         for group, outer in Settings.model_fields.items()
         for name, field in outer.annotation.model_fields.items()  # type: ignore[union-attr]
     }
+
+
+def default(field: FieldInfo) -> Any:
+    return field.get_default(call_default_factory=True, validated_data={})
+
+
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the greatest value, None where there is no such bound."""
+    found = {name: getattr(part, name) for part in field.metadata for name in ("ge", "le") if hasattr(part, name)}
+    return found.get("ge"), found.get("le")
+
+
+def choices(field: FieldInfo) -> tuple[str, ...]:
+    """What is to be chosen from, where it is."""
+    if field.annotation is bool:
+        return "true", "false"
+    return tuple(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else ()
 
 
 # Kubernetes gives every container such variables for each Service; one called `onnicorn` must not break the start.
@@ -139,6 +184,16 @@ def _unknown(environ: Mapping[str, str]) -> Iterable[str]:
             continue
         nearest = difflib.get_close_matches(upper, known, n=1, cutoff=0)[0]
         yield f"{name} is not a setting; the nearest is {nearest}"
+
+
+def _defaults(details: Iterable[Any]) -> dict[str, Any]:
+    """Those of the fields that are complained about."""
+    defaults: dict[str, dict[str, Any]] = {}
+    wrong = {tuple(detail["loc"][:2]) for detail in details}
+    for group, name, field in variables().values():
+        if (group, name) in wrong:
+            defaults.setdefault(group, {})[name] = default(field)
+    return defaults
 
 
 def _sentence(detail: Any) -> str:

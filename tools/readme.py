@@ -7,7 +7,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from service import errors
-from service.settings import variables
+from service.settings import bounds, default, variables
 from service.telemetry.metrics import READ_AT_SCRAPE, REGISTRY
 from service.web.problems import RETRY_AFTER, STATUSES
 
@@ -42,7 +42,7 @@ def _settings() -> Iterable[tuple[str, ...]]:
 
 
 def _default(field: FieldInfo) -> str:
-    value: Any = field.get_default(call_default_factory=True, validated_data={})
+    value = default(field)
     if value is None or value == () or value == "":
         return ""
     if isinstance(value, tuple):
@@ -51,8 +51,8 @@ def _default(field: FieldInfo) -> str:
 
 
 def _bounds(field: FieldInfo) -> str:
-    limits = {name: getattr(part, name) for part in field.metadata for name in ("ge", "le") if hasattr(part, name)}
-    return f" {limits['ge']} to {limits['le']}." if {"ge", "le"} <= limits.keys() else ""
+    least, most = bounds(field)
+    return "" if None in (least, most) else f" {least} to {most}."
 
 
 def _errors() -> Iterable[tuple[str, ...]]:

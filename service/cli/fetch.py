@@ -20,9 +20,21 @@ from service.plan import some
 _ANONYMOUS: Final[dict[str, dict[str, Any]]] = {"s3": {"anon": True}, "gs": {"token": "anon"}, "az": {"anon": True}}
 
 
-@click.command()
-@click.argument("url")
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.command(
+    epilog="""\b
+Examples:
+  onnicorn fetch s3://bucket/models models
+  onnicorn fetch --anonymous gs://bucket/models /srv/models
+
+Exit code 1 where trying again would not help, and 75 where it would."""
+)
+@click.argument("url", help="s3://bucket/prefix, gs://..., az://..., https://... or a path.")
+@click.argument(
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A directory; made if it is not there.",
+)
 @click.option("--endpoint-url", help="Of an S3 that is not Amazon's; AWS_ENDPOINT_URL says the same.")
 @click.option("--anonymous", is_flag=True, help="Look for no credentials: the bucket is public.")
 @click.option("--insecure-http", is_flag=True, help="Allow http://, which anybody on the way can read and change.")
@@ -30,11 +42,10 @@ _ANONYMOUS: Final[dict[str, dict[str, Any]]] = {"s3": {"anon": True}, "gs": {"to
 def fetch(
     url: str, folder: Path, endpoint_url: str | None, anonymous: bool, insecure_http: bool, parallel: int
 ) -> None:
-    """Make DIR have what lies at URL: s3://, gs://, az://, https:// or a path. Only what has changed is fetched.
+    """Make DIR have what lies at URL. Only what has changed is fetched.
 
-    Ends with 0 when all is there, with 1 when trying again would not help, and with 75 when it would. Credentials are
-    found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch has brought from
-    there, which lies as it came, and is not at URL any more.
+    Credentials are found as the store's own library finds them. Nothing is deleted from DIR but what an earlier fetch
+    has brought from there, which lies as it came, and is not at URL any more.
     """
     _log_to_stderr()
     address = Address.parse(url, allow_http=insecure_http)

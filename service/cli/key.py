@@ -10,8 +10,15 @@ from service.access import NAME, Scope, digest_of, new_key
 _DEFAULT = (Scope.INFER.value, Scope.METADATA.value)
 
 
-@click.command()
-@click.argument("client")
+@click.command(
+    epilog="""\b
+Examples:
+  onnicorn key checkout 2>> keys.toml
+  onnicorn key operator --scope admin --scope metadata 2>> keys.toml
+
+Exit code 2 where CLIENT cannot be a name."""
+)
+@click.argument("client", help="A name: letters, digits, '.', '_' and '-', at most 128. It stands in the logs.")
 @click.option(
     "--scope",
     "scopes",
@@ -22,8 +29,9 @@ _DEFAULT = (Scope.INFER.value, Scope.METADATA.value)
     help="What the client may do; several may be given.",
 )
 def key(client: str, scopes: tuple[str, ...]) -> None:
-    """Print a new key for CLIENT on standard output: it is nowhere else, and is shown only this once.
+    """Print a new API key for CLIENT.
 
+    It is on standard output, nowhere else, and is shown only this once.
     Standard error has the lines for the file that ONNICORN_ACCESS__KEYS names.
     """
     if not re.fullmatch(NAME, client):

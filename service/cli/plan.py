@@ -1,29 +1,39 @@
 """`onnicorn plan`: what the service would make of this machine, and why."""
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
-import orjson
 
-from service.plan import Plan, fit, memory_limit, plan_for_this_machine, some, with_bodies
-from service.settings import Settings
+from service.cli.options import echo_json, json_option, read_settings, repository_option
+from service.plan import Plan, plan_for_this_machine, some
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
-@click.pass_obj
-def plan(settings: Settings, as_json: bool) -> None:
-    """Print how many workers and threads the service would run here, and why.
+@click.command(
+    epilog="""\b
+Examples:
+  onnicorn plan --repository models
+  ONNICORN_RUNTIME__PROFILE=latency onnicorn plan --json
+
+Exit code 1 where a setting is wrong, a model cannot be served, or memory does not suffice."""
+)
+@repository_option
+@json_option
+def plan(repository: Path | None, as_json: bool) -> None:
+    """Say how many workers and threads would run here, and why.
 
     Checks and prepares the models, since what they weigh is part of it.
     """
+    settings = read_settings(repository)
     # Only here: it imports ONNX Runtime, for which `onnicorn serve` would wait twice.
-    from service.loading import prepare_generation, weights
+    from service.loading import fitted, prepare_generation
 
     manifest = prepare_generation(settings, number=1)
-    models, limit = weights(manifest.entries), memory_limit()
-    made = with_bodies(fit(plan_for_this_machine(settings.runtime), models, limit), settings.admission, models, limit)
-    click.echo(orjson.dumps(asdict(made)) if as_json else _text(made))
+    made = fitted(plan_for_this_machine(settings.runtime), settings, manifest.entries)
+    if as_json:
+        echo_json(asdict(made))
+    else:
+        click.echo(_text(made))
 
 
 def _text(made: Plan) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from service.cli.options import read_settings, repository_option
 from service.errors import SettingsError
 from service.settings import Settings, variables
 
@@ -17,10 +18,20 @@ _ARGUMENTS: Final = "GUNICORN_CMD_ARGS"
 _FILES: Final = frozenset({"--certfile", "--keyfile", "--ca-certs", "--pid", "-p"})
 
 
-@click.command()
-@click.pass_obj
-def serve(settings: Settings) -> None:
+@click.command(
+    epilog="""\b
+Examples:
+  onnicorn serve --repository models
+  ONNICORN_HTTP__BIND=0.0.0.0:8000 onnicorn serve
+  GUNICORN_CMD_ARGS="--certfile cert.pem --keyfile key.pem" onnicorn serve
+
+Exit code 0 after SIGTERM; 1 where something is wrong, which the last line of the log names (`onnicorn check` names
+everything)."""
+)
+@repository_option
+def serve(repository: Path | None) -> None:
     """Serve the models, until SIGTERM. Options of Gunicorn's own go into GUNICORN_CMD_ARGS."""
+    settings = read_settings(repository)
     environment = from_anywhere(settings, os.environ, Path.cwd())
     # Python and Gunicorn look for modules in the working directory first, where a project may have a `service/` too.
     os.chdir("/")
@@ -32,17 +43,18 @@ def from_anywhere(settings: Settings, environ: Mapping[str, str], here: Path) ->
 
     Raises SettingsError if Gunicorn's options cannot be read.
     """
-    absolute = {variable: str(here / path) for variable, path in _relative_paths(settings)}
+    absolute = {variable: str(here / path) for variable, path in _paths(settings)}
     if arguments := environ.get(_ARGUMENTS):
         absolute[_ARGUMENTS] = _with_absolute_files(arguments, here)
     # Settings may be spelled in any case, and of two spellings nobody knows which one counts.
     return {name: value for name, value in environ.items() if name.upper() not in absolute} | absolute
 
 
-def _relative_paths(settings: Settings) -> Iterator[tuple[str, Path]]:
+def _paths(settings: Settings) -> Iterator[tuple[str, Path]]:
+    """Those that are relative, and that of the repository, which may come from the command line."""
     for variable, (group, name, _) in variables().items():
         value = getattr(getattr(settings, group), name)
-        if isinstance(value, Path) and not value.is_absolute():
+        if isinstance(value, Path) and (not value.is_absolute() or group == "repository"):
             yield variable, value
 
 

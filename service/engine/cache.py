@@ -82,12 +82,7 @@ class Cache:
 
         Raises CacheUnusable where it cannot be made, for a lack of rights or of room for `model_bytes`.
         """
-        try:
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._check_space(model_bytes)
-            draft = Path(tempfile.mkdtemp(prefix=f"{_DRAFT}{key}-", dir=self._directory))
-        except OSError as error:
-            raise CacheUnusable(f"{self._directory} is not writable: {error.strerror}") from None
+        draft = self._new_draft(key, model_bytes)
         try:
             yield draft
             self._publish(draft, key)
@@ -96,6 +91,18 @@ class Cache:
         finally:
             with suppress(OSError):
                 _delete(draft)
+
+    def try_out(self) -> None:
+        """Could it take an entry? Raises CacheUnusable."""
+        self._new_draft("try", 0).rmdir()
+
+    def _new_draft(self, key: str, model_bytes: int) -> Path:
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._check_space(model_bytes)
+            return Path(tempfile.mkdtemp(prefix=f"{_DRAFT}{key}-", dir=self._directory))
+        except OSError as error:
+            raise CacheUnusable(f"{self._directory} is not writable: {error.strerror}") from None
 
     def prune(self) -> list[str]:
         """Remove what nobody holds and nobody has used for long; returns the keys that went."""

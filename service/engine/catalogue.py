@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import structlog
 
-from service.engine.manifest import Manifest
+from service.engine.manifest import Entry, Manifest
 from service.engine.model import Model
 from service.engine.repository import Refusal
 from service.engine.session import Compute
@@ -39,25 +39,19 @@ class Catalogue:
     def load(cls, manifest: Manifest, compute: Compute, known: Iterable[Model] = ()) -> "Catalogue":
         """Load, warm up and check every entry. Blocks; raises RepositoryError at the first that fails.
 
+        After that come the fallbacks, and what is wrong with any of them is said at once.
+
         `known` are models that are loaded already: one whose entry is the same is taken over.
         """
         models = []
         for entry in manifest.entries:
             model = next((model for model in known if model.entry == entry), None)
             if model is None:
-                model = Model(entry, compute.preferring(entry.declaration.providers))
-                warm_up(model)
-                log.debug(
-                    "model_loaded",
-                    model=entry.name,
-                    version=entry.version,
-                    prepared=model.is_prepared,
-                    **entry.digests,
-                )
+                model = load_model(entry, compute)
             models.append(model)
         catalogue = cls(manifest.generation, models, manifest.refusals, manifest.unloaded)
-        for model in models:
-            catalogue._check_fallback(model)
+        if wrong := [reason for model in models if (reason := catalogue._fallback_refusal(model))]:
+            raise RepositoryError("; ".join(wrong))
         return catalogue
 
     @property
@@ -87,19 +81,26 @@ class Catalogue:
             raise ModelNotFound(name)
         raise VersionNotFound(name, str(version), self.versions(name))
 
-    def _check_fallback(self, model: Model) -> None:
+    def _fallback_refusal(self, model: Model) -> str | None:
         """It must be able to take every request of the model's. One that was refused itself is not missed."""
         name = model.declaration.fallback
         if name is None or any(refusal.name == name for refusal in self.refusals):
-            return
+            return None
         fallback = self._defaults.get(name)
         if fallback is None or name == model.name:
-            raise RepositoryError(
-                f"model {model.name!r}: fallback {name!r}: expected another model, one that is served"
-            )
+            return f"model {model.name!r}: fallback {name!r}: expected another model, one that is served"
         if (fallback.signature.inputs, fallback.signature.outputs) != (model.signature.inputs, model.signature.outputs):
             wanted, got = _described(model), _described(fallback)
-            raise RepositoryError(f"model {model.name!r}: fallback {name!r}: expected {wanted}, got {got}")
+            return f"model {model.name!r}: fallback {name!r}: expected {wanted}, got {got}"
+        return None
+
+
+def load_model(entry: Entry, compute: Compute) -> Model:
+    """Loaded, warmed up, and its golden samples replayed. Raises RepositoryError."""
+    model = Model(entry, compute.preferring(entry.declaration.providers))
+    warm_up(model)
+    log.debug("model_loaded", model=entry.name, version=entry.version, prepared=model.is_prepared, **entry.digests)
+    return model
 
 
 def _described(model: Model) -> str:

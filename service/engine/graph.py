@@ -7,9 +7,11 @@ model that was read and edited is written whole.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -21,7 +23,15 @@ from service.errors import RepositoryError
 
 # message -> (field, number, type), where a trailing * means repeated.
 _SCHEMA: Final = {
-    "Model": (("graph", 7, "Graph"), ("functions", 25, "Function*")),
+    "Model": (
+        ("ir_version", 1, "int64"),
+        ("producer_name", 2, "string"),
+        ("producer_version", 3, "string"),
+        ("graph", 7, "Graph"),
+        ("opset_import", 8, "Opset*"),
+        ("functions", 25, "Function*"),
+    ),
+    "Opset": (("domain", 1, "string"), ("version", 2, "int64")),
     "Function": (("name", 1, "string"), ("node", 7, "Node*"), ("domain", 10, "string")),
     "Graph": (
         ("node", 1, "Node*"),
@@ -49,7 +59,7 @@ _SCHEMA: Final = {
         ("sparse_tensors", 23, "Sparse*"),
     ),
     "Sparse": (("values", 1, "Tensor"), ("indices", 2, "Tensor")),
-    "Tensor": (("name", 8, "string"), ("external_data", 13, "Entry*")),
+    "Tensor": (("dims", 1, "int64*"), ("name", 8, "string"), ("external_data", 13, "Entry*")),
     "Entry": (("key", 1, "string"), ("value", 2, "string")),
     "ValueInfo": (("name", 1, "string"), ("type", 2, "Type")),
     "Type": (("tensor_type", 1, "TensorType"), ("sequence_type", 4, "SequenceType")),
@@ -108,6 +118,19 @@ class Facts:
     foreign: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What people ask of a model file. `opsets` are by domain, `operators` by type with their number, those in inner
+    graphs included; `parameters` are the elements of all weights.
+    """
+
+    ir_version: int
+    producer: str
+    opsets: dict[str, int]
+    operators: dict[str, int]
+    parameters: int
+
+
 class Graph:
     """One parsed model file."""
 
@@ -137,6 +160,21 @@ class Graph:
             labels={output.name: _keys(node) for node, output in self._zipmaps()},
             operators=frozenset(node.op_type for node in nodes),
             foreign=self._foreign(nodes),
+        )
+
+    def summary(self) -> Summary:
+        model = self._model
+        nodes = list(self._nodes())
+        counted = Counter(node.op_type for node in nodes)
+        attributes = [attribute for node in nodes for attribute in node.attribute]
+        inner = [graph for attribute in attributes for graph in (attribute.graph, *attribute.graphs)]
+        weights = [tensor for graph in (model.graph, *inner) for tensor in _weights(graph)]
+        return Summary(
+            ir_version=model.ir_version,
+            producer=f"{model.producer_name} {model.producer_version}".strip(),
+            opsets={opset.domain or "ai.onnx": opset.version for opset in model.opset_import},
+            operators=dict(sorted(counted.items(), key=lambda item: (-item[1], item[0]))),
+            parameters=sum(prod(tensor.dims) for tensor in weights),
         )
 
     def without_zipmaps(self) -> bytes:

@@ -49,6 +49,10 @@ class Model:
             _check_embeds(self.transform)
         self._outputs = {spec.name: spec for spec in self.signature.outputs}
 
+    @property
+    def providers(self) -> list[str]:
+        return self._session.providers
+
     def batch_limit(self, most: int) -> int:
         """The most rows in one run of several requests: as declared, else what pays, up to `most`."""
         if not self.findings.together or most == 1:

@@ -103,7 +103,11 @@ def _model(folder: Path, name: str, root: Root) -> Iterator[Candidate | Refusal]
         root.check(folder)
         declaration = _declaration(folder, root)
         if (folder / "config.pbtxt").exists():
-            log.info("file_ignored", file=str(folder / "config.pbtxt"), reason="model.toml declares what is needed")
+            log.info(
+                "file_ignored",
+                file=str(folder / "config.pbtxt"),
+                reason="model.toml declares what is needed; `onnicorn check` compares",
+            )
         wanted = _wanted(folder, declaration)
     except RepositoryError as error:
         yield Refusal(name, None, str(error))

@@ -85,6 +85,11 @@ class Session:
             tuple(_spec(path, "output", argument, facts) for argument in self._session.get_outputs()),
         )
 
+    @property
+    def providers(self) -> list[str]:
+        """Those that ONNX Runtime runs it on, the preferred first."""
+        return list(self._session.get_providers())
+
     def run(self, tensors: Tensors, outputs: Sequence[str], options: ort.RunOptions | None = None) -> list[Array]:
         """One inference; the outputs in the order asked for. ONNX Runtime's own exceptions pass through."""
         return self._run(outputs, tensors, options)

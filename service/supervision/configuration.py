@@ -1,20 +1,18 @@
 """Gunicorn's configuration, made from our settings and the plan."""
 
-import math
 import os
-import shlex
-import sys
 from functools import cache
 from typing import Any
 
 import structlog
 
 from service.board import Board
-from service.errors import Contradiction, StartError
+from service.errors import StartError
 from service.knobs import Log
 from service.plan import plan_for_this_machine
 from service.settings import Settings
 from service.supervision import directory
+from service.supervision.promises import promises, refuse_daemon
 from service.supervision.seat import seat
 from service.telemetry import identity, logs
 from service.telemetry.lines import LineWriter
@@ -25,7 +23,7 @@ def gunicorn_settings() -> dict[str, Any]:
     """Every Gunicorn setting that differs from its default. Ends the process with one line if something is wrong."""
     logs.configure(Log())
     try:
-        _refuse_daemon()
+        refuse_daemon(os.environ)
         settings = Settings.from_environment(os.environ)
         lines = logs.configure(settings.log)
         seat.share(Board(), directory.create(settings.run.dir))
@@ -37,33 +35,13 @@ def gunicorn_settings() -> dict[str, Any]:
     return _gunicorn_settings(settings, lines)
 
 
-def _refuse_daemon() -> None:
-    """Gunicorn would leave its terminal between this configuration and the first hook: the last moment to say no."""
-    given = [*sys.argv[1:], *shlex.split(os.environ.get("GUNICORN_CMD_ARGS", ""))]
-    if not {"-D", "--daemon"}.isdisjoint(given):
-        raise Contradiction("gunicorn's daemon mode is not supported: let systemd or a container run the service")
-
-
 def _gunicorn_settings(settings: Settings, lines: LineWriter) -> dict[str, Any]:
     # Only now: importing the master imports the metrics, which need the directory for their files.
     from service.supervision.logger import Logger
     from service.supervision.master import Master
 
     plan = plan_for_this_machine(settings.runtime)
-    promised = {
-        "bind": [settings.http.bind],
-        "workers": plan.workers,
-        "worker_class_str": "service.supervision.worker.Worker",
-        # Modules are imported once, in the master: a worker is ready 0.4 s sooner and 27 MB smaller.
-        # Safe because onnxruntime's telemetry thread is off and sessions are made after the fork.
-        "preload_app": True,
-        # The heartbeat of the event loop, not a limit for requests.
-        "timeout": math.ceil(settings.lifecycle.heartbeat_seconds),
-        # With a queue for each worker, connections would wait for one that is busy, or be lost with one that ends.
-        "reuse_port": False,
-        # A change of a source file is no reason to replace workers.
-        "reload": False,
-    }
+    promised = promises(settings, plan)
     master = Master(settings, plan, promised, lines)
     hooks = (
         "on_starting",

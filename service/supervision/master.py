@@ -1,6 +1,5 @@
 """The Gunicorn master: what it does before the first fork, around each fork, and at its end."""
 
-import os
 import signal
 import socket
 from contextlib import suppress
@@ -14,11 +13,11 @@ from service import memory
 from service.cgroup import Cgroup
 from service.engine.cache import Hold
 from service.engine.manifest import Manifest
-from service.errors import Contradiction, StartError
-from service.loading import cache_of, weights
-from service.plan import Plan, fit, memory_limit, with_bodies
+from service.errors import StartError
+from service.loading import cache_of, fitted
+from service.plan import Plan
 from service.settings import Settings
-from service.supervision import arbiter, child, directory, files, last_words, listener, ops, tls
+from service.supervision import arbiter, child, directory, files, last_words, listener, ops, promises, tls
 from service.supervision.exits import Ended
 from service.supervision.keeper import Keeper
 from service.supervision.preparation import Preparation
@@ -119,7 +118,7 @@ class Master:
             directory.remove(seat.directory)
 
     def _start(self, server: Any) -> None:
-        self._refuse_contradictions(server.cfg)
+        promises.refuse_contradictions(server.cfg, self._promised)
         memory.bound_heaps()
         connections = files.allow(self._limits.connections)
         self._limits = self._limits.model_copy(update={"connections": connections})
@@ -154,20 +153,6 @@ class Master:
         log.error("ops_died", hint="probes and scrapes wait until it is back")
         self._ops_pid = self._fork_ops(api_listeners)
 
-    def _refuse_contradictions(self, cfg: Any) -> None:
-        """Gunicorn lets its command line win over the configuration; here that would break promises."""
-        for name, promised in self._promised.items():
-            if (got := getattr(cfg, name)) != promised:
-                raise Contradiction(
-                    f"gunicorn's {name} is {got}, the plan says {promised}: "
-                    "take it out of the command line and GUNICORN_CMD_ARGS and use the ONNICORN_* settings"
-                )
-        if (cfg.uid, cfg.gid) != (os.geteuid(), os.getegid()):
-            raise Contradiction(
-                "gunicorn's user and group are not those of this process, to whom the service's files belong: "
-                "start the service as the user who shall run it"
-            )
-
     def _commit(self, manifest: Manifest) -> None:
         # Held by the master and, through the fork, by every worker: no other service prunes what we map.
         for cached in (cached for entry in manifest.entries for cached in entry.cached):
@@ -179,8 +164,7 @@ class Master:
 
     def _fit(self, server: Any, manifest: Manifest) -> None:
         """Now that the models' weight is known: as many workers as memory allows. Raises DoesNotFit."""
-        models, limit = weights(manifest.entries), memory_limit()
-        plan = with_bodies(fit(self._plan, models, limit), self._settings.admission, models, limit)
+        plan = fitted(self._plan, self._settings, manifest.entries)
         seat.body_bytes = plan.body_bytes
         if "unsent_bytes" not in self._settings.limits.model_fields_set:
             unsent = min(self._limits.unsent_bytes, plan.body_bytes)

@@ -307,6 +307,28 @@ def test_an_unknown_variable_is_named_with_the_nearest(
     assert refusal(monkeypatch, **{name: "{}"}).startswith(f"{name} is not a setting; the nearest is {nearest}")
 
 
+def test_what_is_right_holds_beside_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    environ = {"HTTP__BIND": "8000", "OPS__BIND": "[::1]:9", "HTTP__BOND": "1", "LOG": "x", "RUNTIME__PROVIDERS": ""}
+    for name, value in environ.items():
+        monkeypatch.setenv(f"ONNICORN_{name}", value)
+    settings, wrong = Settings.as_far_as_valid(os.environ)
+    assert (settings.http.bind, settings.ops.bind) == ("127.0.0.1:8000", "[::1]:9")
+    assert settings.runtime.providers == ("CPUExecutionProvider",)
+    assert [sentence.split("=")[0].split(" ")[0] for sentence in wrong] == [
+        "ONNICORN_HTTP__BOND",
+        "ONNICORN_LOG",
+        "ONNICORN_HTTP__BIND",
+        "ONNICORN_RUNTIME__PROVIDERS",
+    ]
+
+
+def test_a_repository_that_is_given_goes_before_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONNICORN_REPOSITORY__PATH", "/models")
+    monkeypatch.setenv("ONNICORN_REPOSITORY__NAME", "cat")
+    repository = Settings.from_environment(os.environ, Path("/others")).repository
+    assert (repository.path, repository.name) == (Path("/others"), "cat")
+
+
 def test_everything_wrong_is_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {"ONNICORN_HTTP__BNID": "x", "ONNICORN_OPS__BIND": "x", "ONNICORN_ZZZ": "", "ONNICORN_LOG__LEVEL": "x"}
     assert refusal(monkeypatch, **wrong).split("; ") == [

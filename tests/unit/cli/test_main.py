@@ -1,10 +1,13 @@
 """The command line as a whole: an operator's mistake is one line and exit code 1."""
 
 import runpy
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from service.cli import main
 from tests.unit.cli.conftest import Onnicorn
 
 
@@ -32,6 +35,13 @@ def test_a_mistake_is_one_line(onnicorn: Onnicorn, command: str, variables: dict
     assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"onnicorn: {sentence}\n")
 
 
+@pytest.mark.parametrize("command", [["plan"], ["describe", "cat"]])
+def test_what_the_system_refuses_is_one_line_too(onnicorn: Onnicorn, command: list[str]) -> None:
+    path = f"/{'long' * 100}"
+    result = onnicorn(*command, "--repository", path)
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"onnicorn: {path}: File name too long\n")
+
+
 def test_several_mistakes_are_one_line_too(onnicorn: Onnicorn) -> None:
     result = onnicorn("plan", RUNTIME__WORKER="2", LOG__LEVEL="loud")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
@@ -49,13 +59,34 @@ def test_what_is_no_command_is_said_with_exit_code_2(onnicorn: Onnicorn, argumen
 def test_the_commands_are_listed(onnicorn: Onnicorn) -> None:
     result = onnicorn("--help")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert [line.split()[0] for line in result.stdout.partition("Commands:\n")[2].splitlines()] == [
-        "fetch",
-        "key",
-        "plan",
-        "prepare",
-        "serve",
-    ]
+    listed = result.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    assert [line.split()[0] for line in listed.splitlines()] == list(main.commands)
+
+
+def test_help_is_complete(onnicorn: Onnicorn) -> None:
+    """Every option says what it is, every command how it is used and what its exit codes mean."""
+    for name, command in main.commands.items():
+        assert "Example" in (command.epilog or ""), name
+        assert "Exit code" in (command.epilog or ""), name
+        assert [option.name for option in command.params if not getattr(option, "help", "argument")] == [], name
+
+
+@pytest.mark.parametrize("command", main.commands)
+def test_help_is_had_with_wrong_settings_too(onnicorn: Onnicorn, command: str) -> None:
+    result = onnicorn(command, "--help", RUNTIME__WORKERS="many")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith(f"Usage: main {command} ")
+
+
+def test_help_waits_for_no_model_and_no_server() -> None:
+    """What takes seconds to import is imported by the commands that need it."""
+    code = "import sys, service.cli; print(*{'onnxruntime', 'fastapi', 'numpy', 'gunicorn'} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "\n"
+
+
+def test_the_repository_of_the_command_line_goes_before_the_environments(onnicorn: Onnicorn, root: Path) -> None:
+    assert onnicorn("prepare", "--repository", str(root), REPOSITORY__PATH="/nowhere").exit_code == 0
+    assert "/nowhere does not exist" in onnicorn("prepare", "--repository", "/nowhere").stderr
 
 
 def test_the_command_can_be_run_where_it_is_not_installed(

@@ -1,5 +1,6 @@
 """`onnicorn prepare`: the cache is filled, or it is said why not."""
 
+import json
 from pathlib import Path
 
 from service.engine.cache import MODEL
@@ -28,6 +29,12 @@ def test_one_model_alone_can_be_prepared(onnicorn: Onnicorn, root: Path, tmp_pat
     result = onnicorn("prepare", "dog")
     [place] = places(tmp_path)
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"dog/1: {place}\n", "")
+
+
+def test_the_places_are_told_to_programs(onnicorn: Onnicorn, tmp_path: Path) -> None:
+    result = onnicorn("prepare", "--json")
+    [place] = places(tmp_path)
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"prepared": {"cat/1": str(place)}})
 
 
 def test_what_is_prepared_already_is_said_again(onnicorn: Onnicorn) -> None:

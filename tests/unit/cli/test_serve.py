@@ -12,6 +12,7 @@ from tests.unit.cli.conftest import Onnicorn
 
 HERE = Path("/srv/project")
 SETTINGS = Settings(repository=Repository(path=Path("/models")), cache=Cache(dir=Path("/cache")))
+MODELS = {"ONNICORN_REPOSITORY__PATH": "/models"}
 
 
 def test_what_is_absolute_already_stays_as_it_is() -> None:
@@ -44,7 +45,12 @@ def test_settings_that_name_files_are_found_from_anywhere() -> None:
 )
 def test_so_are_the_files_among_gunicorns_options(given: str, expected: str) -> None:
     environment: Mapping[str, str] = {"GUNICORN_CMD_ARGS": given}
-    assert from_anywhere(SETTINGS, environment, HERE) == {"GUNICORN_CMD_ARGS": expected}
+    assert from_anywhere(SETTINGS, environment, HERE) == MODELS | {"GUNICORN_CMD_ARGS": expected}
+
+
+def test_a_repository_of_the_command_line_is_the_services() -> None:
+    environment = {"ONNICORN_REPOSITORY__PATH": "other", "onnicorn_repository__path": "third"}
+    assert from_anywhere(SETTINGS, environment, HERE) == MODELS
 
 
 def test_options_that_cannot_be_read_are_a_mistake_in_one_line(

@@ -279,7 +279,15 @@ def test_entries_do_not_meet(cache: Cache) -> None:
 @pytest.mark.parametrize(("folder", "reason"), [("file", "File exists"), ("file/cache", "Not a directory")])
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, folder: str, reason: str) -> None:
     (tmp_path / "file").touch()
-    assert refusal(Cache(tmp_path / folder, 7)) == f"{tmp_path}/{folder} is not writable: {reason}"
+    cache = Cache(tmp_path / folder, 7)
+    assert refusal(cache) == f"{tmp_path}/{folder} is not writable: {reason}"
+    with pytest.raises(CacheUnusable, match=reason):
+        cache.try_out()
+
+
+def test_a_cache_that_is_tried_out_keeps_nothing_of_it(cache: Cache, place: Path) -> None:
+    cache.try_out()
+    assert names(place) == []
 
 
 def test_a_disk_without_room_is_named_with_what_is_missing(cache: Cache, place: Path) -> None:

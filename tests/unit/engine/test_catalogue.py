@@ -162,5 +162,11 @@ def test_a_fallback_of_another_signature_is_refused(tmp_path: Path) -> None:
         loaded(tmp_path, kitten=tiny.add_sub())
 
 
+def test_every_wrong_fallback_is_named_at_once(tmp_path: Path) -> None:
+    entries = tuple(entry(tiny.double(), tmp_path, name, fallback="kitten") for name in ("cat", "dog"))
+    with pytest.raises(RepositoryError, match=r"^model 'cat': fallback .*; model 'dog': fallback "):
+        Catalogue.load(Manifest(generation=3, entries=entries), Compute())
+
+
 def test_a_fallback_that_was_refused_itself_is_not_missed(tmp_path: Path) -> None:
     assert loaded(tmp_path, Refusal("kitten", None, "x")).names == ["cat"]

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from service.engine.graph import Facts, Graph
+from service.engine.graph import Facts, Graph, Summary
 from service.errors import RepositoryError
 from tests import tiny
 
@@ -71,6 +71,26 @@ def test_a_model_is_written_as_it_was_read(tmp_path: Path) -> None:
 
 def test_a_plain_model_says_what_it_is_made_of_and_no_more(tmp_path: Path) -> None:
     assert facts(tiny.write(tiny.add_sub(), tmp_path, "model")) == Facts(operators=frozenset({"Add", "Sub"}))
+
+
+def test_a_file_says_what_people_ask_of_it(tmp_path: Path) -> None:
+    model = tiny.times(3)
+    model.producer_name, model.producer_version = "trainer", "1.2"
+    summary = Graph(tiny.write(model, tmp_path, "times")).summary()
+    assert summary == Summary(
+        ir_version=model.ir_version,
+        producer="trainer 1.2",
+        opsets={"ai.onnx": 17, "ai.onnx.ml": 3},
+        operators={"Mul": 1},
+        parameters=4,
+    )
+
+
+def test_weights_of_inner_graphs_count_too(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / name).touch()
+    summary = Graph(scattered(tmp_path, *"abcd")).summary()
+    assert (summary.operators, summary.parameters) == ({"Constant": 1, "If": 1}, 3)
 
 
 def test_operators_are_found_in_inner_graphs_too(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_tritons_declaration_is_passed_over_with_a_word(tmp_path: Path, records:
             "event": "file_ignored",
             "log_level": "info",
             "file": f"{tmp_path}/cat/config.pbtxt",
-            "reason": "model.toml declares what is needed",
+            "reason": "model.toml declares what is needed; `onnicorn check` compares",
         }
     ]
 
