@@ -86,10 +86,12 @@ def test_every_module_is_the_wheels_and_needs_only_what_is_locked(installed: Ins
 def test_it_serves_a_model_from_an_empty_folder_and_an_empty_home(installed: Installed, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    command = ("env", f"--chdir={installed.nowhere}", str(installed.environment / "bin/onnicorn"), "serve")
-    plain = {"HOME": str(home), "ONNICORN_CACHE__DIR": None, "PYTHONPATH": None}
+    models = serve_double(tmp_path)
+    onnicorn = str(installed.environment / "bin/onnicorn")
+    command = ("env", f"--chdir={installed.nowhere}", onnicorn, "serve", "--repository", str(models))
+    plain = {"HOME": str(home), "ONNICORN_REPOSITORY__PATH": None, "ONNICORN_CACHE__DIR": None, "PYTHONPATH": None}
     before = installed.files()
-    with running(serve_double(tmp_path), tmp_path, command, **plain) as service:
+    with running(models, tmp_path, command, **plain) as service:
         assert doubled(service) == TWOS
     # Neither of these need be writable: prepared models go to the home, and everything else to the run directory.
     assert (installed.files() - before, [*installed.nowhere.iterdir()]) == (set(), [])
