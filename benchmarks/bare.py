@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from benchmarks.request import DATATYPES
 from benchmarks.session import Array, load
 
+DATATYPES: Final[dict[np.dtype[Any], str]] = {np.dtype(np.float32): "FP32", np.dtype(np.int64): "INT64"}
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {name: dtype for dtype, name in DATATYPES.items()}
 _LENGTH: Final = b"inference-header-content-length"
 

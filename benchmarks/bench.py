@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from benchmarks import load
-from benchmarks.cores import Cores, process_on
-from benchmarks.figure import Point
-from benchmarks.load import Load
+from benchmarks.processes import process_on
 from benchmarks.server import Server
+from service.bench import load
+from service.bench.cores import Cores
+from service.bench.figure import Point
+from service.bench.tally import Load
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +62,8 @@ class Bench:
     def prepared(cls, rounds: int, seconds: float) -> Iterator["Bench"]:
         """Everything in place; the folder and the processes are gone afterwards."""
         cores = Cores.choose()
+        if cores is None:
+            raise SystemExit("the benchmark needs two cores: one for the server, one for its load")
         with (
             tempfile.TemporaryDirectory(prefix="onnicorn-benchmark-") as folder,
             process_on(cores.driving) as generator,
@@ -75,12 +78,12 @@ class Bench:
 
     def closed(self, server: Server, requests: Sequence[bytes], concurrency: int, seconds: float) -> Served:
         before = server.cpu_seconds()
-        done = self.generator.submit(load.closed, server.port, requests, concurrency, seconds).result()
+        done = self.generator.submit(load.closed, server.endpoint, requests, concurrency, seconds).result()
         spent = server.cpu_seconds() - before
         return Served(self._checked(server, done).rate, spent / done.requests)
 
     def open_loop(self, server: Server, requests: Sequence[bytes], rate: float, seconds: float) -> Load:
-        done = self.generator.submit(load.open_loop, server.port, requests, rate, seconds).result()
+        done = self.generator.submit(load.open_loop, server.endpoint, requests, rate, seconds).result()
         return self._checked(server, done)
 
     def flood(
@@ -88,7 +91,7 @@ class Bench:
     ) -> Flood:
         """An open loop in which refusals are no failures."""
         before = server.cpu_seconds()
-        arguments = (server.port, requests, rate, seconds, connections, deadline)
+        arguments = (server.endpoint, requests, rate, seconds, connections, deadline)
         done = self.generator.submit(load.open_loop, *arguments).result()
         return Flood(self._checked(server, done, _OVERLOADED), server.cpu_seconds() - before)
 

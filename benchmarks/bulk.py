@@ -11,11 +11,12 @@ from typing import Final
 
 import orjson
 
-from benchmarks import request
+from benchmarks import inputs
 from benchmarks.bench import Bench
 from benchmarks.models import DIGITS
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import Server, onnicorn
+from service.bench import request
 
 _ROWS: Final = 1_000_000
 # A round of the comparison.
@@ -29,7 +30,7 @@ _ERROR: Final = b'"code":'
 
 def measure(bench: Bench) -> Iterator[Result]:
     """The digits model on one core; lines of both protocols."""
-    image = request.digits()
+    image = inputs.digits()
     single = [request.infer("digits", {"image": image})]
     whole = request.infer_body({"image": image})
     row = orjson.dumps(image[0], option=orjson.OPT_SERIALIZE_NUMPY)

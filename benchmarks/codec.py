@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from benchmarks import models, request
+from benchmarks import inputs, models
 from benchmarks.session import Array
+from service.bench import request
 from service.knobs import Limits
 from service.protocol import v2
 from service.tensors import FREE, Datatype, Signature, TensorSpec
@@ -48,7 +49,7 @@ CONTENDERS: Final = {"onnicorn": onnicorn, "orjson + numpy": orjson_and_numpy}
 
 def _times(decode: Callable[[bytes], Array], encode: Callable[[Array], Any]) -> Times:
     """CPU seconds of each step."""
-    picture = request.picture()
+    picture = inputs.picture()
     body = request.infer_body({"x": picture})
     if not np.array_equal(decode(body), picture):
         raise RuntimeError("the decoder does not give back what was sent")

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import models, request, session
+from benchmarks import inputs, models, session
 from benchmarks.bench import Bench, Served
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import onnicorn, uvicorn
 from benchmarks.session import Inputs
+from service.bench import request
 
 _CONCURRENCY = 64
 _SECONDS = 1.2
@@ -19,7 +20,7 @@ _SECONDS = 1.2
 def measure(bench: Bench) -> Iterator[Result]:
     """Rows a second on one core, one row in each request, against batches that somebody has made beforehand."""
     model = models.gemms(bench.folder)
-    row = request.row()
+    row = inputs.row()
     requests = [request.infer_binary("gemms", {"x": row})]
     batch = {"x": np.repeat(row, 32, axis=0)}
     cores = {bench.cores.serving}

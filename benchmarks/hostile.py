@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Final
 
-from benchmarks import attack, request
+from benchmarks import attack, inputs
 from benchmarks.bench import Bench
-from benchmarks.cores import process_on
-from benchmarks.load import Load
 from benchmarks.models import DIGITS
+from benchmarks.processes import process_on
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import Server, onnicorn
+from service.bench import request
+from service.bench.tally import Load
 
 _CONCURRENCY: Final = 32
 _HONEST_SECONDS: Final = 5.0
@@ -27,7 +28,7 @@ _SAYS_WHY: Final = ("503", "504")
 
 def measure(bench: Bench) -> Iterator[Result]:
     """Memory, deaths and errors after hostile traffic; good clients' p99 beside slow connections."""
-    requests = [request.infer("digits", {"image": request.digits()})]
+    requests = [request.infer("digits", {"image": inputs.digits()})]
     repository = DIGITS.parent.parent
     cores = {bench.cores.serving}
     with process_on(bench.cores.driving) as attackers:

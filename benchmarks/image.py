@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 
-from benchmarks import codec, models, request, session
+from benchmarks import codec, inputs, models, session
 from benchmarks.bench import Bench
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import onnicorn, uvicorn
+from service.bench import request
 
 _CONCURRENCY = 8
 _SECONDS = 1.8
@@ -21,7 +22,7 @@ def measure(bench: Bench) -> Iterator[Result]:
 
 def _over_http(bench: Bench) -> Iterator[Result]:
     model = models.image(bench.folder)
-    picture = {"x": request.picture()}
+    picture = {"x": inputs.picture()}
     requests = [request.infer_binary("image", picture)]
     cores = {bench.cores.serving}
     with ExitStack() as stack:

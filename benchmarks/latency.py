@@ -6,13 +6,14 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Final
 
-from benchmarks import request
+from benchmarks import inputs
 from benchmarks.bench import Bench
-from benchmarks.figure import Point
-from benchmarks.load import Load
 from benchmarks.models import DIGITS
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import onnicorn, uvicorn
+from service.bench import request
+from service.bench.figure import Point
+from service.bench.tally import Load
 
 _HALF: Final = 0.5
 # Shares of each server's own peak rate, with the seconds that each is held: a p99 wants many requests.
@@ -22,7 +23,7 @@ _CONCURRENCY: Final = 32
 
 def measure(bench: Bench) -> Iterator[Result]:
     """p99 : p50 at half of the peak rate, against the same of the bare app; and the curves of both."""
-    requests = [request.infer("digits", {"image": request.digits()})]
+    requests = [request.infer("digits", {"image": inputs.digits()})]
     cores = {bench.cores.serving}
     with ExitStack() as stack:
         servers = {

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import models, request
+from benchmarks import models
 from benchmarks.bench import Bench
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import onnicorn
+from service.bench import request
 
 
 def measure(bench: Bench) -> Iterator[Result]:

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
-from benchmarks import models, request
+from benchmarks import inputs, models
 from benchmarks.bench import Bench, Flood, Served
-from benchmarks.load import Load
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import Server, onnicorn
+from service.bench import request
+from service.bench.tally import Load
 
 # What an operator sets who would rather have few answers late than many: four runs of the slower model.
 _MAX_WAIT_MS: Final = 80
@@ -83,8 +84,8 @@ def _flood(bench: Bench, server: Server, model: str, rate: float, seconds: float
 
 def _requests(model: str, timeout: float | None = None) -> list[bytes]:
     if model == "digits":
-        return [request.infer("digits", {"image": request.digits()}, timeout)]
-    return [request.infer_binary("chain", {"x": request.row(models.CHAIN_WIDTH)}, timeout)]
+        return [request.infer("digits", {"image": inputs.digits()}, timeout)]
+    return [request.infer_binary("chain", {"x": inputs.row(models.CHAIN_WIDTH)}, timeout)]
 
 
 def _seconds(bench: Bench) -> float:

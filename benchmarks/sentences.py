@@ -5,13 +5,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from benchmarks import models, request, session
+from benchmarks import inputs, models, session
 from benchmarks.bench import Bench
-from benchmarks.cores import process_on
 from benchmarks.memory import memory_of
+from benchmarks.processes import process_on
 from benchmarks.result import Parts, Result, Target
 from benchmarks.server import onnicorn
 from benchmarks.session import Inputs
+from service.bench import request
 
 _CONCURRENCY: Final = 32
 _SECONDS: Final = 2.0
@@ -31,7 +32,7 @@ def measure(bench: Bench) -> Iterator[Result]:
 
 def _throughput(bench: Bench, model: Path) -> Iterator[Result]:
     repository = models.padded_sentences(model, bench.folder)
-    texts = request.sentences(_SENTENCES)
+    texts = inputs.sentences(_SENTENCES)
     requests = [request.infer("minilm", text) for text in texts]
     by_length = sorted(texts, key=lambda text: text["input_ids"].shape[1])
     batches = [session.pad(by_length[start : start + _BATCH]) for start in range(0, len(by_length), _BATCH)]
@@ -64,7 +65,7 @@ def _in_two_processes(processes: tuple[ProcessPoolExecutor, ...], model: Path, b
 
 
 def _memory(bench: Bench, model: Path) -> Result:
-    requests = [request.infer("minilm", text) for text in request.sentences(_SENTENCES)]
+    requests = [request.infer("minilm", text) for text in inputs.sentences(_SENTENCES)]
     one, three = (memory_of(bench, model.parent, workers, requests) / 1e6 for workers in (1, 3))
     parts = (Parts("1 worker", [one], "MB"), Parts("3 workers", [three], "MB"))
     return Result("sentences: memory of one more worker", [(three - one) / 2], parts, Target(70), "MB")

@@ -39,7 +39,7 @@ FLOORS = {
     **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
     **dict.fromkeys(("dataplane", "generations", "lane", "fetch", "loading", "staging", "watchdog"), 3),
     "web": 4,
-    **dict.fromkeys(("asgi", "cli", "supervision"), 5),
+    **dict.fromkeys(("asgi", "bench", "cli", "supervision"), 5),
 }
 PILLARS = 2
 READ_THE_ENVIRONMENT = (

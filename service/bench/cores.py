@@ -1,9 +1,7 @@
 """Which core serves and which one drives: what shares a core with its load generator measures both."""
 
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,12 +14,10 @@ class Cores:
     driving: int
 
     @classmethod
-    def choose(cls) -> "Cores":
-        """The last two that this process may use: the first one answers most interrupts."""
+    def choose(cls) -> "Cores | None":
+        """The last two that this process may use: the first one answers most interrupts. None where there is one."""
         usable = sorted(os.sched_getaffinity(0))
-        if len(usable) < 2:
-            raise SystemExit("the benchmark needs two cores: one for the server, one for its load")
-        return cls(serving=usable[-1], driving=usable[-2])
+        return cls(serving=usable[-1], driving=usable[-2]) if len(usable) > 1 else None
 
     @property
     def both(self) -> set[int]:
@@ -37,8 +33,3 @@ def pinned(cores: set[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def process_on(core: int) -> ProcessPoolExecutor:
-    """A process of its own that stays on one core. Spawned: a fork would take ONNX Runtime's threads for alive."""
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), os.sched_setaffinity, (0, {core}))

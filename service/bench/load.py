@@ -1,0 +1,217 @@
+"""The load generator. Runs in a process of its own, and on a core of its own where there is one.
+
+`closed` keeps a number of requests under way: it finds how much a server can do at most, and CPU time per request.
+`open_loop` sends at times that are fixed beforehand, whatever the server does, and counts a latency from the time when
+a request was *meant* to be sent. A generator that waits for an answer before it sends the next request (a closed loop)
+sends less while the server stalls, and so hides the very stall that it should show: coordinated omission.
+
+An open loop may be told after how many seconds an answer is worth nothing. A request that waits so long for a free
+connection is not sent at all; it would only make the next ones later.
+"""
+
+import asyncio
+import gc
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import cycle
+from math import inf, nan
+from time import perf_counter, process_time
+from typing import Any, Final
+
+import numpy as np
+import uvloop
+
+from service.bench.connection import Connection
+from service.bench.endpoint import Endpoint
+from service.bench.failures import BenchFailed
+from service.bench.tally import Load
+
+# A server that has stopped answering must not hold the benchmark for ever.
+_PATIENCE_SECONDS: Final = 30
+# Longer than the handling of all answers that may lie there at once.
+_AWAY_SECONDS: Final = 0.002
+# What an answer may take from the server to us, and from our socket to our clock, without being the server's lateness.
+_ON_THE_WAY_SECONDS: Final = 0.005
+# A request that leaves so much after its time did not leave in time.
+_DELAYED_SECONDS: Final = 0.001
+# A generator that has fallen behind catches up in steps, and reads what has come between them.
+_BURST: Final = 16
+_NONE: Final = (nan, nan, nan, nan)
+
+Drive = Callable[["_Flow"], Coroutine[Any, Any, None]]
+
+
+def closed(endpoint: Endpoint, requests: Sequence[bytes], concurrency: int, seconds: float, warm_up: float = 0) -> Load:
+    """Keep `concurrency` requests under way; send none after `seconds`, and wait for those that are.
+
+    What was sent in the `warm_up` seconds before is not counted.
+    """
+
+    async def drive(flow: _Flow) -> None:
+        await _closed(flow, requests, warm_up, seconds)
+
+    return uvloop.run(_measured(drive, _Flow(endpoint), concurrency, warm_up + seconds))
+
+
+def open_loop(
+    endpoint: Endpoint,
+    requests: Sequence[bytes],
+    rate: float,
+    seconds: float,
+    connections: int = 64,
+    deadline: float = inf,
+    warm_up: float = 0,
+    nap: float = 0,
+) -> Load:
+    """Send `rate` requests a second, at random times as independent callers do (a Poisson process, always the same).
+
+    The requests of about `warm_up` seconds before are not counted. A generator that has no core of its own naps for so
+    many seconds between its looks at the clock: otherwise it would take its core from the server.
+    """
+    before, count = int(rate * warm_up), max(1, int(rate * seconds))
+    times = np.cumsum(np.random.default_rng(0).exponential(1 / rate, before + count)).tolist()
+
+    async def drive(flow: _Flow) -> None:
+        await _open(flow, requests, times, times[before - 1] if before else 0, nap)
+
+    return uvloop.run(_measured(drive, _Flow(endpoint, deadline), connections, times[-1]))
+
+
+class _Flow:
+    """The connections that are free to send, and what came back on the others.
+
+    `answers` has a row of floats for each request that was due after `since`: the status, seconds since it should have
+    been sent, and since it was, and for how many of these the generator was away.
+    """
+
+    def __init__(self, endpoint: Endpoint, deadline: float = inf) -> None:
+        self.endpoint = endpoint
+        self.deadline = deadline
+        self.since = -inf
+        self.free: asyncio.Queue[Connection] = asyncio.Queue()
+        self.answers = array("d")
+        self.unsent = 0
+        self.away = 0.0
+        self._looked = inf
+        self._context = endpoint.context()
+        self._opening: set[asyncio.Task[None]] = set()
+        self.failed: asyncio.Future[None] | None = None
+
+    def look(self) -> float:
+        """The time. An open loop asks for it every few microseconds, unless something else has its core."""
+        now = perf_counter()
+        if now - self._looked > _AWAY_SECONDS and now > self.since:
+            self.away += now - self._looked
+        self._looked = now
+        return now
+
+    async def open(self, connection: Connection) -> None:
+        host = self.endpoint.host if self.endpoint.is_tls else None
+        try:
+            await asyncio.get_running_loop().create_connection(
+                lambda: connection, self.endpoint.host, self.endpoint.port, ssl=self._context, server_hostname=host
+            )
+        except OSError as error:
+            self.fail(f"no connection can be opened: {error.strerror or error}")
+
+    def answered(self, connection: Connection, status: int) -> None:
+        now = self.look()
+        if connection.due > self.since:
+            self.answers.extend((status, now - connection.due, now - connection.sent, self.away - connection.away))
+        self.free.put_nowait(connection)
+
+    def reopen(self, connection: Connection) -> None:
+        if self.failed and not self.failed.done():
+            task = asyncio.ensure_future(self.open(connection))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
+
+    def fail(self, reason: str) -> None:
+        if self.failed and not self.failed.done():
+            self.failed.set_exception(BenchFailed(f"{self.endpoint}: {reason}"))
+
+
+async def _closed(flow: _Flow, requests: Sequence[bytes], warm_up: float, seconds: float) -> None:
+    flow.since = perf_counter() + warm_up
+    end = flow.since + seconds
+    for request in cycle(requests):
+        connection = await flow.free.get()
+        if (now := perf_counter()) >= end:
+            flow.free.put_nowait(connection)
+            return
+        connection.send(request, now, now)
+
+
+async def _open(flow: _Flow, requests: Sequence[bytes], times: Sequence[float], warm_up: float, nap: float) -> None:
+    start = perf_counter()
+    flow.since = start + warm_up
+    for index, (request, moment) in enumerate(zip(cycle(requests), times, strict=False)):
+        due = start + moment
+        if not index % _BURST:
+            await asyncio.sleep(0)
+        # Asks again and again instead of setting a timer: libuv's timers count in milliseconds, and the core is ours.
+        # (An event, which the linter would rather see, would wait for such a timer.)
+        # Where all connections wait for answers the request waits too, and its latency has begun.
+        while (now := flow.look()) < due or (flow.free.empty() and now < due + flow.deadline):
+            if nap:
+                time.sleep(nap)  # noqa: ASYNC251 - for the same reason
+            await asyncio.sleep(0)
+        if now < due + flow.deadline:
+            flow.free.get_nowait().send(request, due, now)
+        elif due > flow.since:
+            flow.unsent += 1
+
+
+async def _measured(drive: Drive, flow: _Flow, count: int, seconds: float) -> Load:
+    flow.failed = asyncio.get_running_loop().create_future()
+    connections = [Connection(flow) for _ in range(count)]
+    for connection in connections:
+        await flow.open(connection)
+        flow.free.put_nowait(connection)
+    # The generator's own pauses are not the server's.
+    gc.disable()
+    started, used = perf_counter(), process_time()
+    work = asyncio.create_task(_to_the_end(drive, flow, count))
+    patience = seconds + _PATIENCE_SECONDS
+    await asyncio.wait({work, flow.failed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+    ended, used = perf_counter(), process_time() - used
+    gc.enable()
+    if not work.done():
+        flow.fail(f"{count - flow.free.qsize()} answers have not come in {patience:g} s")
+        work.cancel()
+    if flow.failed.done():
+        flow.failed.result()
+    flow.failed.cancel()
+    work.result()
+    for connection in connections:
+        connection.close()
+    return _summary(flow, ended - max(started, flow.since), busy=used / (ended - started))
+
+
+async def _to_the_end(drive: Drive, flow: _Flow, count: int) -> None:
+    await drive(flow)
+    for _ in range(count):
+        await flow.free.get()
+
+
+def _summary(flow: _Flow, seconds: float, busy: float) -> Load:
+    """`waited` is without the time in which the generator was not there to see the answer."""
+    status, latency, since_sent, away = np.array(flow.answers).reshape(-1, 4).T
+    served, waited = status == 200, since_sent - away
+    p50, p90, p99, longest = np.percentile(latency[served], (50, 90, 99, 100)).tolist() if served.any() else _NONE
+    return Load(
+        statuses=dict(Counter(status.astype(int).tolist())),
+        seconds=seconds,
+        p50=p50,
+        p90=p90,
+        p99=p99,
+        longest=longest,
+        away=flow.away / seconds,
+        busy=busy,
+        good=int((served & (latency <= flow.deadline)).sum()),
+        late=int((served & (waited > flow.deadline + _ON_THE_WAY_SECONDS)).sum()),
+        delayed=int((latency - since_sent > _DELAYED_SECONDS).sum()),
+        unsent=flow.unsent,
+    )

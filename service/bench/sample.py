@@ -1,0 +1,106 @@
+"""The request that is sent again and again: one that the model has answered with 200."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from service import elements
+from service.bench import request
+from service.bench.failures import BenchFailed
+from service.bench.tally import OK
+from service.bench.target import Answer, Target
+from service.errors import MalformedRequest
+from service.tensors import DATATYPES, FREE, Array, Datatype, Signature, Tensors, TensorSpec, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`body` goes with `headers`; `what` tells people where it comes from and what is in it."""
+
+    body: bytes
+    headers: dict[str, str]
+    what: str
+
+    def sent_to(self, target: Target) -> Answer:
+        return target.ask("POST", f"{target.path}/infer", self.body, **_JSON, **self.headers)
+
+    def as_http(self, target: Target) -> bytes:
+        """All of it, as bytes."""
+        return request.post(f"{target.path}/infer", self.body, {**target.headers, **_JSON, **self.headers})
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def read(file: Path, content: bytes) -> Sample:
+    """One from a JSON document of the protocol. Raises BenchFailed."""
+    try:
+        inputs = orjson.loads(content)["inputs"]
+        shapes = ", ".join(f"{tensor['name']} {tensor['datatype']}{tensor['shape']}" for tensor in inputs)
+    except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        hint = 'expected the Open Inference Protocol\'s request as JSON, {"inputs": [...]}'
+        raise BenchFailed(f"{file}: {hint}; {reason}") from None
+    return Sample(content, {}, f"{shapes}, from {file}")
+
+
+def found(target: Target, given: Sample | None, *, is_binary: bool) -> Sample:
+    """The one that was given, or the first that works of those that can be made up. Raises BenchFailed if none does."""
+    candidates = [given] if given else made_up(target, target.signature(), is_binary=is_binary)
+    for sample in candidates:
+        answer = sample.sent_to(target)
+        if answer.status == OK:
+            return sample
+    if given:
+        target.signature()  # what is wrong with the target is said first
+        raise BenchFailed(f"{given.what}: model {target.name!r} answers {answer}")
+    raise BenchFailed(
+        f"model {target.name!r} answers errors only to what was made up for it, at last {answer}; give a request that "
+        "it takes with --input FILE"
+    )
+
+
+def made_up(target: Target, signature: Signature, *, is_binary: bool) -> Iterator[Sample]:
+    """What the service's own documentation shows, as far as it has one; random numbers; ones; zeros."""
+    if (tensors := _documented(target)) is not None:
+        yield _sample(tensors, "the example of its /openapi.json", is_binary)
+    random = np.random.default_rng(0)
+    for what, fill in (("random numbers", random), ("ones", 1), ("zeros", 0)):
+        yield _sample({spec.name: _filled(spec, fill) for spec in signature.inputs}, what, is_binary)
+
+
+def _documented(target: Target) -> Tensors | None:
+    answer = target.ask("GET", f"{target.prefix}/openapi.json")
+    try:
+        path = answer.document()["paths"][f"/v2/models/{target.model}/infer"]
+        inputs = path["post"]["requestBody"]["content"]["application/json"]["example"]["inputs"]
+        return dict(map(_tensor, inputs))
+    except (KeyError, TypeError, ValueError, MalformedRequest):
+        return None  # another server's, or a model whose example would be too long
+
+
+def _tensor(tensor: Any) -> tuple[str, Array]:
+    name = tensor["name"]
+    return name, elements.decode(name, DATATYPES[tensor["datatype"]], tensor["shape"], tensor["data"])
+
+
+def _sample(tensors: Tensors, what: str, is_binary: bool) -> Sample:
+    shapes = ", ".join(f"{name} {describe(Datatype(array.dtype), array.shape)}" for name, array in tensors.items())
+    if is_binary:
+        body, headers = request.binary_body(tensors)
+        return Sample(body, headers, f"{shapes}, {len(body):,} bytes, binary, {what}")
+    body = request.infer_body(tensors)
+    return Sample(body, {}, f"{shapes}, {len(body):,} bytes of JSON, {what}")
+
+
+def _filled(spec: TensorSpec, fill: int | np.random.Generator) -> Array:
+    """Free dimensions are 1."""
+    shape = tuple(1 if size == FREE else size for size in spec.shape or (1,))
+    if isinstance(fill, int) or not spec.datatype.is_float:
+        value = fill if isinstance(fill, int) else 1
+        return np.full(shape, "text" if spec.datatype is Datatype.BYTES else value, dtype=spec.datatype.numpy)
+    return fill.random(shape).astype(spec.datatype.numpy)
