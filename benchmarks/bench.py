@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from benchmarks.processes import process_on
+from benchmarks.cores import Cores, process_on
 from benchmarks.server import Server
 from service.bench import load
-from service.bench.cores import Cores
 from service.bench.figure import Point
 from service.bench.tally import Load
 
@@ -62,8 +61,6 @@ class Bench:
     def prepared(cls, rounds: int, seconds: float) -> Iterator["Bench"]:
         """Everything in place; the folder and the processes are gone afterwards."""
         cores = Cores.choose()
-        if cores is None:
-            raise SystemExit("the benchmark needs two cores: one for the server, one for its load")
         with (
             tempfile.TemporaryDirectory(prefix="onnicorn-benchmark-") as folder,
             process_on(cores.driving) as generator,

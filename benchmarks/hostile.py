@@ -7,8 +7,8 @@ from typing import Final
 
 from benchmarks import attack, inputs
 from benchmarks.bench import Bench
+from benchmarks.cores import process_on
 from benchmarks.models import DIGITS
-from benchmarks.processes import process_on
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import Server, onnicorn
 from service.bench import request

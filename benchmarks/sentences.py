@@ -7,8 +7,8 @@ from typing import Final
 
 from benchmarks import inputs, models, session
 from benchmarks.bench import Bench
+from benchmarks.cores import process_on
 from benchmarks.memory import memory_of
-from benchmarks.processes import process_on
 from benchmarks.result import Parts, Result, Target
 from benchmarks.server import onnicorn
 from benchmarks.session import Inputs

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -79,7 +79,7 @@ def running(
     output: Path,
     environment: Mapping[str, str],
     folder: Path,
-    cores: set[int] | None = None,
+    cores: Set[int] | None = None,
 ) -> Iterator[Program]:
     """While the block runs: in `folder`, on `cores` or on all, with this environment and no other."""
     with pinned(cores or os.sched_getaffinity(0)):

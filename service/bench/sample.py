@@ -13,8 +13,9 @@ from service.bench import request
 from service.bench.failures import BenchFailed
 from service.bench.tally import OK
 from service.bench.target import Answer, Target
+from service.engine import samples
 from service.errors import MalformedRequest
-from service.tensors import DATATYPES, FREE, Array, Datatype, Signature, Tensors, TensorSpec, describe
+from service.tensors import DATATYPES, Array, Signature, Tensors, datatype_of, describe
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +69,17 @@ def made_up(target: Target, signature: Signature, *, is_binary: bool) -> Iterato
     """What the service's own documentation shows, as far as it has one; random numbers; ones; zeros."""
     if (tensors := _documented(target)) is not None:
         yield _sample(tensors, "the example of its /openapi.json", is_binary)
-    random = np.random.default_rng(0)
-    for what, fill in (("random numbers", random), ("ones", 1), ("zeros", 0)):
-        yield _sample({spec.name: _filled(spec, fill) for spec in signature.inputs}, what, is_binary)
+    ones, zeros = samples.made_up(signature)
+    for what, tensors in (("random numbers", _random(ones)), ("ones", ones), ("zeros", zeros)):
+        yield _sample(tensors, what, is_binary)
 
 
 def _documented(target: Target) -> Tensors | None:
     answer = target.ask("GET", f"{target.prefix}/openapi.json")
     try:
-        path = answer.document()["paths"][f"/v2/models/{target.model}/infer"]
-        inputs = path["post"]["requestBody"]["content"]["application/json"]["example"]["inputs"]
-        return dict(map(_tensor, inputs))
+        operation = answer.document()["paths"][f"{target.path.removeprefix(target.prefix)}/infer"]["post"]
+        example = operation["requestBody"]["content"]["application/json"]["example"]
+        return dict(map(_tensor, example["inputs"]))
     except (KeyError, TypeError, ValueError, MalformedRequest):
         return None  # another server's, or a model whose example would be too long
 
@@ -89,7 +90,7 @@ def _tensor(tensor: Any) -> tuple[str, Array]:
 
 
 def _sample(tensors: Tensors, what: str, is_binary: bool) -> Sample:
-    shapes = ", ".join(f"{name} {describe(Datatype(array.dtype), array.shape)}" for name, array in tensors.items())
+    shapes = ", ".join(f"{name} {describe(datatype_of(array), array.shape)}" for name, array in tensors.items())
     if is_binary:
         body, headers = request.binary_body(tensors)
         return Sample(body, headers, f"{shapes}, {len(body):,} bytes, binary, {what}")
@@ -97,10 +98,10 @@ def _sample(tensors: Tensors, what: str, is_binary: bool) -> Sample:
     return Sample(body, {}, f"{shapes}, {len(body):,} bytes of JSON, {what}")
 
 
-def _filled(spec: TensorSpec, fill: int | np.random.Generator) -> Array:
-    """Free dimensions are 1."""
-    shape = tuple(1 if size == FREE else size for size in spec.shape or (1,))
-    if isinstance(fill, int) or not spec.datatype.is_float:
-        value = fill if isinstance(fill, int) else 1
-        return np.full(shape, "text" if spec.datatype is Datatype.BYTES else value, dtype=spec.datatype.numpy)
-    return fill.random(shape).astype(spec.datatype.numpy)
+def _random(tensors: Tensors) -> Tensors:
+    """Floats from 0 to 1 where there are floats: a number of one digit is read faster than others are."""
+    random = np.random.default_rng(0)
+    return {
+        name: random.random(array.shape).astype(array.dtype) if array.dtype.kind == "f" else array
+        for name, array in tensors.items()
+    }
