@@ -118,8 +118,8 @@ def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
     for each in figures:
         if each.done < _KEEPS_UP * each.asked and not each.errors:
             yield (
-                f"asked for {each.asked:,.4g}/s, the service did {each.done:,.4g}/s: it is overloaded there, and the "
-                "latencies grow with --seconds"
+                f"asked for {each.asked:,.4g}/s, {each.done:,.4g}/s were done: it is more than can be, and the latencies "
+                "grow with --seconds"
             )
         elif each.delayed > 1 - _KEEPS_UP and "p99" not in each.doubtful:
             yield (

@@ -33,25 +33,38 @@ class Generator:
         self._ours.close()
 
     def on(self, cores: Collection[int], tick: Callable[[float], None] = lambda seconds: None) -> "Seat":
-        """Where it shall drive from; `tick` hears of the seconds that pass meanwhile."""
-        return Seat(self._ours, cores, tick)
+        """Where it shall drive from. `tick` hears of the seconds that pass meanwhile, and may raise."""
+        return Seat(self, cores, tick)
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send(self, *job: Any) -> None:
+        self._ours.send(job)
+
+    def receive(self, tick: Callable[[float], None]) -> Any:
+        while not self._ours.poll(_TICK_SECONDS):
+            tick(_TICK_SECONDS)
+        try:
+            return self._ours.recv()
+        except EOFError:
+            raise BenchFailed("the load generator has died; was there too little memory for it?") from None
 
 
 class Seat:
     """The generator on some cores."""
 
-    def __init__(self, pipe: "Connection[Any, Any]", cores: Collection[int], tick: Callable[[float], None]) -> None:
-        self._pipe, self._cores, self._tick = pipe, cores, tick
+    def __init__(self, generator: Generator, cores: Collection[int], tick: Callable[[float], None]) -> None:
+        self._generator, self._cores, self._tick = generator, cores, tick
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function, there. Raises what it raises."""
-        self._pipe.send((tuple(self._cores), function, args, kwargs))
-        while not self._pipe.poll(_TICK_SECONDS):
-            self._tick(_TICK_SECONDS)
+        self._generator.send(tuple(self._cores), function, args, kwargs)
         try:
-            found, error = self._pipe.recv()
-        except EOFError:
-            raise BenchFailed("the load generator has died; was there too little memory for it?") from None
+            found, error = self._generator.receive(self._tick)
+        except KeyboardInterrupt:
+            self._generator.kill()  # at once, so that the service need not finish what is still being sent
+            raise
         if error is not None:
             raise error
         result: T = found

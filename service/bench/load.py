@@ -71,12 +71,19 @@ def open_loop(
     many seconds between its looks at the clock: otherwise it would take its core from the server.
     """
     before, count = int(rate * warm_up), max(1, int(rate * seconds))
-    times = np.cumsum(np.random.default_rng(0).exponential(1 / rate, before + count)).tolist()
+    times = _times(before + count, rate)
 
     async def drive(flow: _Flow) -> None:
         await _open(flow, requests, times, times[before - 1] if before else 0, nap)
 
     return uvloop.run(_measured(drive, _Flow(endpoint, deadline), connections, times[-1]))
+
+
+def _times(count: int, rate: float) -> list[float]:
+    """As many as a Poisson process has in `count / rate` seconds on average; where in them each lies is random."""
+    sums = np.cumsum(np.random.default_rng(0).exponential(1, count + 1))
+    found: list[float] = (sums[:-1] / sums[-1] * count / rate).tolist()
+    return found
 
 
 class _Flow:

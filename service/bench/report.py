@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Final
 
 import service
@@ -17,6 +18,7 @@ from service.bench.trial import Pace, Trial
 _HEAD: Final = ("asked/s", "done/s", "p50 ms", "p90 ms", "p99 ms", "max ms", "errors", "late", "away")
 _SETTINGS: Final = ("workers", "threads", "rows")
 _PEAK: Final = "peak"
+_WIDTH: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,11 @@ class Report:
             f"each request: {self.sent}",
             "",
             *_aligned([self._head(), *self._rows()]),
-            *(["", *self.warnings] if self.warnings else []),
+            *(["", *map(_wrapped, self.warnings)] if self.warnings else []),
         ]
         if recommendation:
             settings = [f"  {variable}={value}" for variable, value in recommendation.settings.items()]
-            lines += ["", f"{'recommended: ' if settings else ''}{recommendation.reason}", *settings]
+            lines += ["", _wrapped(f"{'recommended: ' if settings else ''}{recommendation.reason}"), *settings]
         return "\n".join(lines)
 
     def document(self) -> dict[str, Any]:
@@ -146,6 +148,10 @@ def _short(number: float) -> str:
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ("  ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def _wrapped(text: str) -> str:
+    return fill(text, _WIDTH, subsequent_indent="  ")
 
 
 def _point(figures: Figures) -> figure.Point:

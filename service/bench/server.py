@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,11 +27,16 @@ _LOG_SHOWN: Final = 1000
 
 @contextmanager
 def onnicorn(
-    environment: Mapping[str, str], settings: Mapping[str, str], run: Path, seats: Seats
+    environment: Mapping[str, str],
+    settings: Mapping[str, str],
+    run: Path,
+    seats: Seats,
+    look: Callable[[], None] = lambda: None,
 ) -> Iterator[Endpoint]:
     """Ready as long as the block lasts. `environment` is that of the service, which `settings` win over.
 
-    Its files lie below `run`. Raises BenchFailed with the reason if it does not start.
+    Its files lie below `run`. While it is waited for, `look` is called, and may raise. Raises BenchFailed with the
+    reason if the service does not start.
     """
     port, ops = free_ports(2)
     with tempfile.TemporaryDirectory(prefix="onnicorn-bench-", dir=run) as folder:
@@ -45,7 +50,7 @@ def onnicorn(
         }
         log = Path(folder, "log")
         with running("the service", _COMMAND, log, _changed(environment, own), _HOME, seats.serving) as program:
-            _wait_for(program, f"http://127.0.0.1:{ops}/startupz")
+            _wait_for(program, f"http://127.0.0.1:{ops}/startupz", look)
             yield loopback(port)
 
 
@@ -55,9 +60,13 @@ def _changed(environment: Mapping[str, str], own: Mapping[str, str]) -> dict[str
     return {name: value for name, value in environment.items() if name.upper() not in dropped} | dict(own)
 
 
-def _wait_for(program: Program, url: str) -> None:
+def _wait_for(program: Program, url: str, look: Callable[[], None]) -> None:
+    def is_ready() -> bool:
+        look()
+        return answers(url)
+
     try:
-        program.wait_until(lambda: answers(url), "ready", _READY_SECONDS)
+        program.wait_until(is_ready, "ready", _READY_SECONDS)
     except ProgramFailed:
         raise BenchFailed(f"the service does not start: {_reason(program.output.read_text())}") from None
 

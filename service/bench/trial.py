@@ -15,8 +15,6 @@ from service.bench.sample import Sample
 from service.bench.tally import OK, Load
 from service.bench.target import Target
 
-SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
-"""Of the peak, at which latencies are measured where nobody says at which rates."""
 _PEAK_CONNECTIONS: Final = 32
 _WARM_UP_SECONDS: Final = 0.5
 # Sending is a quarter of what a closed loop's generator does with a request; beyond it the generator is the limit.
@@ -28,12 +26,13 @@ FindSample = Callable[[Target], Sample]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How long and how hard: seconds at each rate, connections, requests a second or else shares of the peak."""
+    """How long and how hard: seconds at each rate, connections; requests a second, or else shares of the peak."""
 
     seconds: float
     connections: int
-    rates: tuple[float, ...]
-    rounds: int
+    rates: tuple[float, ...] = ()
+    shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    rounds: int = 1
 
     @property
     def peak_connections(self) -> int:
@@ -41,7 +40,7 @@ class Pace:
 
     def total(self, trials: int, start_seconds: float) -> float:
         """About how many seconds it all takes."""
-        points = len(self.rates) or 1 + len(SHARES)
+        points = len(self.rates) or 1 + len(self.shares)
         return self.rounds * trials * (start_seconds + points * (_WARM_UP_SECONDS + self.seconds))
 
 
@@ -64,7 +63,7 @@ class Trial:
             seat = generator.on(self.seats.driving, tick)
             if not pace.rates:
                 self.peaks.append(self._peak(seat, target, requests, pace))
-            for rate in pace.rates or self._rates():
+            for rate in pace.rates or self._rates(pace.shares):
                 found = seat.run(
                     load.open_loop,
                     target.endpoint,
@@ -86,9 +85,10 @@ class Trial:
             raise BenchFailed(f"model {target.name!r} answers errors only under load: {counted(errors)}")
         return found
 
-    def _rates(self) -> list[float]:
-        """Of all rounds the same: those of the first, or they could not be compared."""
-        return list(self.loads) if len(self.peaks) > 1 else [share * _rate(self.peaks[0]) for share in SHARES]
+    def _rates(self, shares: Sequence[float]) -> list[float]:
+        """In all rounds the same, those of the first, or they could not be compared."""
+        first = self.peaks[0]
+        return [share * first.served / first.seconds for share in shares]
 
     @property
     def peak(self) -> float | None:
@@ -111,10 +111,6 @@ class Trial:
         """The most requests a second under the goal, in seconds; without one, that were answered in step."""
         fine = [each for each in self.figures if (each.meets(goal) if goal else each.is_steady)]
         return max(fine, key=lambda each: each.asked, default=None)
-
-
-def _rate(peak: Load) -> float:
-    return peak.served / peak.seconds
 
 
 def take_turns(trials: Sequence[Trial], pace: Pace, find_sample: FindSample, generator: Generator, tick: Tick) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import structlog
 
+from service.cli.bench import bench
 from service.cli.check import check
 from service.cli.describe import describe
 from service.cli.fetch import fetch
@@ -77,5 +78,5 @@ def main() -> None:
     """Serve ONNX models over HTTP. Settings come from ONNICORN_* variables; `onnicorn settings` lists them."""
 
 
-for command in (check, describe, fetch, golden, key, plan, prepare, serve, settings):
+for command in (bench, check, describe, fetch, golden, key, plan, prepare, serve, settings):
     main.add_command(command)
