@@ -31,8 +31,7 @@ class Combination:
         return {WORKERS: str(self.workers), THREADS: str(self.threads), ROWS: str(self.rows)}
 
     def __str__(self) -> str:
-        rows = f"batches of up to {self.rows}" if self.rows > 1 else "no batches"
-        return f"{some(self.workers, 'worker')} x {some(self.threads, 'thread')}, {rows}"
+        return f"{some(self.workers, 'worker')} x {some(self.threads, 'thread')}, {some(self.rows, 'row')}"
 
 
 def combinations(workers: Iterable[int], threads: Iterable[int], rows: Iterable[int]) -> list[Combination]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from xml.sax.saxutils import escape
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 800, 440, 84, 64, 40, 230
+_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 840, 440, 84, 64, 40, 250
 _LINE: Final = 20
 # Okabe and Ito's, which people who see fewer colours can tell apart.
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

@@ -102,6 +102,13 @@ def counted(errors: Mapping[str, int]) -> str:
     return ", ".join(f"{each} x {count:,}" for each, count in errors.items()) or "none"
 
 
+def short(number: float) -> str:
+    """Three digits are more than a machine repeats."""
+    if not isfinite(number):
+        return "-"
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
 def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
     """What a reader must know before believing them, in sentences."""
     away = [each for each in figures if each.doubtful]
@@ -118,11 +125,11 @@ def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
     for each in figures:
         if each.done < _KEEPS_UP * each.asked and not each.errors:
             yield (
-                f"asked for {each.asked:,.4g}/s, {each.done:,.4g}/s were done: it is more than can be, and the latencies "
-                "grow with --seconds"
+                f"asked for {short(each.asked)}/s, {short(each.done)}/s were done: it is more than can be, and the "
+                "latencies grow with --seconds"
             )
         elif each.delayed > 1 - _KEEPS_UP and "p99" not in each.doubtful:
             yield (
-                f"at {each.asked:,.4g}/s {each.delayed:.0%} of the requests had to wait for one of the {connections} "
+                f"at {short(each.asked)}/s {each.delayed:.0%} of the requests had to wait for one of the {connections} "
                 "connections, which is in their latency: more callers would be --connections"
             )

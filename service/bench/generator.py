@@ -59,6 +59,7 @@ class Seat:
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The function, there. Raises what it raises."""
+        self._tick(0)
         self._generator.send(tuple(self._cores), function, args, kwargs)
         try:
             found, error = self._generator.receive(self._tick)
@@ -73,7 +74,8 @@ class Seat:
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
     # Ctrl-C in a terminal reaches all processes; the one that has started this ends it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     while True:
         try:
             cores, function, args, kwargs = pipe.recv()

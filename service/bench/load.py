@@ -14,7 +14,8 @@ import gc
 import time
 from array import array
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from itertools import cycle
 from math import inf, nan
 from time import perf_counter, process_time
@@ -38,9 +39,11 @@ _ON_THE_WAY_SECONDS: Final = 0.005
 _DELAYED_SECONDS: Final = 0.001
 # A generator that has fallen behind catches up in steps, and reads what has come between them.
 _BURST: Final = 16
+# Their times and answers are kept in memory, about 100 bytes each.
+_MOST_REQUESTS: Final = 10_000_000
 _NONE: Final = (nan, nan, nan, nan)
 
-Drive = Callable[["_Flow"], Coroutine[Any, Any, None]]
+Drive = Coroutine[Any, Any, None]
 
 
 def closed(endpoint: Endpoint, requests: Sequence[bytes], concurrency: int, seconds: float, warm_up: float = 0) -> Load:
@@ -49,10 +52,11 @@ def closed(endpoint: Endpoint, requests: Sequence[bytes], concurrency: int, seco
     What was sent in the `warm_up` seconds before is not counted.
     """
 
-    async def drive(flow: _Flow) -> None:
-        await _closed(flow, requests, warm_up, seconds)
+    async def measured() -> Load:
+        flow = _Flow(endpoint)
+        return await _measured(flow, _closed(flow, requests, warm_up, seconds), concurrency, warm_up + seconds)
 
-    return uvloop.run(_measured(drive, _Flow(endpoint), concurrency, warm_up + seconds))
+    return uvloop.run(measured())
 
 
 def open_loop(
@@ -71,12 +75,16 @@ def open_loop(
     many seconds between its looks at the clock: otherwise it would take its core from the server.
     """
     before, count = int(rate * warm_up), max(1, int(rate * seconds))
+    if before + count > _MOST_REQUESTS:
+        raise BenchFailed(f"{count:,} requests are more than can be planned at once: take fewer --seconds")
     times = _times(before + count, rate)
 
-    async def drive(flow: _Flow) -> None:
-        await _open(flow, requests, times, times[before - 1] if before else 0, nap)
+    async def measured() -> Load:
+        flow = _Flow(endpoint, deadline)
+        drive = _open(flow, requests, times, times[before - 1] if before else 0, nap)
+        return await _measured(flow, drive, connections, times[-1])
 
-    return uvloop.run(_measured(drive, _Flow(endpoint, deadline), connections, times[-1]))
+    return uvloop.run(measured())
 
 
 def _times(count: int, rate: float) -> list[float]:
@@ -104,7 +112,7 @@ class _Flow:
         self._looked = inf
         self._context = endpoint.context()
         self._opening: set[asyncio.Task[None]] = set()
-        self.failed: asyncio.Future[None] | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def look(self) -> float:
         """The time. An open loop asks for it every few microseconds, unless something else has its core."""
@@ -130,13 +138,17 @@ class _Flow:
         self.free.put_nowait(connection)
 
     def reopen(self, connection: Connection) -> None:
-        if self.failed and not self.failed.done():
+        if not self.failed.done():
             task = asyncio.ensure_future(self.open(connection))
             self._opening.add(task)
             task.add_done_callback(self._opening.discard)
 
+    async def settled(self) -> None:
+        """Nothing is being opened any more: a loop that ends meanwhile would wait for it for ever."""
+        await asyncio.gather(*self._opening)
+
     def fail(self, reason: str) -> None:
-        if self.failed and not self.failed.done():
+        if not self.failed.done():
             self.failed.set_exception(BenchFailed(f"{self.endpoint}: {reason}"))
 
 
@@ -171,34 +183,44 @@ async def _open(flow: _Flow, requests: Sequence[bytes], times: Sequence[float], 
             flow.unsent += 1
 
 
-async def _measured(drive: Drive, flow: _Flow, count: int, seconds: float) -> Load:
-    flow.failed = asyncio.get_running_loop().create_future()
+async def _measured(flow: _Flow, drive: Drive, count: int, seconds: float) -> Load:
+    async with _opened(flow, count):
+        # The generator's own pauses are not the server's.
+        gc.disable()
+        started, used = perf_counter(), process_time()
+        work = asyncio.create_task(_to_the_end(flow, drive, count))
+        patience = seconds + _PATIENCE_SECONDS
+        await asyncio.wait({work, flow.failed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        ended, used = perf_counter(), process_time() - used
+        gc.enable()
+        if not work.done():
+            flow.fail(f"{count - flow.free.qsize()} answers have not come in {patience:g} s")
+            work.cancel()
+        if flow.failed.done():
+            flow.failed.result()
+        work.result()
+        return _summary(flow, ended - max(started, flow.since), busy=used / (ended - started))
+
+
+@asynccontextmanager
+async def _opened(flow: _Flow, count: int) -> AsyncIterator[None]:
     connections = [Connection(flow) for _ in range(count)]
-    for connection in connections:
-        await flow.open(connection)
-        flow.free.put_nowait(connection)
-    # The generator's own pauses are not the server's.
-    gc.disable()
-    started, used = perf_counter(), process_time()
-    work = asyncio.create_task(_to_the_end(drive, flow, count))
-    patience = seconds + _PATIENCE_SECONDS
-    await asyncio.wait({work, flow.failed}, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-    ended, used = perf_counter(), process_time() - used
-    gc.enable()
-    if not work.done():
-        flow.fail(f"{count - flow.free.qsize()} answers have not come in {patience:g} s")
-        work.cancel()
-    if flow.failed.done():
-        flow.failed.result()
-    flow.failed.cancel()
-    work.result()
-    for connection in connections:
-        connection.close()
-    return _summary(flow, ended - max(started, flow.since), busy=used / (ended - started))
+    try:
+        for connection in connections:
+            await flow.open(connection)
+            if flow.failed.done():
+                break
+            flow.free.put_nowait(connection)
+        yield
+    finally:
+        flow.failed.cancel()
+        await flow.settled()
+        for connection in connections:
+            connection.close()
 
 
-async def _to_the_end(drive: Drive, flow: _Flow, count: int) -> None:
-    await drive(flow)
+async def _to_the_end(flow: _Flow, drive: Drive, count: int) -> None:
+    await drive
     for _ in range(count):
         await flow.free.get()
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from service.bench.figures import Figures
+from service.bench.figures import Figures, short
 from service.bench.trial import Trial
 
 # What differs by less is the machine's mood, and then fewer CPUs are better.
@@ -61,17 +61,17 @@ def _reason(winner: _Candidate, found: Sequence[_Candidate], goal: float | None)
     elif winner.trial.peak is None:
         text = f"{winner.trial.label}: {_rate(winner.best)}"
     else:
-        text = f"{winner.trial.label}: {winner.score:,.4g} requests/s at the peak, since no --goal-ms was given"
+        text = f"{winner.trial.label}: {short(winner.score)} requests/s at the peak, since no --goal-ms was given"
     others = [each for each in found if each is not winner]
     if not others:
         return f"{text}; nothing else does"
     other = max(others, key=lambda each: each.score)
     hardly = "hardly more, and not with less" if other.score > winner.score else "and is the next best"
-    return f"{text}; {other.trial.label} does {other.score:,.4g}, {hardly}"
+    return f"{text}; {other.trial.label} does {short(other.score)}, {hardly}"
 
 
 def _rate(best: Figures) -> str:
-    return f"{best.done:,.4g} requests/s with a p99 of {1000 * best.p99:.3g} ms"
+    return f"{short(best.done)} requests/s with a p99 of {short(1000 * best.p99)} ms"
 
 
 def _under(goal: float | None) -> str:

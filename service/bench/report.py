@@ -3,15 +3,14 @@
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import fill
 from typing import Any, Final
 
 import service
 from service.bench import figure
-from service.bench.figures import Figures, counted, doubts
+from service.bench.figures import Figures, counted, doubts, short
 from service.bench.recommendation import Recommendation, recommend
 from service.bench.trial import Pace, Trial
 
@@ -36,9 +35,6 @@ class Report:
     notes: Sequence[str] = ()
     is_complete: bool = True
 
-    def interrupted(self) -> "Report":
-        return replace(self, is_complete=False)
-
     @property
     def measured(self) -> list[Trial]:
         return [trial for trial in self.trials if trial.peaks or trial.loads]
@@ -46,6 +42,12 @@ class Report:
     @property
     def is_sweep(self) -> bool:
         return len(self.trials) > 1
+
+    @property
+    def is_good(self) -> bool:
+        """Nobody has interrupted it, something could be measured to the end, and the goal is met."""
+        is_done = self.is_complete and not all(trial.failure for trial in self.trials)
+        return is_done and (self.recommendation is None or self.recommendation.is_met)
 
     @property
     def recommendation(self) -> Recommendation | None:
@@ -57,6 +59,8 @@ class Report:
 
     def __str__(self) -> str:
         """The table and all that a reader must know to believe it."""
+        if not self.measured:
+            return f"{self.name}: nothing has been measured"
         recommendation = self.recommendation
         lines = [
             f"{self.name}, {self._how()}",
@@ -116,7 +120,7 @@ class Report:
         for trial in self.measured:
             settings = _settings(trial) if self.is_sweep else ()
             if trial.peak is not None:
-                yield (*settings, _PEAK, _short(trial.peak), *4 * ("-",), counted(trial.peak_errors), "-", "-")
+                yield (*settings, _PEAK, short(trial.peak), *4 * ("-",), counted(trial.peak_errors), "-", "-")
             yield from ((*settings, *_row(each)) for each in trial.figures)
 
 
@@ -129,20 +133,13 @@ def _row(figures: Figures) -> tuple[str, ...]:
     latencies = {"p50": figures.p50, "p90": figures.p90, "p99": figures.p99, "max": figures.longest}
     marks = {name: "*" if name in figures.doubtful else "" for name in latencies}
     return (
-        _short(figures.asked),
-        _short(figures.done),
-        *(f"{marks[name]}{_short(1000 * value)}" for name, value in latencies.items()),
+        short(figures.asked),
+        short(figures.done),
+        *(f"{marks[name]}{short(1000 * value)}" for name, value in latencies.items()),
         counted(figures.errors),
         f"{figures.delayed:.1%}",
         f"{figures.away:.1%}",
     )
-
-
-def _short(number: float) -> str:
-    """Three digits are more than a machine repeats."""
-    if not isfinite(number):
-        return "-"
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
@@ -34,14 +34,14 @@ class Sample:
         return request.post(f"{target.path}/infer", self.body, {**target.headers, **_JSON, **self.headers})
 
 
-_JSON = {"Content-Type": "application/json"}
+_JSON: Final = {"content-type": "application/json"}
 
 
 def read(file: Path, content: bytes) -> Sample:
     """One from a JSON document of the protocol. Raises BenchFailed."""
     try:
         inputs = orjson.loads(content)["inputs"]
-        shapes = ", ".join(f"{tensor['name']} {tensor['datatype']}{tensor['shape']}" for tensor in inputs)
+        shapes = ", ".join(f"{each['name']} {describe(DATATYPES[each['datatype']], each['shape'])}" for each in inputs)
     except (orjson.JSONDecodeError, KeyError, TypeError) as error:
         reason = f"{type(error).__name__}: {error}"
         hint = 'expected the Open Inference Protocol\'s request as JSON, {"inputs": [...]}'

@@ -45,7 +45,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`prefix` is what a gateway has put before `/v2`; `headers` go with every request."""
+    """`prefix` is what a gateway has put before `/v2`; `headers`, in lower case, go with every request."""
 
     endpoint: Endpoint
     model: str
@@ -69,7 +69,7 @@ class Target:
             named.get("model") or "",
             named.get("version") or "",
             named.get("prefix") or "",
-            {"Host": parts.netloc.rpartition("@")[2], **headers},
+            {"host": parts.netloc.rpartition("@")[2], **headers},
         )
 
     @property

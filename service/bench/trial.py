@@ -17,7 +17,7 @@ from service.bench.target import Target
 
 _PEAK_CONNECTIONS: Final = 32
 _WARM_UP_SECONDS: Final = 0.5
-# Sending is a quarter of what a closed loop's generator does with a request; beyond it the generator is the limit.
+# The share of the time from which on a closed loop's generator is itself the limit.
 _BUSY: Final = 0.9
 
 Tick = Callable[[float], None]

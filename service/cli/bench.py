@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -82,11 +81,11 @@ def bench(ctx: click.Context, /, document: Path | None, picture: Path | None, **
     click.echo(written if document == _STANDARD_OUTPUT else str(report))
     if document not in (None, _STANDARD_OUTPUT):
         document.write_bytes(written + b"\n")
-    if picture:
+    if picture and report.measured:
         report.draw(picture)
     if not report.is_complete:
         click.echo("onnicorn: interrupted; whatever was started for it has been ended", err=True)
-    if not report.is_complete or (report.recommendation and not report.recommendation.is_met):
+    if not report.is_good:
         ctx.exit(YOURS)
 
 
@@ -121,7 +120,6 @@ class _Asked:
     def is_url(self) -> bool:
         return "://" in self.target
 
-    @cached_property
     def sample(self) -> "Sample | None":
         from service.bench.sample import read
 
@@ -172,13 +170,13 @@ def _measured(asked: _Asked) -> "Report":
     from service.bench.target import Target
     from service.bench.trial import take_turns
 
-    interruption = _Interruption()
+    interruption, given = _Interruption(), asked.sample()
     contenders = _contenders(asked, interruption.look)
     pace = asked.pace(is_sweep=len(contenders.trials) > 1)
     found: list[sample.Sample] = []
 
     def find_sample(target: Target) -> sample.Sample:
-        found[:] = found or [sample.found(target, asked.sample, is_binary=asked.binary)]
+        found[:] = found or [sample.found(target, given, is_binary=asked.binary)]
         return found[0]
 
     def report(is_complete: bool) -> Report:
@@ -187,8 +185,8 @@ def _measured(asked: _Asked) -> "Report":
         return Report(contenders.name, sent, pace, contenders.trials, goal, contenders.notes, is_complete)
 
     seconds = pace.total(len(contenders.trials), 0 if asked.is_url else START_SECONDS)
-    _announce(contenders, pace, seconds)
     with interruption.heard():
+        _announce(contenders, seconds)
         try:
             with Generator() as generator, _progress(seconds, interruption.look) as tick:
                 take_turns(contenders.trials, pace, find_sample, generator, tick)
@@ -211,7 +209,7 @@ def _contenders(asked: _Asked, look: Callable[[], None]) -> "Contenders":
     return of_model(settings, environment, asked.target, sweep, dict(asked.headers), look)
 
 
-def _announce(contenders: "Contenders", pace: "Pace", seconds: float) -> None:
+def _announce(contenders: "Contenders", seconds: float) -> None:
     ways = len(contenders.trials)
     what = f"{contenders.name}: {ways} combinations of settings" if ways > 1 else contenders.name
     click.echo(f"{what}, about {seconds:.0f} s (Ctrl-C ends it with what is known then)", err=True)

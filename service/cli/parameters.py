@@ -31,7 +31,7 @@ class Several(click.ParamType[Any]):
 
 
 class Header(click.ParamType[Any]):
-    """`NAME: VALUE`, as a pair."""
+    """`NAME: VALUE`, as a pair; the name in lower case."""
 
     name = "'NAME: VALUE'"
 
@@ -42,24 +42,20 @@ class Header(click.ParamType[Any]):
         if not found:
             # The value may be a key, and is not repeated.
             self.fail("expected NAME: VALUE, as in 'authorization: Bearer KEY'", param, ctx)
-        return found.groups()
+        return found[1].lower(), found[2]
 
 
 class Output(click.Path):
     """A file that can be written: that it cannot shall not be found out after minutes. `-` is standard output."""
 
     def __init__(self, suffix: str = "") -> None:
-        super().__init__(path_type=Path, dir_okay=False, allow_dash=not suffix)
+        super().__init__(path_type=Path, dir_okay=False, writable=True, allow_dash=not suffix)
         self._suffix = suffix
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         file = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if self.allow_dash and str(file) == "-":
-            return file
-        if file.suffix != self._suffix and self._suffix:
+        if self._suffix and file.suffix != self._suffix:
             self.fail(f"expected the name of a file that ends with {self._suffix}, got {str(file)!r}", param, ctx)
-        try:
-            file.open("a").close()
-        except OSError as error:
-            self.fail(f"{file} cannot be written: {error.strerror}", param, ctx)
+        if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
+            self.fail(f"{file} cannot be written: there is no such folder, or it is not ours", param, ctx)
         return file
