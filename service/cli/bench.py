@@ -37,33 +37,35 @@ Examples:
   onnicorn bench digits --goal-ms 10 --picture digits.svg
   onnicorn bench digits --workers 1,2 --threads 1,2 --batch 1,32 --json -
 
-Exit code 1 where TARGET cannot be measured, where nothing meets the goal, and after Ctrl-C; what was measured until
+Exit code 1 where nothing can be measured, where nothing meets the goal, and after Ctrl-C; what was measured until
 then is printed."""
 )
-@click.argument("target")
+@click.argument("target", metavar="URL|MODEL[/VERSION]", help="http://HOST:PORT/v2/models/NAME, or one to be served.")
 @repository_option
-@click.option("--rate", "rates", type=Several(0.01, float), default=(), help="Requests/s to measure at.")
+@click.option("--rate", "rates", type=Several(0.01, float), default=(), help="Requests a second to measure at.")
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 86400), help="At each rate.  [default: 3; 2 where settings are tried]"
 )
-@click.option("--rounds", type=click.IntRange(1, 100), help="Of it all.  [default: 1; 2 where settings are tried]")
+@click.option(
+    "--rounds", type=click.IntRange(1, 100), help="How often all take turns.  [default: 1; 2 where settings are tried]"
+)
 @click.option("--connections", type=click.IntRange(1, 10_000), default=64, show_default=True, help="Kept open.")
-@click.option("--input", "file", type=click.File("rb"), help="What to send, as the protocol's JSON; - is stdin.")
+@click.option("--input", "file", type=click.File("rb"), help="The request to send, as the protocol's JSON; - is stdin.")
 @click.option("--binary", is_flag=True, help="Send tensors as raw bytes behind the JSON, and ask for the same.")
 @click.option("--header", "headers", type=Header(), multiple=True, help="Sent with each request; may be repeated.")
-@click.option("--goal-ms", type=click.FloatRange(0.001, 3_600_000), help="The 99th percentile to stay under, in ms.")
+@click.option("--goal-ms", type=click.FloatRange(0.001, 3_600_000), help="Milliseconds for the 99th percentile.")
 @click.option("--workers", type=Several(1), default=(), help="Worker processes to try.")
 @click.option("--threads", type=Several(1), default=(), help="Threads in each worker to try.")
-@click.option("--batch", "rows", type=Several(1), default=(), help="Rows that may run together, to try.")
+@click.option("--batch", "rows", type=Several(1), default=(), help="The most rows that run together, to try.")
 @click.option("--oversubscribed", is_flag=True, help="Try also what needs more CPUs than there are.")
 @click.option("--json", "document", type=Output(), help="All figures; - is standard output, in place of the table.")
 @click.option("--picture", type=Output(".svg"), help="Latency against throughput, drawn.")
 @click.pass_context
 def bench(ctx: click.Context, /, document: Path | None, picture: Path | None, **asked: Any) -> None:
-    """Measure how fast TARGET answers.
+    """Measure how fast a model is answered.
 
-    TARGET is the URL of a model of a service that runs, or the name of a MODEL of the repository: then the service is
-    started for it, on free ports of this machine, and ended again.
+    That of a service that runs, by its URL; or a MODEL of the repository, for which the service is started, on free
+    ports of this machine, and ended again.
 
     Without --rate a short closed loop finds the peak, and latencies are measured at shares of it. Requests are sent at
     random times that are fixed beforehand, and a latency counts from when its request should have been sent: what waits

@@ -135,7 +135,7 @@ def test_combinations_that_need_more_cpus_than_there_are_are_not_tried(onnicorn:
         (["cat", "--picture", "cat.png"], "expected the name of a file that ends with .svg, got 'cat.png'"),
         (["cat", "--json", "/dev/null/cat"], "/dev/null/cat cannot be written: there is no such folder"),
         (["cat", "--input", "/dev/null", "--binary"], "--binary is for inputs that are made up"),
-        ([], "TARGET"),
+        ([], "Missing argument"),
     ],
 )
 def test_a_wrong_command_line_is_exit_code_2(onnicorn: Onnicorn, arguments: list[str], sentence: str) -> None:
