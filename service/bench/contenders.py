@@ -120,11 +120,11 @@ def _left_out(wanted: Sequence[Combination], fine: Sequence[Combination], cpus: 
 
 
 def _shared(trials: Sequence[Trial], cpus: int) -> Iterator[str]:
-    if shared := [trial for trial in trials if trial.seats.is_shared]:
-        which = "the service" if len(shared) == len(trials) else f"with {shared[0].combination} and the like it"
+    if count := sum(trial.seats.is_shared for trial in trials):
+        which = f"{count} of the {len(trials)} combinations" if len(trials) > 1 else "the service"
         yield (
-            f"{which} may keep busy all of {_granted(cpus)}, so that the load generator has no core of its own there: "
-            "the service alone does more"
+            f"{which} may keep {_granted(cpus)} busy, so that the load generator has no core of its own there: with "
+            "the machine to itself the service does more"
         )
 
 

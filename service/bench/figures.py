@@ -19,6 +19,8 @@ _LEAST_AWAY: Final = 0.001
 # A percentile needs so many answers beyond it to be more than the longest of them.
 _FEWEST: Final = 100
 _KEEPS_UP: Final = 0.95
+_MOST_DELAYED: Final = 0.05
+_RATES_SHOWN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ class Figures:
         return [each for each, left in _LEFT_OUT.items() if self.away >= max(_MARGIN * left, _LEAST_AWAY)]
 
     @property
+    def is_short_of_connections(self) -> bool:
+        """The service keeps up, and the requests do not leave in time, although the generator was there."""
+        return self.done >= _KEEPS_UP * self.asked and self.delayed > _MOST_DELAYED and "p99" not in self.doubtful
+
+    @property
     def is_few(self) -> bool:
         """Too few answers for a 99th percentile."""
         return self.requests < _FEWEST
@@ -122,14 +129,18 @@ def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
         yield "* the generator was away for a moment: the longest wait may be its own"
     if any(each.is_few for each in figures):
         yield f"a p99 of fewer than {_FEWEST} requests is hardly more than the longest wait: raise --seconds or --rate"
-    for each in figures:
-        if each.done < _KEEPS_UP * each.asked and not each.errors:
-            yield (
-                f"asked for {short(each.asked)}/s, {short(each.done)}/s were done: it is more than can be, and the "
-                "latencies grow with --seconds"
-            )
-        elif each.delayed > 1 - _KEEPS_UP and "p99" not in each.doubtful:
-            yield (
-                f"at {short(each.asked)}/s {each.delayed:.0%} of the requests had to wait for one of the {connections} "
-                "connections, which is in their latency: more callers would be --connections"
-            )
+    if behind := [short(each.asked) for each in figures if not each.errors and not each.is_steady]:
+        yield (
+            f"less was done than asked for, at {_listed(behind)}: that is more than can be, and the latencies there "
+            "grow with --seconds"
+        )
+    if waited := [short(each.asked) for each in figures if each.is_short_of_connections]:
+        yield (
+            f"many requests had to wait for one of the {connections} connections, which is in their latency, at "
+            f"{_listed(waited)}: more callers would be --connections"
+        )
+
+
+def _listed(rates: Sequence[str]) -> str:
+    more = len(rates) - _RATES_SHOWN
+    return ", ".join(f"{rate}/s" for rate in rates[:_RATES_SHOWN]) + (f" and {more} more rates" if more > 0 else "")

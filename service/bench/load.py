@@ -77,11 +77,12 @@ def open_loop(
     before, count = int(rate * warm_up), max(1, int(rate * seconds))
     if before + count > _MOST_REQUESTS:
         raise BenchFailed(f"{count:,} requests are more than can be planned at once: take fewer --seconds")
-    times = _times(before + count, rate)
+    lead = before / rate
+    times = [*_times(before, rate), *(lead + moment for moment in _times(count, rate))]
 
     async def measured() -> Load:
         flow = _Flow(endpoint, deadline)
-        drive = _open(flow, requests, times, times[before - 1] if before else 0, nap)
+        drive = _open(flow, requests, times, lead, nap)
         return await _measured(flow, drive, connections, times[-1])
 
     return uvloop.run(measured())

@@ -46,13 +46,15 @@ def recommend(trials: Sequence[Trial], goal: float | None) -> Recommendation | N
     if not found:
         return _nearest(trials, goal) if goal else None
     if len(trials) == 1:
-        return Recommendation(f"{_rate(found[0].best)}, {_under(goal)}") if goal else None
+        best = found[0].best
+        return Recommendation(f"{_rate(best)}, {_under(goal)}{_doubt(best)}") if goal else None
     most = max(each.score for each in found)
     winner = min(
         (each for each in found if each.score >= (1 - _ALIKE) * most), key=lambda each: (each.cpus, -each.score)
     )
     combination = winner.trial.combination
-    return Recommendation(_reason(winner, found, goal), combination.variables if combination else {})
+    reason = f"{_reason(winner, found, goal)}{_doubt(winner.best)}"
+    return Recommendation(reason, combination.variables if combination else {})
 
 
 def _reason(winner: _Candidate, found: Sequence[_Candidate], goal: float | None) -> str:
@@ -76,6 +78,12 @@ def _rate(best: Figures) -> str:
 
 def _under(goal: float | None) -> str:
     return f"under the goal of {1000 * goal:g} ms" if goal else ""
+
+
+def _doubt(best: Figures) -> str:
+    if "p99" not in best.doubtful:
+        return ""
+    return f"; but for {best.away:.1%} of that time the generator did not have its core, so measure it again"
 
 
 def _nearest(trials: Sequence[Trial], goal: float) -> Recommendation:

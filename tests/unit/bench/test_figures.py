@@ -77,13 +77,16 @@ def test_a_goal_is_met_without_errors_and_at_the_rate_that_was_asked_for(statuse
         ),
         (
             load({200: 800}),
-            ["asked for 1,000/s, 800/s were done: it is more than can be, and the latencies grow with --seconds"],
+            [
+                "less was done than asked for, at 1,000/s: that is more than can be, and the latencies there grow with "
+                "--seconds"
+            ],
         ),
         (
             load(delayed=250),
             [
-                "at 1,000/s 25% of the requests had to wait for one of the 64 connections, which is in their latency: "
-                "more callers would be --connections"
+                "many requests had to wait for one of the 64 connections, which is in their latency, at 1,000/s: more "
+                "callers would be --connections"
             ],
         ),
         (load({200: 500, 503: 500}), []),  # the table says so
@@ -91,6 +94,11 @@ def test_a_goal_is_met_without_errors_and_at_the_rate_that_was_asked_for(statuse
 )
 def test_a_reader_is_warned(found: Load, sentences: list[str]) -> None:
     assert list(doubts([Figures.of(1000, [found])], connections=64)) == sentences
+
+
+def test_many_rates_are_not_all_listed() -> None:
+    [sentence] = doubts([Figures.of(rate, [load({200: 500})]) for rate in range(1000, 7000, 1000)], connections=64)
+    assert "at 1,000/s, 2,000/s, 3,000/s, 4,000/s and 2 more rates: that" in sentence
 
 
 def test_errors_are_counted_for_people() -> None:

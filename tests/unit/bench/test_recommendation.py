@@ -74,3 +74,11 @@ def test_a_service_that_runs_has_its_rate_under_the_goal_and_no_settings() -> No
     one = trial(None, 2000, {1000: load(ms=1), 1800: load({200: 1800}, ms=9)})
     assert recommend([one], goal=0.01) == Recommendation("1,000 requests/s with a p99 of 3 ms, under the goal of 10 ms")
     assert recommend([one], goal=None) is None
+
+
+def test_what_was_measured_badly_is_to_be_measured_again() -> None:
+    again = "; but for 2.0% of that time the generator did not have its core, so measure it again"
+    one, two = (trial(ONE, 2000, {1000: load()}), trial(TWO, 3000, {1000: load(away=0.02)}))
+    for found in (recommend([one, two], goal=None), recommend([two], goal=1)):
+        assert found
+        assert found.reason.endswith(again)
