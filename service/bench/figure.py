@@ -13,8 +13,10 @@ from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 840, 440, 84, 64, 40, 250
 _LINE: Final = 20
-# Okabe and Ito's, which people who see fewer colours can tell apart.
-_COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+# Okabe and Ito's, which people who see fewer colours can tell apart, and two more.
+_COLOURS: Final = (
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#7a5195", "#888888",
+)  # fmt: skip
 _STEPS: Final = [digit * 10.0**zeros for zeros in range(-2, 7) for digit in (1, 2, 5)]
 _MOST_STEPS: Final = 8
 _DASHES: Final = {"p50": "none", "p99": "6 4"}
@@ -84,9 +86,13 @@ def _latencies(scale: _Scale) -> Iterator[str]:
     for decade in range(scale.low, scale.high + 1):
         y = scale.y(10.0**decade)
         yield f'<path d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}" stroke="#ddd"/>'
-        yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0 ** (decade + 3):g} ms</text>'
+        yield f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{_time(decade)}</text>'
     middle = (_TOP + _HEIGHT - _BOTTOM) / 2
     yield f'<text transform="translate(18 {middle:g}) rotate(-90)" text-anchor="middle">latency (logarithmic)</text>'
+
+
+def _time(decade: int) -> str:
+    return f"{10.0**decade:,g} s" if decade >= 0 else f"{10.0 ** (decade + 3):g} ms"
 
 
 def _rates(scale: _Scale) -> Iterator[str]:
