@@ -228,3 +228,4 @@ def _progress(seconds: float, look: Callable[[], None]) -> Iterator[Callable[[fl
             bar.update(int(1000 * passed))
 
         yield tick
+        bar.update(int(1000 * seconds))  # estimates are never quite right
