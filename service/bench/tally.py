@@ -49,4 +49,4 @@ class Load:
 
     def share(self, count: int) -> float:
         """Of all that should have been sent."""
-        return count / (self.requests + self.unsent)
+        return count / max(1, self.requests + self.unsent)

@@ -80,6 +80,10 @@ class Trial:
         found = seat.run(
             load.closed, target.endpoint, requests, pace.peak_connections, pace.seconds, warm_up=_WARM_UP_SECONDS
         )
+        if not found.requests:
+            raise BenchFailed(
+                f"model {target.name!r} takes longer than {pace.seconds:g} s to answer: take more --seconds"
+            )
         if not found.served:
             errors = {name(status): count for status, count in found.statuses.items() if status != OK}
             raise BenchFailed(f"model {target.name!r} answers errors only under load: {counted(errors)}")

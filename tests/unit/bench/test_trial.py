@@ -1,5 +1,6 @@
 """Trials take turns, and one that fails does not stop the others."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -11,7 +12,7 @@ from service.bench.failures import BenchFailed
 from service.bench.sample import Sample
 from service.bench.target import Target
 from service.bench.trial import Pace, Trial, take_turns
-from tests.unit.bench.peer import answer, model, serving
+from tests.unit.bench.peer import Asked, answer, model, serving
 
 PACE = Pace(0.05, 2, rates=(100,), rounds=2)
 
@@ -69,6 +70,19 @@ def test_without_rates_each_round_has_a_peak_and_the_rates_of_the_first(target: 
     assert [round(figures.asked / (first.served / first.seconds), 6) for figures in trial.figures] == [0.1, 0.2]
     assert [len(loads) for loads in trial.loads.values()] == [2, 2]
     assert (trial.peak or 0) > 0
+
+
+def test_a_model_that_is_slower_than_the_time_that_it_has_is_a_sentence() -> None:
+    is_over = threading.Event()
+
+    def slowly(request: Asked) -> bytes:
+        is_over.wait(0.7)  # the warm-up and the seconds that count are over then
+        return answer(200)
+
+    with serving(model(slowly, x=("FP32", [1]))) as peer:
+        slow = Target(peer.endpoint, "cat")
+        with pytest.raises(BenchFailed, match=r"'cat' takes longer than 0\.1 s to answer: take more --seconds"):
+            run(Pace(0.1, 2), Trial("one", lambda: nullcontext(slow), Seats.alone()))
 
 
 def failing(after: int, target: Target) -> Callable[[], AbstractContextManager[Target]]:
