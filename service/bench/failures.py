@@ -1,6 +1,7 @@
 """Why nothing could be measured."""
 
-from service.errors import StartError, printable
+from service.errors import StartError
+from service.quoting import printable
 
 
 class BenchFailed(StartError):

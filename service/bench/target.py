@@ -12,7 +12,7 @@ import orjson
 
 from service.bench.endpoint import Endpoint
 from service.bench.failures import BenchFailed
-from service.errors import shorten
+from service.quoting import shorten
 from service.tensors import DATATYPES, FREE, Signature, TensorSpec, quote
 
 _PORTS: Final = {"http": 80, "https": 443}

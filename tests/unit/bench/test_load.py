@@ -50,7 +50,7 @@ def test_what_warms_up_is_sent_and_not_counted() -> None:
 
 def test_a_closed_loop_keeps_so_many_under_way_and_counts_nothing_of_its_warm_up() -> None:
     with serving(always(answer(200))) as peer:
-        load = closed(peer.endpoint, REQUESTS, concurrency=3, seconds=0.1, warm_up=0.1)
+        load = closed(peer.endpoint, REQUESTS, concurrency=3, seconds=0.4, warm_up=0.1)
     assert 0 < load.requests < len(peer.asked)
     assert load.statuses == {200: load.requests}
     assert 0 < load.busy <= 1.5
@@ -68,7 +68,7 @@ def test_a_wait_behind_a_slow_answer_is_counted_from_when_a_request_should_have_
     with serving(slowly) as peer:
         load = open_loop(peer.endpoint, REQUESTS, rate=1000, seconds=0.1, connections=1)
     assert load.statuses == {200: 100}
-    assert load.delayed == 99
+    assert load.delayed >= 99
     assert load.p50 >= 0.2
 
 

@@ -65,7 +65,7 @@ def test_each_has_its_turn_in_each_round(target: Target) -> None:
 
 def test_without_rates_each_round_has_a_peak_and_the_rates_of_the_first(target: Target) -> None:
     trial = Trial("one", lambda: nullcontext(target), Seats.alone())
-    run(Pace(0.05, 2, shares=(0.1, 0.2), rounds=2), trial)
+    run(Pace(0.4, 2, shares=(0.1, 0.2), rounds=2), trial)
     first, _ = trial.peaks
     assert [round(figures.asked / (first.served / first.seconds), 6) for figures in trial.figures] == [0.1, 0.2]
     assert [len(loads) for loads in trial.loads.values()] == [2, 2]

@@ -47,7 +47,7 @@ def test_a_service_that_runs_is_measured_at_the_rates_that_are_asked_for(onnicor
 
 def test_without_a_rate_it_finds_the_peak_and_measures_at_shares_of_it(onnicorn: Onnicorn, tmp_path: Path) -> None:
     with serving(model(fine, x=("FP32", [-1, 2]))) as peer:
-        result = onnicorn("bench", url(peer), "--seconds", "0.1", "--connections", "2", "--json", "-")
+        result = onnicorn("bench", url(peer), "--seconds", "0.5", "--connections", "2", "--json", "-")
     assert result.exit_code == 0
     [found] = json.loads(result.stdout)["results"]
     shares = [round(rate["asked_per_second"] / found["peak_per_second"], 6) for rate in found["rates"]]
@@ -105,7 +105,7 @@ def test_a_model_that_answers_errors_only_is_one_line(onnicorn: Onnicorn) -> Non
 def test_a_model_that_answers_errors_only_under_load_is_one_line(onnicorn: Onnicorn) -> None:
     first = iter([answer(200)])
     with serving(model(lambda _: next(first, answer(503)), x=("FP32", [2]))) as peer:
-        result = onnicorn("bench", url(peer), "--seconds", "0.1")
+        result = onnicorn("bench", url(peer), "--seconds", "0.5")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines()[-1].startswith("onnicorn: model 'cat' answers errors only under load: 503 x ")
 
