@@ -15,6 +15,9 @@ from service.bench.sample import Sample
 from service.bench.tally import OK, Load
 from service.bench.target import Target
 
+SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
+FEWER_SHARES: Final = (0.3, 0.5, 0.7, 0.9)
+"""Of the peak; the fewer where many settings take their turns."""
 _PEAK_CONNECTIONS: Final = 32
 _WARM_UP_SECONDS: Final = 0.5
 # The share of the time from which on a closed loop's generator is itself the limit.
@@ -31,7 +34,7 @@ class Pace:
     seconds: float
     connections: int
     rates: tuple[float, ...] = ()
-    shares: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 0.9)
+    shares: tuple[float, ...] = SHARES
     rounds: int = 1
 
     @property

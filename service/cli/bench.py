@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from service.bench.trial import Pace
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_ALL_SHARES: Final = (0.1, 0.3, 0.5, 0.7, 0.9)
-_SWEEP_SHARES: Final = (0.3, 0.5, 0.7, 0.9)
 _STANDARD_OUTPUT: Final = Path("-")
 
 
@@ -128,13 +126,13 @@ class _Asked:
         return read(Path(self.file.name), self.file.read()) if self.file else None
 
     def pace(self, *, is_sweep: bool) -> "Pace":
-        from service.bench.trial import Pace
+        from service.bench.trial import FEWER_SHARES, SHARES, Pace
 
         return Pace(
             seconds=self.seconds or (2 if is_sweep else 3),
             connections=self.connections,
             rates=self.rates,
-            shares=_SWEEP_SHARES if is_sweep else _ALL_SHARES,
+            shares=FEWER_SHARES if is_sweep else SHARES,
             rounds=self.rounds or (2 if is_sweep else 1),
         )
 
