@@ -16,7 +16,7 @@ import service
 from benchmarks import bulk, digits, gemms, hostile, image, latency, memory, overload, restart, sentences
 from benchmarks.bench import Bench
 from benchmarks.result import Result, table
-from service.bench import figure
+from service.bench import picture
 
 Measure = Callable[[Bench], Iterator[Result]]
 MEASUREMENTS: Final[dict[str, Measure]] = {
@@ -46,7 +46,7 @@ def main() -> None:
     }
     (arguments.out / "results.json").write_text(json.dumps(document, indent=2) + "\n")
     if bench.curves:
-        figure.write(arguments.out / "latency.svg", bench.curves, "digits, JSON: each server on one core")
+        picture.write(arguments.out / "latency.svg", bench.curves, "digits, JSON: each server on one core")
     print("", table(results), "", *bench.notes, f"{document['seconds']:.0f} s; more in {arguments.out}/", sep="\n")
     if bench.failures:
         sys.exit(

@@ -11,7 +11,7 @@ from typing import Final, ParamSpec, TypeVar
 from benchmarks.cores import Cores, process_on
 from benchmarks.server import Server
 from service.bench import load
-from service.bench.figure import Point
+from service.bench.picture import Point
 from service.bench.tally import Load
 
 P = ParamSpec("P")

@@ -12,7 +12,7 @@ from benchmarks.models import DIGITS
 from benchmarks.result import Parts, Result, Target, compare
 from benchmarks.server import onnicorn, uvicorn
 from service.bench import request
-from service.bench.figure import Point
+from service.bench.picture import Point
 from service.bench.tally import Load
 
 _HALF: Final = 0.5

@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import Any, Final
 
 import service
-from service.bench import figure
+from service.bench import picture
 from service.bench.figures import Figures, counted, doubts, short
 from service.bench.recommendation import Recommendation, recommend
 from service.bench.trial import Pace, Trial
@@ -94,7 +94,7 @@ class Report:
     def draw(self, path: Path) -> None:
         """An SVG."""
         curves = {trial.label: [_point(each) for each in trial.figures] for trial in self.measured}
-        figure.write(path, curves, f"{self.name}: {self._how()}", self.goal)
+        picture.write(path, curves, f"{self.name}: {self._how()}", self.goal)
 
     def _how(self) -> str:
         rounds = f", {self.pace.rounds} rounds" if self.pace.rounds > 1 else ""
@@ -151,8 +151,8 @@ def _wrapped(text: str) -> str:
     return fill(text, _WIDTH, subsequent_indent="  ")
 
 
-def _point(figures: Figures) -> figure.Point:
-    return figure.Point(figures.done, figures.p50, figures.p99)
+def _point(figures: Figures) -> picture.Point:
+    return picture.Point(figures.done, figures.p50, figures.p99)
 
 
 def _document(trial: Trial) -> dict[str, Any]:
