@@ -278,8 +278,8 @@ class Connection(Mannerly):
         """FIN to an idle client. A stream takes nothing more, unless all of it has come; `at_last` nor does it then."""
         if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
-        elif self._answering and (at_last or self._answering.more_body):
-            self._answering.dismiss()
+        elif self._answering:
+            self._answering.dismiss(at_last=at_last)
 
     def _linger(self) -> None:
         """FIN. What has come behind the last request, and what still comes, is dropped, but read: nothing is reset."""

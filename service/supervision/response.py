@@ -59,10 +59,15 @@ class Cycle(RequestResponseCycle):
         self.keep_alive = False
         self.message_event.set()
 
-    def dismiss(self) -> None:
-        """The service ends: a stream is to end in order, and need not wait for more of its body."""
-        self.caller.is_dismissed = True
-        if self.more_body and self.caller.is_stream:
+    def dismiss(self, *, at_last: bool) -> None:
+        """The service ends: a stream that still comes is to end in order, and need not wait for more of its body.
+
+        So is, `at_last`, one that has come wholly.
+        """
+        is_coming = self.more_body and self.caller.is_stream
+        if is_coming or at_last:
+            self.caller.is_dismissed = True
+        if is_coming:
             self.fail(Draining())
 
     async def receive(self) -> Any:
