@@ -60,15 +60,15 @@ class Cycle(RequestResponseCycle):
         self.message_event.set()
 
     def dismiss(self, *, at_last: bool) -> None:
-        """The service ends: a stream that still comes is to end in order, and need not wait for more of its body.
+        """The service ends. A stream that still comes ends in order, and need not wait for more of its body.
 
-        So is, `at_last`, one that has come wholly.
+        What is admitted is finished; but `at_last` a stream that has come wholly hears of it too, and whoever still
+        waits for a body, of which nothing has been run then.
         """
-        is_coming = self.more_body and self.caller.is_stream
-        if is_coming or at_last:
+        if at_last or (self.more_body and self.caller.is_stream):
             self.caller.is_dismissed = True
-        if is_coming:
-            self.fail(Draining())
+            if self.more_body:
+                self.fail(Draining())
 
     async def receive(self) -> Any:
         if self._failure and not self.disconnected:
