@@ -156,13 +156,16 @@ def _age(path: Path) -> float:
 
 
 def _removed(entry: Path) -> bool:
-    """Remove an entry unless somebody holds it; nobody can take it meanwhile."""
+    """Remove an entry unless somebody holds it; nobody can take it meanwhile.
+
+    At once: of what is half removed, its lock perhaps, nobody could tell who holds it.
+    """
     with (entry / _LOCK).open("rb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        _delete(entry)
+        _delete(entry.rename(tempfile.mkdtemp(prefix=f"{_DRAFT}{entry.name}-", dir=entry.parent)))
         return True
 
 

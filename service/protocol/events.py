@@ -15,6 +15,7 @@ from service.quoting import shorten
 
 _BLANK: Final = b" \t\r"
 _BLANKS: Final = re.compile(rb"[ \t\r\n]*\n")
+EVENT_END: Final = b"\n\n"
 # As much of a sentence as an answer repeats, and it may be repeated a million times.
 _LONGEST: Final = 4000
 
@@ -102,15 +103,18 @@ def line_problem(error: OnnicornError, number: int) -> bytes:
     return orjson.dumps({"error": _sentence(error), "code": error.code, "line": number}) + b"\n"
 
 
-def event(document: bytes, identity: int) -> bytes:
-    """A document of JSON as an event; a client that has to come back says the identity of the last that it got."""
-    return b"id: %d\ndata: %s\n\n" % (identity, document)
+def event_head(identity: int) -> bytes:
+    """What makes an event of a document of JSON, with EVENT_END behind that: which may be large, and is not copied.
+
+    A client that has to come back says the identity of the last that it got.
+    """
+    return b"id: %d\ndata: " % identity
 
 
 def event_problem(error: OnnicornError, request_id: str) -> bytes:
     """The last event, of the type `error`, where there are no more to come that should have come."""
     document = {"error": _sentence(error), "code": error.code, "request_id": request_id}
-    return b"event: error\ndata: %s\n\n" % orjson.dumps(document)
+    return b"event: error\ndata: " + orjson.dumps(document) + EVENT_END
 
 
 def _sentence(error: OnnicornError) -> str:

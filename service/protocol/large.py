@@ -37,14 +37,14 @@ _KINDS: Final[dict[str, Literal["d", "i", "u"]]] = {"f": "d", "i": "i", "u": "u"
 class Numbers:
     """An array of a parsed document, not read yet, nested no deeper than `depth`.
 
-    `arrays` counts it and those inside, and `shape` has their lengths; 0 and none where they are ragged or too deep. Of
-    what turns out to be no numbers at most so many are read.
+    `arrays` counts it and those inside, and `shape` has their lengths; 0 and none where they are ragged or too deep.
+    There are at most so many of them, and of what turns out to be no numbers at most so many are read.
     """
 
     def __init__(self, array: simdjson.Array, depth: int, most: int) -> None:
         self._array = array
         self._most = most
-        self.arrays, self.shape = _measure(array, depth)
+        self.arrays, self.shape = _measure(array, depth, most)
 
     def __str__(self) -> str:
         """As a message may repeat it."""
@@ -212,6 +212,7 @@ class _RowsReader(_Reader):
         if key not in _TYPED:
             return self._plain(value, room)
         if isinstance(value, simdjson.Array) and len(value) and isinstance(value[0], simdjson.Object):
+            self._take(len(value))  # not all of them need be objects
             return [self._values(row, room - 1) for row in value]
         return self._values(value, room)
 
@@ -236,14 +237,17 @@ def _arrays(value: Any) -> int:
     return 1 + sum(map(_arrays, value)) if isinstance(value, list) else 0
 
 
-def _measure(array: simdjson.Array, depth: int) -> tuple[int, tuple[int, ...]]:
+def _measure(array: simdjson.Array, depth: int, most: int) -> tuple[int, tuple[int, ...]]:
     """The arrays down to the numbers, and the lengths of each level, as far as the first of each tells.
 
-    No arrays where the lengths of one level differ, or where there are more levels than `depth`.
+    No arrays where the lengths of one level differ, or where there are more levels than `depth`, or more than so many
+    arrays: those are numbers behind an array, which are not to become objects.
     """
     level: list[Any] = [array]
     arrays, shape = 1, [len(array)]
     while shape[-1] and isinstance(level[0][0], simdjson.Array):
+        if len(level) * shape[-1] > most:
+            return 0, ()
         level = [child for parent in level for child in parent]
         length, depth = _length(level[0]), depth - 1
         if depth < 1 or not all(_length(child) == length for child in level):

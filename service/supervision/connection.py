@@ -275,11 +275,11 @@ class Connection(Mannerly):
             self.cycle.keep_alive = False
 
     def say_goodbye(self, *, at_last: bool = False) -> None:
-        """FIN to an idle client. A stream takes nothing more, unless all of it has come; `at_last` nor does it then."""
+        """FIN to an idle client; a request that is being answered hears of it, as `Cycle.dismiss` has it."""
         if self.is_idle and not self._farewell and not self.postponed:
             self._linger()
-        elif self._answering and (at_last or self._answering.more_body):
-            self._answering.dismiss()
+        elif self._answering:
+            self._answering.dismiss(at_last=at_last)
 
     def _linger(self) -> None:
         """FIN. What has come behind the last request, and what still comes, is dropped, but read: nothing is reset."""

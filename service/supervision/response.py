@@ -59,11 +59,16 @@ class Cycle(RequestResponseCycle):
         self.keep_alive = False
         self.message_event.set()
 
-    def dismiss(self) -> None:
-        """The service ends: a stream is to end in order, and need not wait for more of its body."""
-        self.caller.is_dismissed = True
-        if self.more_body and self.caller.is_stream:
-            self.fail(Draining())
+    def dismiss(self, *, at_last: bool) -> None:
+        """The service ends. A stream that still comes ends in order, and need not wait for more of its body.
+
+        What is admitted is finished; but `at_last` a stream that has come wholly hears of it too, and whoever still
+        waits for a body, of which nothing has been run then.
+        """
+        if at_last or (self.more_body and self.caller.is_stream):
+            self.caller.is_dismissed = True
+            if self.more_body:
+                self.fail(Draining())
 
     async def receive(self) -> Any:
         if self._failure and not self.disconnected:

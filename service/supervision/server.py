@@ -9,7 +9,8 @@ On its way out a worker passes through these steps, each with the promise that i
                whole service ends, else an answer
     goodbye    idle connections get a FIN, and are read until the client closes too: a FIN, never a RST; a stream
                that still comes is told to end, with an answer to what it has begun
-    finishing  what was admitted ends, a stream that has come wholly too; at last it is told to end as well
+    finishing  what was admitted ends, a stream that has come wholly too; at last it is told to end as well, and so is
+               whoever still waits for a body
 """
 
 import asyncio

@@ -161,7 +161,7 @@ class Transformed(_OneByOne):
             done = await self._lane.predict([item.asked for item in items], deadline)
         # In a thread, because what others have written may take its time.
         results = await asyncio.to_thread(self._texts, done.predictions)
-        return Ran(results, done.queue, done.run, sum(len(text) for text in results if isinstance(text, bytes)))
+        return Ran(results, done.queue, done.run, sum(map(self._size, results)))
 
     def is_long(self, result: bytes | AnswerTooLarge) -> bool:
         return False  # it is written already
@@ -170,6 +170,10 @@ class Transformed(_OneByOne):
         if isinstance(result, AnswerTooLarge):
             raise result
         return result
+
+    def _size(self, result: bytes | AnswerTooLarge) -> int:
+        """Of one that is too large nobody knows more than that."""
+        return len(result) if isinstance(result, bytes) else self._limits.answer_bytes
 
     def _texts(self, predictions: Sequence[Any]) -> list[bytes | AnswerTooLarge]:
         """What waits to be sent should wait as text: as values it takes several times as much, and nobody knows it."""

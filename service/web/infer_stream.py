@@ -10,7 +10,7 @@ from service.caller import Caller, caller_of
 from service.deadline import Deadline
 from service.errors import Draining, OnnicornError
 from service.lane import Lane
-from service.protocol.events import event, event_problem
+from service.protocol.events import EVENT_END, event_head, event_problem
 from service.telemetry.record import Record
 from service.web.bulk import Bulk
 from service.web.forms import Requests
@@ -105,6 +105,7 @@ class _Events:
                 if each.failure:
                     await reply.flush()
                     raise each.failure
-                await reply.add(event(text, each.number))
+                await reply.add(event_head(each.number))
+                await reply.add(text, EVENT_END)
                 self._record.answers = (self._record.answers or 0) + 1
         await reply.flush()

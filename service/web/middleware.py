@@ -86,9 +86,16 @@ class LastResort:
             await problems.respond(scope, error, self._overload_status)(scope, receive, send)
         except (Exception, asyncio.CancelledError) as error:
             if record_of(scope).has_started:
+                _note(record_of(scope), error)
                 raise
             # Made elsewhere: a variable here would be in the error's traceback, and keep itself alive.
             await problems.respond(scope, _unexpected(error))(scope, receive, send)
+
+
+def _note(record: Record, error: BaseException) -> None:
+    """Its status says that all was well, when it was sent."""
+    record.error = _unexpected(error)
+    record.code = record.error.code
 
 
 def _unexpected(error: BaseException) -> OnnicornError:

@@ -225,6 +225,31 @@ def test_a_damaged_entry_that_somebody_holds_stays(cache: Cache, place: Path, re
     ]
 
 
+@pytest.mark.parametrize("begin", [Cache.prune, lambda cache: cache.find("cat")])
+def test_an_entry_of_which_half_was_removed_when_its_process_was_killed_is_none(
+    cache: Cache, place: Path, monkeypatch: pytest.MonkeyPatch, begin: Callable[[Cache], object]
+) -> None:
+    """Its lock may be what has gone: nobody could hold it then, or see how old it is."""
+    model = put(cache)
+    change(model)
+    make_old(model.parent / "lock", 8 * DAY)
+
+    def be_killed(entry: Path) -> None:
+        (entry / "lock").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", be_killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin(cache)
+    [left] = names(place)
+    assert left.startswith(DRAFT)
+    assert put(cache).read_text() == "graph"
+    make_old(place / left, 3700)
+    cache.prune()
+    assert names(place) == ["cat"]
+
+
 def test_what_others_have_put_beside_the_files_of_an_entry_is_no_damage(
     cache: Cache, place: Path, records: list[EventDict]
 ) -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from service.errors import Draining, MalformedRequest, RequestTooLarge
-from service.protocol.events import Line, Lines, event, event_problem, line_problem
+from service.protocol.events import EVENT_END, Line, Lines, event_head, event_problem, line_problem
 
 TEXT = '{"a":"ä"}\n\n{"b":"\\n"}\r\n  \t\n{"c":"€🦄"}'.encode()
 WHOLE = [Line(1, '{"a":"ä"}'.encode()), Line(3, b'{"b":"\\n"}'), Line(5, '{"c":"€🦄"}'.encode())]
@@ -72,7 +72,7 @@ def test_the_line_that_has_begun_is_the_first_that_was_not_given() -> None:
 
 
 def test_an_event_has_an_identity_and_its_data_in_one_line() -> None:
-    assert event(b'{"x":1}', 7) == b'id: 7\ndata: {"x":1}\n\n'
+    assert event_head(7) + b'{"x":1}' + EVENT_END == b'id: 7\ndata: {"x":1}\n\n'
 
 
 def test_the_last_event_says_why_there_are_no_more() -> None:

@@ -1,6 +1,7 @@
 """Many numbers are read of rows and columns as they are of tensors: they are no values that are counted."""
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -182,6 +183,7 @@ def test_what_is_wrong_with_many_numbers_is_told(
     [
         pytest.param({"instances": [[1] * 40_000, [1] * 40_001]}, id="ragged"),
         pytest.param({"instances": [1] * 40_000 + [[1]]}, id="an array among numbers"),
+        pytest.param({"instances": [{"image": [1]}] + [1] * 40_000}, id="numbers behind an object"),
         pytest.param({"instances": {"x": [1] * 40_000}, "x": {"b64": ""}}, id="what may be coded"),
         pytest.param({"instances": [[]] * 40_000}, id="arrays"),
         pytest.param({"instances": [2**70] * 40_000}, id="integers of more than 64 bits"),
@@ -191,6 +193,18 @@ def test_whatever_else_there_is_much_of_is_counted(document: Any) -> None:
     kind, sentence = refusal(IMAGES, document)
     assert kind is MalformedRequest
     assert sentence.endswith("values, of which at most 1024 are read; send fewer rows at a time")
+
+
+def test_numbers_behind_an_array_do_not_become_objects() -> None:
+    """There may be sixteen million of them in a body that is refused."""
+    ragged = text({"instances": [[1]] + [999] * 400_000})
+    tracemalloc.start()
+    try:
+        assert large.parse_rows(ragged, FEW) is None
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(ragged)
 
 
 def test_the_depth_of_many_numbers_is_as_that_of_few() -> None:

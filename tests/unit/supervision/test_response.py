@@ -255,6 +255,38 @@ def test_a_stream_hears_that_the_service_ends_and_waits_for_no_more_of_its_body(
     assert asyncio.run(scenario()) == ((at_last, []) if come == 4 else (True, ["Draining"]))
 
 
+@pytest.mark.parametrize(("at_last", "told"), [(False, [b"bo", b"dy"]), (True, [b"bo", "Draining"])])
+def test_a_request_whose_body_has_to_be_whole_hears_of_the_end_at_last_alone(at_last: bool, told: list[Any]) -> None:
+    """Such as one for events: it is admitted work, and may come as any other. Without its body nothing is run."""
+
+    async def scenario() -> tuple[bool, list[Any]]:
+        heard: list[Any] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                while (message := await receive())["more_body"]:
+                    heard.append(message["body"])
+                heard.append(message["body"])
+            except OnnicornError as error:
+                heard.append(type(error).__name__)
+            await send({**START, "headers": []})
+            await send(BODY)
+
+        config = Config(app, interface="asgi3", http=Connection, ws="none", lifespan="off", log_config=None)
+        connection = Connection(config, ServerState(), {})
+        connection.connection_made(Writes())
+        connection.data_received(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo")
+        await turns()
+        caller = connection.cycle.caller
+        connection.say_goodbye(at_last=at_last)
+        await turns()
+        connection.data_received(b"dy")
+        await turns()
+        return caller.is_dismissed, heard
+
+    assert asyncio.run(scenario()) == (at_last, told)
+
+
 def test_a_request_leaves_nothing_for_the_collector() -> None:
     async def scenario() -> int:
         async def app(scope: Any, receive: Any, send: Any) -> None:

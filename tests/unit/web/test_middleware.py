@@ -164,12 +164,15 @@ def test_an_error_that_nobody_expected_says_nothing_but_the_id() -> None:
     assert (record.status, record.code, record.error and record.error.__cause__) == (500, "internal_error", error)
 
 
-@pytest.mark.parametrize("error", [LookupError(), asyncio.CancelledError()])
-def test_an_answer_that_breaks_off_is_not_answered_again(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "code"), [(LookupError(), "internal_error"), (asyncio.CancelledError(), "interrupted")]
+)
+def test_an_answer_that_breaks_off_is_not_answered_again(error: BaseException, code: str) -> None:
+    """The record knows why: its status is that of an answer that came about."""
     closed: list[Record] = []
     with pytest.raises(type(error)):
         send_to(Accounting(LastResort(App(START, error=error)), closed.append), scope())
-    assert [(record.status, record.code) for record in closed] == [(200, "")]
+    assert [(record.status, record.code) for record in closed] == [(200, code)]
 
 
 def test_a_request_that_the_service_gives_up_is_told_so() -> None:
