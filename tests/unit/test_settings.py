@@ -19,6 +19,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         "bind": "127.0.0.1:8000",
         "root_path": "",
         "metrics": True,
+        "pages": True,
         "admin": False,
         "max_body_bytes": 67_108_864,
         "compress_min_bytes": 1024,

@@ -219,7 +219,7 @@ def bearer(key: str) -> dict[str, str]:
 def test_an_app_with_keys_asks_for_them_first(tmp_path: Path, records: list[EventDict]) -> None:
     house = House(tmp_path)
     with house.enter() as client:
-        assert client.get("/v2/health/ready").json() == {"ready": True, "reasons": []}
+        assert client.get("/v2/health/ready").json() == {"ready": True, "generation": 1, "reasons": []}
         for path in ("/v2/models/double/infer", "/v2/models/nobody/infer", "/nothing"):
             assert_problem(client.post(path, content=b"{"), 401, "unauthenticated", "X-API-Key")
         assert client.get("/v2/models", headers=bearer(house.key)).json() == {"models": ["double", "failing"]}
