@@ -3,21 +3,22 @@
 import { announce, element } from "./dom.js";
 
 const SIDE = 280;
-const WIDTH = 28;
 /** What an arrow key moves the pen by. */
 const STEP = SIDE / 10;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Calls `changed(ink, side)` after every stroke, and while one is drawn; `ink` is null where nothing is drawn. */
+/** `width` is the pen's, as a share of the side. Calls `changed(ink, side)` after every stroke, and while one is drawn; `ink` is null where nothing is drawn. */
 export class Canvas {
   #changed;
+  #width;
   #canvas;
   #cursor;
   #at = { x: SIDE / 2, y: SIDE / 2 };
   #isDown = false;
   #isEmpty = true;
 
-  constructor(changed) {
+  constructor(width, changed) {
+    this.#width = width * SIDE;
     this.#changed = changed;
     this.#canvas = element("canvas", {
       width: SIDE,
@@ -44,7 +45,7 @@ export class Canvas {
         "Draw with the mouse or a finger. With the keyboard: the space bar lowers and lifts the pen, arrow keys move it, Delete clears.",
       ),
     );
-    this.#context.lineWidth = WIDTH;
+    this.#context.lineWidth = this.#width;
     this.#context.lineCap = this.#context.lineJoin = "round";
     this.#showCursor();
   }
@@ -101,7 +102,7 @@ export class Canvas {
   }
 
   #move(right, down) {
-    const inside = (value) => Math.min(SIDE - WIDTH / 2, Math.max(WIDTH / 2, value));
+    const inside = (value) => Math.min(SIDE - this.#width / 2, Math.max(this.#width / 2, value));
     const to = { x: inside(this.#at.x + right * STEP), y: inside(this.#at.y + down * STEP) };
     if (this.#isDown) this.#drawTo(to);
     this.#at = to;

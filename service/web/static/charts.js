@@ -65,13 +65,15 @@ function svg(values, highest) {
   const image = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" });
   image.append(drawn("line", { x1: 0, x2: WIDTH, y1: HEIGHT - 0.5, y2: HEIGHT - 0.5, class: "axis" }));
   const x = (position) => ((READINGS - values.length + position + 0.5) * WIDTH) / READINGS;
+  const half = WIDTH / READINGS / 2;
   const y = (number) => HEIGHT - 1 - (highest ? (number / highest) * (HEIGHT - 3) : 0);
   let points = [];
   [...values, null].forEach((number, position) => {
     if (number !== null) {
-      points.push(`${x(position)},${y(number)}`);
+      points.push([x(position), y(number)]);
     } else if (points.length) {
-      const line = points.length > 1 ? points : [points[0], points[0]]; // a single one is a dot
+      const [[left, height]] = points;
+      const line = points.length > 1 ? points : [[left - half, height], [left + half, height]];
       image.append(drawn("polyline", { points: line.join(" ") }));
       points = [];
     }

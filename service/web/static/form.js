@@ -150,7 +150,7 @@ function drawing(subject, kind, answered) {
   const seen = element("p", { class: "seen hint" });
   let latest = null;
   let isAsking = false;
-  const canvas = new Canvas((ink, side) => {
+  const canvas = new Canvas(kind.pen, (ink, side) => {
     latest = ink && downsample(ink, side, kind);
     if (!isAsking) predictAll();
   });

@@ -2,7 +2,7 @@
 
 import { health, metadata, Problem, read, useKey } from "./api.js";
 import { Charts } from "./charts.js";
-import { announce, element, the } from "./dom.js";
+import { element, the } from "./dom.js";
 import { tryIt } from "./form.js";
 import { fragment, heading, list, signature } from "./models.js";
 import { reading, totals } from "./statistics.js";
@@ -22,23 +22,32 @@ let shown = ""; // the version whose form is on the page
 async function attempt(work) {
   try {
     await work();
-    the("notice").replaceChildren();
+    if (the("key").hidden) the("notice").replaceChildren();
   } catch (error) {
-    const wantsKey = error instanceof Problem && [401, 403].includes(error.status);
-    if (wantsKey) the("key").hidden = false;
-    const sentence = error instanceof Problem ? error.message : "The service does not answer.";
-    const isKnown = the("notice").textContent === sentence;
-    if (!isKnown) the("notice").replaceChildren(element("p", { class: "notice" }, sentence));
-    if (!(error instanceof Problem || error instanceof TypeError)) throw error;
+    generation = 0; // all is asked for again
+    if (error instanceof Problem) {
+      if ([401, 403].includes(error.status)) the("key").hidden = false;
+      complain(error.message);
+    } else if (error instanceof TypeError) { // what `fetch` throws
+      showHealth("unreachable", false);
+      complain("The service does not answer.");
+    } else {
+      throw error;
+    }
   }
 }
 
-async function load() {
+/** Once, and not every two seconds, lest it is read aloud each time. */
+function complain(sentence) {
+  if (the("notice").textContent !== sentence) the("notice").replaceChildren(element("p", { class: "notice" }, sentence));
+}
+
+async function load(number) {
   openapi = null;
   const [server, index] = await Promise.all([read("v2"), read("v2/repository/index", "{}")]);
   the("version").textContent = server.version;
-  the("key").hidden = true;
   entries = index;
+  generation = number;
   const names = [...new Set(entries.filter(({ state }) => state === "READY").map(({ name }) => name))];
   the("traffic-model").replaceChildren(
     element("option", { value: "" }, "all models"),
@@ -56,21 +65,22 @@ async function showChosen() {
   the("models").querySelector("ul").replaceChildren(...list(entries, entry));
   const identity = entry ? `${fragment(entry)} of generation ${generation}` : "";
   if (identity === shown) return; // what somebody has typed stays
-  shown = identity;
+  shown = "";
   the("model").replaceChildren(...(entry ? heading(entry) : [element("p", {}, "There is no model to show.")]));
   if (entry?.state === "READY") await showVersion(entry);
+  if (chosen() === entry) shown = identity;
 }
 
 async function showVersion(entry) {
   const [described, examples] = await Promise.all([read(metadata(entry.name, entry.version)), examplesOf(entry)]);
   if (chosen() !== entry) return; // another one has been chosen meanwhile
   const subject = { name: entry.name, version: entry.version, metadata: described, examples };
-  the("model").append(tryIt(subject), signature(described));
+  the("model").replaceChildren(...heading(entry), tryIt(subject), signature(described));
 }
 
 /** Requests that the model has answered at its start, where they are of a readable size. */
 async function examplesOf({ name, version }) {
-  openapi ??= read("openapi.json");
+  openapi ??= read("openapi.json").catch(() => ({ paths: {} })); // fields hold zeros then
   const { paths } = await openapi;
   const exampleOf = (path) => paths[path]?.post.requestBody.content["application/json"].example;
   return {
@@ -82,10 +92,10 @@ async function examplesOf({ name, version }) {
 async function look() {
   const state = await health();
   showHealth(state.ready ? "ready" : state.reasons.join("; "), state.ready, state.generation);
-  if (state.generation !== generation || !entries.length) {
-    generation = state.generation;
+  if (!the("key").hidden) return;
+  if (state.generation !== generation) {
     last = null;
-    await load();
+    await load(state.generation);
   }
   await measure();
 }
@@ -115,7 +125,6 @@ async function watch() {
       last = null;
     }
     await attempt(look);
-    if (the("notice").textContent && the("key").hidden) showHealth("unreachable", false);
     await new Promise((done) => setTimeout(done, PERIOD));
   }
 }
@@ -124,7 +133,8 @@ the("key").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(the("key-field").value.trim());
   the("key-field").value = "";
-  attempt(load);
+  the("key").hidden = true;
+  attempt(look);
 });
 the("traffic-model").addEventListener("change", () => {
   last = null;
@@ -135,7 +145,9 @@ addEventListener("hashchange", () =>
     if (!location.hash.startsWith("#/")) return; // it only leads to a part of the page
     wanted = location.hash;
     await showChosen();
-    announce(`${chosen().name} is shown`);
+    the("model").focus({ preventScroll: true });
+    const { top } = the("model").getBoundingClientRect();
+    if (top < 0 || top > innerHeight / 2) the("model").scrollIntoView(); // on a phone it is below the list
   }),
 );
 watch();

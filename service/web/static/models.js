@@ -24,8 +24,12 @@ export function list(entries, chosen) {
       element(
         "a",
         { href: fragment(entry), "aria-current": entry === chosen ? "page" : undefined },
-        element("span", { class: "name" }, entry.name),
-        ...(entry.version ? [element("span", { class: "version" }, `version ${entry.version}`)] : []),
+        element(
+          "span",
+          {},
+          element("span", { class: "name" }, entry.name, " "),
+          ...(entry.version ? [element("span", { class: "version" }, `version ${entry.version}`)] : []),
+        ),
         badge(entry),
       ),
     ),
@@ -60,7 +64,7 @@ export function signature({ inputs, outputs, parameters }) {
     "section",
     { "aria-labelledby": "signature-title" },
     element("h3", { id: "signature-title" }, "Signature"),
-    element("div", { class: "scrolls", tabindex: 0, role: "group", "aria-label": "Signature" }, table("In shapes, -1 is a free dimension.", ["", "Name", "Datatype", "Shape", "Classes"], rows)),
+    element("div", { class: "scrolls", tabindex: 0, role: "group", "aria-label": "Signature" }, table("In shapes, -1 is a free dimension.", ["Direction", "Name", "Datatype", "Shape", "Classes"], rows)),
     facts(parameters),
   );
 }

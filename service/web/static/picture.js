@@ -5,6 +5,7 @@
  * @property {number} size pixels of each side
  * @property {number} margin pixels that stay empty around what is drawn
  * @property {number} white the value of full ink
+ * @property {number} pen its width beside the drawing's height, as in what such models were trained on
  */
 
 /** Points of each side of a pixel that are looked at. */
@@ -30,7 +31,7 @@ export function kindOf({ inputs, outputs }, example) {
   if (!isOne || !size || !isSquare || !classes) return null;
   const brightest = Math.max(0, ...(example?.data.flat(Infinity) ?? []));
   const white = brightest > 16 ? 255 : brightest > 1 ? 16 : brightest > 0 || size > 8 ? 1 : 16;
-  return { size, white, margin: size > 8 ? 4 : 0 };
+  return size > 8 ? { size, white, margin: 4, pen: 0.11 } : { size, white, margin: 0, pen: 0.16 };
 }
 
 /**

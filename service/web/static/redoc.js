@@ -1,12 +1,14 @@
 /** ReDoc for this service, in the colours of the page. */
 
 import { withDocument } from "./document.js";
+import { mend } from "./mend.js";
 
 /* global Redoc: a script that the page brings. */
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+mend(document.getElementById("shown"));
 withDocument((spec) => {
   const show = () => Redoc.init(spec, options(), document.getElementById("shown"));
   dark.addEventListener("change", show);
@@ -20,8 +22,14 @@ function options() {
     disableTelemetry: true,
     theme: {
       colors: {
-        primary: { main: colour("--accent") },
+        primary: { main: "#2352c8" }, // white stands on it, or it on white
         text: { primary: colour("--text"), secondary: colour("--faint") },
+        success: { main: colour("--good") },
+        error: { main: colour("--bad") },
+        responses: {
+          success: { color: colour("--good"), backgroundColor: colour("--good-soft"), tabTextColor: "#86e0a5" },
+          error: { color: colour("--bad"), backgroundColor: colour("--bad-soft"), tabTextColor: "#ffa6a0" },
+        },
         border: { dark: colour("--line"), light: colour("--line") },
       },
       typography: {
@@ -30,7 +38,7 @@ function options() {
         code: { fontFamily: colour("--mono"), color: colour("--bad"), backgroundColor: colour("--sunken") },
         links: { color: colour("--accent") },
       },
-      sidebar: { backgroundColor: colour("--panel"), textColor: colour("--text") },
+      sidebar: { backgroundColor: colour("--panel"), textColor: colour("--text"), activeTextColor: colour("--accent") },
       rightPanel: { backgroundColor: "#1a1e26" },
       schema: { nestedBackground: colour("--sunken"), typeNameColor: colour("--faint"), typeTitleColor: colour("--faint") },
     },
