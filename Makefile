@@ -13,7 +13,7 @@ BUILD_FLAGS ?=
 IMAGE ?= onnicorn onnicorn:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train image clean
+.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme screenshots rules manifests train image clean
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -56,6 +56,9 @@ rehearse: install ## Replace both copies of the service behind HAProxy ten times
 readme: install-dev ## Write the README's tables and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
 	@$(BIN)/python -m tools.dashboard
+
+screenshots: install-dev ## Take the pictures of the pages in docs/pictures anew; needs chromium
+	@$(BIN)/python -m tools.screenshots
 
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
 	@$(BIN)/python -m tools.rules

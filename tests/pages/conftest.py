@@ -7,7 +7,7 @@ from shutil import copytree, ignore_patterns
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests import tiny
 from tests.deploy.programs import program
@@ -22,6 +22,7 @@ Visit = Callable[..., AbstractContextManager[Page]]
 def chromium() -> Iterator[Browser]:
     """Ended with the module: until then its event loop is in the way of every other in this thread."""
     path = program("chromium", "chromium")
+    expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path) as browser:
         yield browser
 
@@ -38,6 +39,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scalar=tiny.scalar(),
     )
     (root / "lists" / "transform.py").write_text(LISTS)
+    (root / "lists" / "1" / "golden").mkdir()
+    (root / "lists" / "1" / "golden" / "one.json").write_text(
+        '{"instances": [[1, 2, 3, 4]], "predictions": [[2, 4, 6, 8]]}'
+    )
     copytree(ROOT / "models" / "digits", root / "digits", ignore=ignore_patterns("train.py"))
     (root / "broken" / "1").mkdir(parents=True)
     (root / "broken" / "1" / "model.onnx").write_bytes(b"no model")
@@ -51,6 +56,14 @@ def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
 
 
 TOLERANT = {"ONNICORN_REPOSITORY__TOLERATE_FAILURES": "true", "ONNICORN_RUNTIME__WORKERS": "1"}
+
+
+@pytest.fixture(scope="package")
+def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A small service below /ml."""
+    models = tiny.repository(tmp_path_factory.mktemp("small"), add_sub=tiny.add_sub())
+    with running(models, tmp_path_factory.mktemp("prefixed"), ONNICORN_HTTP__ROOT_PATH="/ml") as service:
+        yield service
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,14 @@ STROKES = {
     "5": [(0.75, 0.1), (0.3, 0.1), (0.28, 0.45), (0.6, 0.42), (0.75, 0.65), (0.6, 0.9), (0.25, 0.85)],
     "7": [(0.22, 0.12), (0.78, 0.12), (0.45, 0.9)],
 }
-READY = {"/": "Try it", "/docs": "Operations", "/redoc": "Predict with digits version 1"}
+NOTHING = "\N{EN DASH}"
+HIDE = """
+    hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }
+"""
+READY = {"/": "Try it", "/docs": "Operations", "/redoc": "Predict with add_sub version 1"}
 
 
 def wait_for(page: Page, path: str) -> None:
@@ -36,7 +42,7 @@ def wait_for(page: Page, path: str) -> None:
 
 def send(page: Page, way: str) -> Json:
     """By the form that is called so; the answer, which is a 200."""
-    page.get_by_text(way, exact=True).click()
+    page.get_by_role("radio", name=way).check()
     page.get_by_role("button", name="Send").click()
     expect(page.locator(".status .badge")).to_have_text("200 OK")
     answer: Json = json.loads(page.get_by_role("group", name="The answer").inner_text())
@@ -60,18 +66,20 @@ def draw(page: Page, digit: str) -> None:
     page.mouse.up()
 
 
-def complaints(page: Page) -> str:
+def complaints(page: Page) -> list[str]:
     """What axe-core finds that keeps anybody from using the page."""
-    results = Axe().run(page)
-    return results.generate_report() if results.violations_count else ""
+    violations = Axe().run(page).response["violations"]
+    return [f"{violation['id']}: {node['html']}" for violation in violations for node in violation["nodes"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", READY)
-def test_everybody_can_use_a_page(visit: Visit, path: str, scheme: str) -> None:
-    with visit(path, color_scheme=scheme) as page:
+def test_everybody_can_use_a_page(chromium: Browser, prefixed: Service, path: str, scheme: str) -> None:
+    with visiting(chromium, prefixed.api, f"/ml{path}", color_scheme=scheme) as page:
         wait_for(page, path)
-        assert complaints(page) == ""
+        if path == "/docs":
+            execute(page, "infer_add_sub")
+        assert complaints(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -80,7 +88,7 @@ def test_everybody_can_use_what_a_request_brings(visit: Visit, scheme: str) -> N
         draw(page, "3")
         expect(page.locator(".bars .best")).to_be_visible()
         page.get_by_text("As a table").click()
-        assert complaints(page) == ""
+        assert complaints(page) == []
 
 
 @pytest.mark.parametrize("path", READY)
@@ -135,7 +143,7 @@ def test_a_model_that_is_refused_says_why(visit: Visit) -> None:
     ("model", "outputs"),
     [
         ("add_sub", {"sum": [2] * 16, "difference": [0] * 16}),
-        ("identity_bytes", {"y": [""]}),
+        ("identity_bytes", {"y": ["text"]}),
         ("scalar", {"y": [2.0]}),
     ],
 )
@@ -175,7 +183,7 @@ def test_what_is_no_json_is_said_at_the_field_and_not_sent(visit: Visit, served:
         page.get_by_role("button", name="Send").click()
         expect(page.locator(".fault")).to_have_text(re.compile("This is no JSON"))
         expect(field).to_be_focused()
-        assert complaints(page) == ""
+        assert complaints(page) == []
     sent = [request for request in served.requests()[before:] if request["route"].endswith("/infer")]
     assert sent == []
 
@@ -261,30 +269,29 @@ def test_traffic_is_shown_as_it_comes_and_only_while_somebody_looks(visit: Visit
     asked: list[str] = []
     with visit("/") as page:
         page.on("request", lambda request: asked.append(request.url))
-        expect(page.locator("figure")).to_have_text([re.compile("Requests0 /s"), *[re.compile("–")] * 3])
+        expect(page.locator("figure")).to_have_text([re.compile("Requests0 /s"), *[re.compile(NOTHING)] * 3])
         for _ in range(4):
             served.post(
                 "/v2/models/scalar/infer", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [], "data": [1]}]}
             )
-        expect(page.locator("figure").nth(2)).to_have_text(re.compile("Mean batch1 rows"))
+        expect(page.locator("figure").nth(2)).to_have_text(re.compile("Mean batch, rows1"))
         page.get_by_text("As a table").click()
         rate, latency, batch, queue = page.locator("#readings tbody tr").first.locator("td").all_inner_texts()[1:]
         assert re.fullmatch(r"[\d.]+ /s", rate)
-        assert batch == "1 rows"
+        assert batch == "1"
         assert re.fullmatch(r"[\d.]+ ms", latency)
         assert re.fullmatch(r"[\d.]+ ms", queue)
         page.get_by_label("of", exact=True).select_option("digits")
-        expect(page.locator("#readings tbody tr").first.locator("td").nth(2)).to_have_text("–")
+        expect(page.locator("#readings tbody tr").first.locator("td").nth(2)).to_have_text(NOTHING)
 
-        hide = "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true}); document.dispatchEvent(new Event('visibilitychange')) }"
         page.clock.install()
-        page.evaluate(hide, True)
+        page.evaluate(HIDE, True)
         page.clock.run_for(2_000)  # what is under way may end
         asked.clear()
         page.clock.run_for(60_000)
         assert asked == []
         with page.expect_request("**/v2/models/stats"):
-            page.evaluate(hide, False)
+            page.evaluate(HIDE, False)
 
 
 def test_nothing_moves_for_those_who_want_it_so(visit: Visit) -> None:
@@ -303,7 +310,7 @@ def test_a_service_that_does_not_answer_is_unreachable_until_it_does(visit: Visi
         expect(page.get_by_role("alert")).to_have_text("The service does not answer.")
         page.context.set_offline(False)
         expect(page.locator("#health")).to_have_text(re.compile("ready"))
-        expect(page.get_by_role("alert")).to_have_text("")
+        expect(page.locator("#notice")).to_be_empty()
 
 
 def test_a_new_generation_appears_by_itself(chromium: Browser, models: Path, tmp_path: Path) -> None:
@@ -334,7 +341,7 @@ def test_a_key_is_asked_for_where_one_is_wanted_and_kept_nowhere(
                         page.get_by_label("API key").fill(key)
                         page.get_by_role("button", name="Use it").click()
                     expect(page.get_by_role("alert")).to_contain_text(complaint)
-                assert complaints(page) == ""
+                assert complaints(page) == []
                 page.get_by_label("API key").fill(good)
                 page.get_by_role("button", name="Use it").click()
                 wait_for(page, path)
@@ -348,26 +355,20 @@ def test_a_key_is_asked_for_where_one_is_wanted_and_kept_nowhere(
         assert good not in service.printed()
 
 
-def execute(page: Page, operation: str) -> None:
-    """As it stands, and it works."""
+def execute(page: Page, operation: str) -> Locator:
+    """As it stands, and it works; the operation."""
     block = page.locator(f"#operations-models-{operation}")
     block.locator("button.opblock-summary-control").click()
     block.get_by_role("button", name="Execute").click()
     expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
+    return block
 
 
-@pytest.mark.parametrize("model", ["add_sub", "digits", "identity_bytes", "identity_int64", "lists", "scalar"])
-def test_swagger_ui_sends_a_request_that_works_at_the_first_click(visit: Visit, model: str) -> None:
+def test_swagger_ui_sends_a_request_to_each_model_that_works_at_the_first_click(visit: Visit) -> None:
     with visit("/docs") as page:
-        for operation in (f"infer_{model}", f"predict_{model}", f"infer_{model}_versions_1"):
-            execute(page, operation)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_everybody_can_use_what_swagger_ui_opens(visit: Visit, scheme: str) -> None:
-    with visit("/docs", color_scheme=scheme) as page:
-        execute(page, "infer_add_sub")
-        assert complaints(page) == ""
+        for model in ("add_sub", "digits", "identity_bytes", "identity_int64", "lists", "scalar"):
+            for operation in (f"infer_{model}", f"predict_{model}"):
+                execute(page, operation).locator("button.opblock-summary-control").click()
 
 
 def test_redoc_finds_what_is_searched_for(visit: Visit) -> None:
@@ -384,9 +385,3 @@ def test_pages_work_behind_the_prefix_of_an_ingress(chromium: Browser, prefixed:
             assert send(page, "Tensors")["model_name"] == "add_sub"
         if path == "/docs":
             execute(page, "predict_add_sub")
-
-
-@pytest.fixture(scope="module")
-def prefixed(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(models, tmp_path_factory.mktemp("prefixed"), **TOLERANT, ONNICORN_HTTP__ROOT_PATH="/ml") as service:
-        yield service

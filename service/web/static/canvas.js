@@ -64,8 +64,6 @@ export class Canvas {
   }
 
   #begin(event) {
-    event.preventDefault();
-    this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
     this.#at = this.#place(event);
     this.#isDown = true;

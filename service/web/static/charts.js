@@ -11,7 +11,7 @@ const [WIDTH, HEIGHT] = [120, 32];
 const CHARTS = [
   ["rate", "Requests", "/s"],
   ["latency", "Mean latency", "ms"],
-  ["batch", "Mean batch", "rows"],
+  ["batch", "Mean batch, rows", ""],
   ["queue", "Mean queue", "ms"],
 ];
 
@@ -90,5 +90,5 @@ function drawn(tag, attributes) {
 /** Three digits are enough. */
 function value(number, unit) {
   if (number === null) return "–";
-  return `${number >= 100 ? number.toFixed(0) : Number(number.toPrecision(3))} ${unit}`;
+  return `${number >= 100 ? number.toFixed(0) : Number(number.toPrecision(3))} ${unit}`.trim();
 }

@@ -59,10 +59,13 @@ function waysOf(subject, answered) {
   const kind = kindOf(subject.metadata, example?.[0]);
   const ways = [
     { title: "Tensors", make: () => tensorForm(subject, answered) },
-    { title: "Plain JSON", make: () => plainForm(subject, answered), isFirst: "transform_digest" in subject.metadata.parameters },
+    { title: "Plain JSON", make: () => plainForm(subject, answered), isFirst: isTransformed(subject) },
   ];
   return kind ? [{ title: "Draw", make: () => drawing(subject, kind, answered), isFirst: true }, ...ways] : ways;
 }
+
+/** Then nobody here knows what its callers send, but for an example. */
+const isTransformed = ({ metadata }) => "transform_digest" in metadata.parameters;
 
 /** One field for each input. */
 function tensorForm(subject, answered) {
@@ -81,9 +84,8 @@ function tensorForm(subject, answered) {
 /** The typed door: what a caller has, in rows or columns. */
 function plainForm(subject, answered) {
   const { name, version, metadata, examples } = subject;
-  const example = examples.predict ?? {
-    inputs: Object.fromEntries(metadata.inputs.map((spec) => [spec.name, JSON.parse(prefilled(spec))])),
-  };
+  const columns = () => Object.fromEntries(metadata.inputs.map((spec) => [spec.name, JSON.parse(prefilled(spec))]));
+  const example = examples.predict ?? (isTransformed(subject) ? { instances: [] } : { inputs: columns() });
   const body = field("Body", "JSON: instances are rows, inputs are columns", indented(JSON.stringify(example)));
   return form(`POST ${predict(name, version)}`, [body], () => {
     const text = checked(body, JSON.parse, [body]);
@@ -182,13 +184,14 @@ function drawing(subject, kind, answered) {
 
 /** Sends, and shows what comes back; null where nothing does. */
 async function send(sent, { metadata }, answered, mayScale = false) {
+  let answer;
   try {
-    const answer = await ask(sent.path, sent.body);
-    const scores = answer.status === 200 ? scoresOf(metadata.outputs, JSON.parse(answer.text), mayScale) : null;
-    answered.replaceChildren(...shown(answer, sent, scores));
-    return { ...answer, scores };
+    answer = await ask(sent.path, sent.body);
   } catch (error) {
     answered.replaceChildren(element("p", { class: "fault" }, `The service did not answer: ${error.message}`));
     return null;
   }
+  const scores = answer.status === 200 ? scoresOf(metadata.outputs, JSON.parse(answer.text), mayScale) : null;
+  answered.replaceChildren(...shown(answer, sent, scores));
+  return { ...answer, scores };
 }

@@ -4,6 +4,7 @@ const MENDED = [
   [".copy-to-clipboard button", "aria-label", "Copy"],
   ["textarea.body-param__text", "aria-label", "Request body"],
   ["select.dropdown-select", "aria-label", "Media type"],
+  ["select#servers", "aria-label", "Server"],
   ["pre.microlight, pre.curl", "tabindex", "0"],
   ["h5", "aria-level", "3"],
 ];

@@ -57,7 +57,8 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 function firstRow(spec, document, isOnly) {
   if (!/^FP/.test(spec.datatype)) return null;
-  const output = document.outputs?.find(({ name }) => name === spec.name);
+  const outputs = Array.isArray(document.outputs) ? document.outputs : []; // columns are told otherwise
+  const output = outputs.find((told) => told?.name === spec.name);
   const prediction = document.predictions?.[0];
   const row = output ? rowOf(output) : isOnly && Array.isArray(prediction) ? prediction : prediction?.[spec.name];
   const isRow = Array.isArray(row) && row.length > 1 && row.length <= MOST_CLASSES;
