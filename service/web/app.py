@@ -103,10 +103,8 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(v1.router(dataplane))
     app.include_router(repository.router(dataplane, seat))
-    if is_administered:
-        app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
-    else:
-        app.include_router(admin.closed())
+    seconds = 3 * settings.lifecycle.load_seconds
+    app.include_router(admin.router(dataplane, seat, seconds) if is_administered else admin.closed())
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, versions, seat.directory)))
     _add_openapi(app, dataplane, settings)

@@ -85,6 +85,7 @@ OTHERS: dict[str, tuple[str, Any]] = {
     "ONNICORN_HTTP__BIND": ("0.0.0.0:80", "0.0.0.0:80"),
     "ONNICORN_HTTP__ROOT_PATH": ("/models/v1", "/models/v1"),
     "ONNICORN_HTTP__METRICS": ("off", False),
+    "ONNICORN_HTTP__PAGES": ("off", False),
     "ONNICORN_HTTP__ADMIN": ("1", True),
     "ONNICORN_HTTP__MAX_BODY_BYTES": ("1024", 1024),
     "ONNICORN_HTTP__COMPRESS_MIN_BYTES": ("0", 0),
