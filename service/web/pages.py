@@ -104,6 +104,5 @@ def _asset(name: str, content: bytes) -> Asset:
             "content-security-policy": _POLICIES.get(name, _POLICY),
             "x-content-type-options": "nosniff",
             "referrer-policy": "no-referrer",
-            "cross-origin-opener-policy": "same-origin",
         },
     )

@@ -47,6 +47,7 @@ def test_a_shape_is_that_of_the_lists_or_what_a_flat_one_fills(
         ("BOOL", [2], "[false, false]"),
         ("BYTES", [-1], '[""]'),
         ("INT64", [], "0"),
+        ("FP32", [1, 3, 224, 224], ""),
     ],
 )
 def test_a_field_without_an_example_holds_nothing_of_the_right_shape(

@@ -98,6 +98,22 @@ def test_a_phone_shows_a_page_without_sideways_scrolling(visit: Visit, path: str
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE
 
 
+@pytest.mark.parametrize(
+    ("attempt", "directive"),
+    [
+        ("fetch('http://localhost:9/').catch(() => null)", "connect-src"),
+        ("document.body.setAttribute('style', 'color: red')", "style-src"),
+        ("document.body.setAttribute('onclick', 'alert()')", "script-src"),
+        ("document.body.append(Object.assign(document.createElement('iframe'), {src: '/docs'}))", "default-src"),
+    ],
+)
+def test_the_browser_itself_keeps_the_page_from_anything_else(visit: Visit, attempt: str, directive: str) -> None:
+    with visit("/", expected="Content Security Policy") as page:
+        wait_for(page, "/")
+        with page.expect_console_message(lambda told: f"{directive} " in told.text):
+            page.evaluate(f"() => {{ {attempt} }}")
+
+
 def test_the_page_says_how_the_service_is_and_what_it_serves(visit: Visit) -> None:
     with visit("/") as page:
         expect(page.locator("#health")).to_have_text(re.compile(r"ready\s*generation 1"))
@@ -199,10 +215,13 @@ def test_what_the_service_refuses_is_shown_in_its_words(visit: Visit) -> None:
 
 
 def test_the_curl_line_asks_the_same_from_a_terminal(visit: Visit) -> None:
-    with visit("/#/identity_bytes/1") as page:
+    with visit("/#/identity_bytes/1", permissions=["clipboard-read", "clipboard-write"]) as page:
         page.get_by_label("x", exact=True).fill("""[["it's \\"said\\"", "$HOME `x` \\\\"]]""")
         answer = send(page, "Tensors")
         command = page.get_by_role("group", name="A curl command").inner_text()
+        page.get_by_role("button", name="Copy").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == command
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=SECONDS)
     assert json.loads(done.stdout)["outputs"] == answer["outputs"]
     assert answer["outputs"][0]["data"] == ['it\'s "said"', "$HOME `x` \\"]

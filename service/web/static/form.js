@@ -70,10 +70,10 @@ const isTransformed = ({ metadata }) => "transform_digest" in metadata.parameter
 /** One field for each input. */
 function tensorForm(subject, answered) {
   const { name, version, metadata, examples } = subject;
-  const fields = metadata.inputs.map((spec) => {
+  const fields = metadata.inputs.map((spec, position) => {
     const example = examples.infer?.inputs.find((given) => given.name === spec.name);
     const hint = `${spec.datatype} ${written(spec.shape)}${spec.shape.includes(-1) ? ", -1 is as long as you like" : ""}`;
-    return field(spec.name, hint, prefilled(spec, example));
+    return field(spec.name, hint, prefilled(spec, example), position);
   });
   return form(`POST ${infer(name, version)}`, fields, () => {
     const texts = fields.map((made) => checked(made, (text, position) => input(metadata.inputs[position], text), fields));
@@ -84,7 +84,7 @@ function tensorForm(subject, answered) {
 /** The typed door: what a caller has, in rows or columns. */
 function plainForm(subject, answered) {
   const { name, version, metadata, examples } = subject;
-  const columns = () => Object.fromEntries(metadata.inputs.map((spec) => [spec.name, JSON.parse(prefilled(spec))]));
+  const columns = () => Object.fromEntries(metadata.inputs.map((spec) => [spec.name, JSON.parse(prefilled(spec) || "[]")]));
   const example = examples.predict ?? (isTransformed(subject) ? { instances: [] } : { inputs: columns() });
   const body = field("Body", "JSON: instances are rows, inputs are columns", indented(JSON.stringify(example)));
   return form(`POST ${predict(name, version)}`, [body], () => {
@@ -93,14 +93,14 @@ function plainForm(subject, answered) {
   }, subject, answered);
 }
 
-function field(name, hint, text) {
-  const id = `field-${name}`;
+function field(name, hint, text, position = 0) {
+  const id = `field-${position}`; // a name may have spaces in it
   return element(
     "div",
     { class: "field" },
     element("label", { for: id }, name),
     element("span", { class: "hint", id: `${id}-hint` }, hint),
-    element("textarea", { id, rows: Math.min(10, text.split("\n").length + 2), spellcheck: false, "aria-describedby": `${id}-hint ${id}-fault` }, text),
+    element("textarea", { id, rows: Math.min(10, text.split("\n").length + 2), placeholder: "JSON", spellcheck: false, "aria-describedby": `${id}-hint ${id}-fault` }, text),
     element("p", { class: "fault", id: `${id}-fault` }),
   );
 }

@@ -8,11 +8,14 @@
  * @property {{labels?: string[]}} [parameters]
  */
 
+/** More zeros than that are of no use to anybody. */
+const MOST_ELEMENTS = 10_000;
+
 /** @param {number[]} shape */
 export const written = (shape) => `[${shape.join(", ")}]`;
 
 /**
- * What may stand in a field: the data of an example, or else nothing but zeros, row by row.
+ * What may stand in a field, row by row: the data of an example, or else nothing but zeros, if they are not too many.
  *
  * @param {Spec} spec
  * @param {{shape: number[], data: any[]}} [example]
@@ -20,6 +23,7 @@ export const written = (shape) => `[${shape.join(", ")}]`;
 export function prefilled(spec, example) {
   const shape = example?.shape ?? spec.shape.map((length) => (length < 0 ? 1 : length));
   const count = shape.reduce((product, length) => product * length, 1);
+  if (count > MOST_ELEMENTS) return "";
   const data = example ? example.data.flat(Infinity) : Array(count).fill(nothing(spec.datatype));
   return indented(JSON.stringify(shape.length ? nested(data, shape) : data[0]));
 }
