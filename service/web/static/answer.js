@@ -8,6 +8,8 @@ import { indented } from "./tensors.js";
 /** A longer one is cut off on the page: laying it out would take the browser longer than the model. */
 const LONGEST = 50_000;
 
+export const nothingYet = () => element("p", { class: "hint" }, "The answer will be here.");
+
 /**
  * @param {import("./api.js").Answer} answer
  * @param {{path: string, body: string}} sent

@@ -3,11 +3,17 @@
 import { announce, element } from "./dom.js";
 
 const SIDE = 280;
+const HINT =
+  "Draw with the mouse or a finger. With the keyboard: the space bar lowers and lifts the pen, " +
+  "arrow keys move it, Delete clears.";
 /** What an arrow key moves the pen by. */
 const STEP = SIDE / 10;
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** `width` is the pen's, as a share of the side. Calls `changed(ink, side)` after every stroke, and while one is drawn; `ink` is null where nothing is drawn. */
+/**
+ * `width` is the pen's, as a share of the side. Calls `changed(ink, side)` after every stroke, and while one is drawn;
+ * `ink` is null where nothing is drawn.
+ */
 export class Canvas {
   #changed;
   #width;
@@ -42,7 +48,7 @@ export class Canvas {
       element(
         "p",
         { id: "drawing-hint", class: "hint" },
-        "Draw with the mouse or a finger. With the keyboard: the space bar lowers and lifts the pen, arrow keys move it, Delete clears.",
+        HINT,
       ),
     );
     this.#context.lineWidth = this.#width;
@@ -145,7 +151,8 @@ export class Canvas {
 
 /** A small grey picture, for whoever wonders what the model gets to see. */
 export function thumbnail(pixels, size, white) {
-  const canvas = element("canvas", { width: size, height: size, class: "thumbnail", role: "img", "aria-label": `${size} by ${size} pixels` });
+  const name = `${size} by ${size} pixels`;
+  const canvas = element("canvas", { width: size, height: size, class: "thumbnail", role: "img", "aria-label": name });
   const context = canvas.getContext("2d");
   const image = context.createImageData(size, size);
   pixels.forEach((pixel, position) => {

@@ -3,9 +3,9 @@
 import { health, metadata, Problem, read, useKey } from "./api.js";
 import { Charts } from "./charts.js";
 import { element, the } from "./dom.js";
-import { tryIt } from "./form.js";
 import { fragment, heading, list, signature } from "./models.js";
 import { reading, totals } from "./statistics.js";
+import { tryIt } from "./try.js";
 
 const PERIOD = 2000;
 
@@ -39,7 +39,8 @@ async function attempt(work) {
 
 /** Once, and not every two seconds, lest it is read aloud each time. */
 function complain(sentence) {
-  if (the("notice").textContent !== sentence) the("notice").replaceChildren(element("p", { class: "notice" }, sentence));
+  if (the("notice").textContent === sentence) return;
+  the("notice").replaceChildren(element("p", { class: "notice" }, sentence));
 }
 
 async function load(number) {
@@ -57,7 +58,8 @@ async function load(number) {
 }
 
 function chosen() {
-  return entries.find((entry) => fragment(entry) === wanted) ?? entries.find(({ state }) => state === "READY") ?? entries[0];
+  const named = entries.find((entry) => fragment(entry) === wanted);
+  return named ?? entries.find(({ state }) => state === "READY") ?? entries[0];
 }
 
 async function showChosen() {

@@ -50,8 +50,8 @@ export function heading(entry) {
 }
 
 function badge({ state, reason }) {
-  if (state !== "READY") return element("span", { class: "badge bad" }, reason === "unloaded" ? "taken out" : "refused");
-  return element("span", { class: "badge good" }, "ready");
+  if (state === "READY") return element("span", { class: "badge good" }, "ready");
+  return element("span", { class: "badge bad" }, reason === "unloaded" ? "taken out" : "refused");
 }
 
 /** @param {any} metadata as the service answers it */
@@ -64,7 +64,11 @@ export function signature({ inputs, outputs, parameters }) {
     "section",
     { "aria-labelledby": "signature-title" },
     element("h3", { id: "signature-title" }, "Signature"),
-    element("div", { class: "scrolls", tabindex: 0, role: "group", "aria-label": "Signature" }, table("In shapes, -1 is a free dimension.", ["Direction", "Name", "Datatype", "Shape", "Classes"], rows)),
+    element(
+      "div",
+      { class: "scrolls", tabindex: 0, role: "group", "aria-label": "Signature" },
+      table("In shapes, -1 is a free dimension.", ["Direction", "Name", "Datatype", "Shape", "Classes"], rows),
+    ),
     facts(parameters),
   );
 }
@@ -77,5 +81,6 @@ function row(direction, { name, datatype, shape, parameters }) {
 function facts({ digest, verified, transform_digest: transform }) {
   const checked = verified ? "listed in its SHA256SUMS" : "no SHA256SUMS beside it";
   const also = transform ? [", with a transform of its own"] : [];
-  return element("p", { class: "hint" }, "SHA-256 ", element("code", { title: digest }, `${digest.slice(0, 12)}…`), `, ${checked}`, ...also);
+  const beginning = element("code", { title: digest }, `${digest.slice(0, 12)}…`);
+  return element("p", { class: "hint" }, "SHA-256 ", beginning, `, ${checked}`, ...also);
 }

@@ -25,14 +25,14 @@ export function kindOf({ inputs, outputs }, example) {
   const size = SIDES[shape?.slice(1).reduce((product, length) => product * length, 1)];
   const isSquare = shape?.length === 2 || shape?.filter((length) => length === size).length === 2;
   const isOne = inputs.length === 1 && datatype === "FP32" && (shape[0] === -1 || shape[0] === 1);
-  const classes = outputs.some(
-    (output) => /^FP/.test(output.datatype) && output.shape.length === 2 && output.shape[1] > 1 && output.shape[1] <= MOST_CLASSES,
-  );
-  if (!isOne || !size || !isSquare || !classes) return null;
+  if (!isOne || !size || !isSquare || !outputs.some(hasClasses)) return null;
   const brightest = Math.max(0, ...(example?.data.flat(Infinity) ?? []));
   const white = brightest > 16 ? 255 : brightest > 1 ? 16 : brightest > 0 || size > 8 ? 1 : 16;
   return size > 8 ? { size, white, margin: 4, pen: 0.11 } : { size, white, margin: 0, pen: 0.16 };
 }
+
+const hasClasses = ({ datatype, shape }) =>
+  /^FP/.test(datatype) && shape.length === 2 && shape[1] > 1 && shape[1] <= MOST_CLASSES;
 
 /**
  * @param {Float32Array} ink 0 to 1, `side` times `side`, row by row

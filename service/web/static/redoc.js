@@ -40,7 +40,11 @@ function options() {
       },
       sidebar: { backgroundColor: colour("--panel"), textColor: colour("--text"), activeTextColor: colour("--accent") },
       rightPanel: { backgroundColor: "#1a1e26" },
-      schema: { nestedBackground: colour("--sunken"), typeNameColor: colour("--faint"), typeTitleColor: colour("--faint") },
+      schema: {
+        nestedBackground: colour("--sunken"),
+        typeNameColor: colour("--faint"),
+        typeTitleColor: colour("--faint"),
+      },
     },
   };
 }
