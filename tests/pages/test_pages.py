@@ -8,23 +8,15 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, expect
 
 from service.access import new_key
 from tests.oip import Json
 from tests.pages.conftest import DESKTOP, PHONE, TOLERANT, Visit, visiting
+from tests.pages.visitor import READY, complaints, draw, execute, send, wait_for
 from tests.process.conftest import SECONDS, Service, running
 from tests.process.keys import write_keys
 
-# How somebody draws them, from 0 to 1, right and down.
-STROKES = {
-    "0": [(0.5, 0.1), (0.25, 0.3), (0.22, 0.6), (0.4, 0.9), (0.65, 0.85), (0.78, 0.55), (0.7, 0.2), (0.5, 0.1)],
-    "2": [(0.25, 0.25), (0.45, 0.1), (0.7, 0.2), (0.65, 0.45), (0.25, 0.9), (0.78, 0.9)],
-    "3": [(0.25, 0.15), (0.55, 0.1), (0.7, 0.25), (0.45, 0.48), (0.72, 0.65), (0.6, 0.88), (0.25, 0.88)],
-    "5": [(0.75, 0.1), (0.3, 0.1), (0.28, 0.45), (0.6, 0.42), (0.75, 0.65), (0.6, 0.9), (0.25, 0.85)],
-    "7": [(0.22, 0.12), (0.78, 0.12), (0.45, 0.9)],
-}
 NOTHING = "\N{EN DASH}"
 HIDE = """
     hidden => {
@@ -32,44 +24,6 @@ HIDE = """
         document.dispatchEvent(new Event("visibilitychange"));
     }
 """
-READY = {"/": "Try it", "/docs": "Operations", "/redoc": "Predict with add_sub version 1"}
-
-
-def wait_for(page: Page, path: str) -> None:
-    """Until the page shows what it has asked for."""
-    expect(page.get_by_role("heading", name=READY[path]).first).to_be_visible(timeout=SECONDS * 1000)
-
-
-def send(page: Page, way: str) -> Json:
-    """By the form that is called so; the answer, which is a 200."""
-    page.get_by_role("radio", name=way).check()
-    page.get_by_role("button", name="Send").click()
-    expect(page.locator(".status .badge")).to_have_text("200 OK")
-    answer: Json = json.loads(page.get_by_role("group", name="The answer").inner_text())
-    return answer
-
-
-def paper(page: Page) -> Locator:
-    return page.get_by_role("application", name="Drawing area")
-
-
-def draw(page: Page, digit: str) -> None:
-    """In one stroke, with the mouse."""
-    paper(page).scroll_into_view_if_needed()
-    box = paper(page).bounding_box()
-    assert box
-    places = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKES[digit]]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places[1:]:
-        page.mouse.move(*place, steps=4)
-    page.mouse.up()
-
-
-def complaints(page: Page) -> list[str]:
-    """What axe-core finds that keeps anybody from using the page."""
-    violations = Axe().run(page).response["violations"]
-    return [f"{violation['id']}: {node['html']}" for violation in violations for node in violation["nodes"]]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -227,47 +181,6 @@ def test_the_curl_line_asks_the_same_from_a_terminal(visit: Visit) -> None:
     assert answer["outputs"][0]["data"] == ['it\'s "said"', "$HOME `x` \\"]
 
 
-@pytest.mark.parametrize("digit", STROKES)
-def test_a_digit_that_is_drawn_is_recognised(visit: Visit, digit: str) -> None:
-    with visit("/#/digits/1") as page:
-        draw(page, digit)
-        expect(page.locator(".bars .best .label")).to_have_text(digit)
-        expect(page.locator("#announcer")).to_have_text(re.compile(rf"{digit}: \d+\.\d %"))
-        shares = page.locator(".bars .share").all_inner_texts()
-        assert (len(shares), round(sum(float(share.removesuffix(" %")) for share in shares))) == (10, 100)
-        page.get_by_role("button", name="Clear").click()
-        expect(page.locator(".bars")).to_have_count(0)
-
-
-def test_a_digit_is_drawn_with_a_finger(visit: Visit) -> None:
-    with visit("/#/digits/1", width=PHONE, has_touch=True, is_mobile=True) as page:
-        paper(page).scroll_into_view_if_needed()
-        box = paper(page).bounding_box()
-        assert box
-        finger = page.context.new_cdp_session(page)
-        for kind, places in (
-            ("touchStart", STROKES["7"][:1]),
-            *(("touchMove", [at]) for at in STROKES["7"]),
-            ("touchEnd", []),
-        ):
-            points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
-            finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-        expect(page.locator(".bars .best .label")).to_have_text("7")
-
-
-def test_a_digit_is_drawn_with_the_keyboard_alone(visit: Visit) -> None:
-    with visit("/#/digits/1") as page:
-        paper(page).focus()
-        # A seven: from the middle to its upper left corner, and from there.
-        path = "ArrowLeft " * 2 + "ArrowUp " * 3 + "Space " + "ArrowRight " * 4
-        path += ("ArrowLeft ArrowDown ArrowDown " * 3) + "Space"
-        for key in path.split():
-            page.keyboard.press(key)
-        expect(page.locator(".bars .best .label")).to_have_text("7")
-        page.keyboard.press("Delete")
-        expect(page.locator(".bars")).to_have_count(0)
-
-
 def test_the_whole_page_is_reached_with_the_keyboard(visit: Visit) -> None:
     with visit("/#/add_sub/1") as page:
         wait_for(page, "/")
@@ -313,12 +226,11 @@ def test_traffic_is_shown_as_it_comes_and_only_while_somebody_looks(visit: Visit
             page.evaluate(HIDE, False)
 
 
-def test_nothing_moves_for_those_who_want_it_so(visit: Visit) -> None:
-    for wish, moves in (("reduce", False), ("no-preference", True)):
-        with visit("/#/digits/1", reduced_motion=wish) as page:
-            draw(page, "3")
-            duration = page.locator(".bars .length").first.evaluate("bar => getComputedStyle(bar).transitionDuration")
-            assert (duration != "0s") is moves
+def test_nothing_on_the_page_moves_by_itself(visit: Visit) -> None:
+    with visit("/#/digits/1") as page:
+        draw(page, "3")
+        expect(page.locator(".bars .best")).to_be_visible()
+        assert page.evaluate("document.getAnimations().length") == 0
 
 
 def test_a_service_that_does_not_answer_is_unreachable_until_it_does(visit: Visit) -> None:
@@ -372,15 +284,6 @@ def test_a_key_is_asked_for_where_one_is_wanted_and_kept_nowhere(
                 if path == "/docs":
                     execute(page, "infer_add_sub")
         assert good not in service.printed()
-
-
-def execute(page: Page, operation: str) -> Locator:
-    """As it stands, and it works; the operation."""
-    block = page.locator(f"#operations-models-{operation}")
-    block.locator("button.opblock-summary-control").click()
-    block.get_by_role("button", name="Execute").click()
-    expect(block.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
-    return block
 
 
 def test_swagger_ui_sends_a_request_to_each_model_that_works_at_the_first_click(visit: Visit) -> None:
