@@ -286,19 +286,6 @@ def test_a_key_is_asked_for_where_one_is_wanted_and_kept_nowhere(
         assert good not in service.printed()
 
 
-def test_swagger_ui_sends_a_request_to_each_model_that_works_at_the_first_click(visit: Visit) -> None:
-    with visit("/docs") as page:
-        for model in ("add_sub", "digits", "identity_bytes", "identity_int64", "lists", "scalar"):
-            for operation in (f"infer_{model}", f"predict_{model}"):
-                execute(page, operation).locator("button.opblock-summary-control").click()
-
-
-def test_redoc_finds_what_is_searched_for(visit: Visit) -> None:
-    with visit("/redoc") as page:
-        page.get_by_placeholder("Search...").fill("identity_int64")
-        expect(page.get_by_role("search").get_by_role("menuitem").first).to_contain_text("identity_int64")
-
-
 @pytest.mark.parametrize("path", READY)
 def test_pages_work_behind_the_prefix_of_an_ingress(chromium: Browser, prefixed: Service, path: str) -> None:
     with visiting(chromium, prefixed.api, f"/ml{path}", DESKTOP) as page:
