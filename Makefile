@@ -13,7 +13,7 @@ BUILD_FLAGS ?=
 IMAGE ?= onnicorn onnicorn:dev
 
 .DEFAULT_GOAL := help
-.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme rules manifests train image clean
+.PHONY: help run install install-dev test check fuzz format lock bench load rehearse readme screenshots rules manifests train image clean
 
 ##@ The two commands
 
@@ -42,6 +42,9 @@ readme: install-dev ## Write the README's tables, docs/cli.md and the dashboard 
 
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
 	@$(BIN)/python -m tools.rules
+
+screenshots: install-dev ## Take the pictures of the pages in docs/pictures anew; needs chromium
+	@$(BIN)/python -m tools.screenshots
 
 fuzz: install-dev ## Try what nobody has sent yet, for SECONDS=60
 	@FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest -q --no-cov tests/fuzz

@@ -68,6 +68,7 @@ class Http(Group):
         "", description="The path prefix that an ingress puts before ours, whether it strips it or not."
     )
     metrics: bool = Field(True, description="Serve /metrics on the API port too.")
+    pages: bool = Field(True, description="Serve the pages for people: / to a browser, /docs and /redoc.")
     admin: bool = Field(False, description="Let callers of the API port load and unload models.")
     max_body_bytes: int = Field(
         64 * _MEBIBYTE, ge=1024, le=2 << 30, description="The largest request body, before and after decompression."

@@ -1,4 +1,4 @@
-"""Who may call what: every request but those for health carries the key of a client whose scopes allow it.
+"""Who may call what: every request but those for health and pages carries the key of a client whose scopes allow it.
 
 That is looked at before anything could tell whether a path or a model exists.
 """
@@ -15,6 +15,9 @@ from service.web.records import record_of
 
 # A balancer has no key, and learns no more than whether to send requests here.
 _HEALTH: Final = frozenset({"/", "/v2/health/live", "/v2/health/ready"})
+# They hold no data: what they show they ask for, with the key of whoever looks at them.
+_PAGES: Final = frozenset({"/docs", "/redoc"})
+_STATIC: Final = "/static/"
 _INDEX: Final = "/v2/repository/index"
 _MODELS: Final = ("/v2/models/", "/v1/models/", "/v1/embeddings")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,6 +27,8 @@ _BEARER: Final = b"bearer "
 def scope_for(method: str, path: str) -> Scope | None:
     """What a request needs; None where nobody needs a key. What is not known here needs the most."""
     if path in _HEALTH:
+        return None
+    if method in _READING and (path in _PAGES or path.startswith(_STATIC)):
         return None
     if method in _READING or path == _INDEX:
         return Scope.METADATA

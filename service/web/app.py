@@ -32,7 +32,7 @@ from service.telemetry.sweeper import Sweeper
 from service.telemetry.totals import Totals
 from service.telemetry.versions import Versions
 from service.watchdog import Watchdog
-from service.web import admin, health, metadata, problems, repository, statistics, v1
+from service.web import admin, health, metadata, pages, problems, repository, statistics, v1
 from service.web.access import Guard, Guests, may_infer
 from service.web.announcement import announce
 from service.web.answers import answer
@@ -93,6 +93,8 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
             Exception: problems.on_any_other,
         },
     )
+    if settings.http.pages:
+        app.include_router(pages.router())
     app.include_router(health.health_router(seat.board))
     is_administered = settings.http.admin and seat.directory is not None
     app.include_router(statistics.router(dataplane, Totals(seat.directory)))
@@ -101,10 +103,8 @@ def create_app(settings: Settings, seat: Seat | None = None) -> FastAPI:
     )
     app.include_router(v1.router(dataplane))
     app.include_router(repository.router(dataplane, seat))
-    if is_administered:
-        app.include_router(admin.router(dataplane, seat, 3 * settings.lifecycle.load_seconds))
-    else:
-        app.include_router(admin.closed())
+    seconds = 3 * settings.lifecycle.load_seconds
+    app.include_router(admin.router(dataplane, seat, seconds) if is_administered else admin.closed())
     if settings.http.metrics:
         app.include_router(health.metrics_router(Scrape(seat.board, versions, seat.directory)))
     _add_openapi(app, dataplane, settings)

@@ -10,6 +10,7 @@ from service.board import Board
 from service.telemetry.scrape import Scrape
 from service.web.answers import answer
 
+ALIVE: Final = {"status": "alive"}
 _EXPOSITIONS: Final[dict[str, Any]] = {"text/plain": {}, "application/openmetrics-text": {}}
 
 
@@ -24,9 +25,10 @@ class Status(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`reasons` says why not."""
+    """`generation` counts what has been validated and served; `reasons` says why it is not ready."""
 
     ready: bool
+    generation: int
     reasons: list[str]
 
 
@@ -35,7 +37,7 @@ def health_router(board: Board) -> APIRouter:
 
     @routes.get("/", summary="The same in KServe's v1", response_model=Status)
     async def alive() -> Response:
-        return answer(200, {"status": "alive"})
+        return answer(200, ALIVE)
 
     @routes.get("/v2/health/live", summary="Can a worker answer?", response_model=Liveness)
     async def live() -> Response:
@@ -49,7 +51,10 @@ def health_router(board: Board) -> APIRouter:
     )
     async def ready() -> Response:
         verdict = board.ready()
-        return answer(200 if verdict.yes else 503, {"ready": verdict.yes, "reasons": verdict.reasons})
+        return answer(
+            200 if verdict.yes else 503,
+            {"ready": verdict.yes, "generation": board.service.generation, "reasons": verdict.reasons},
+        )
 
     return routes
 

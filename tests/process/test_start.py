@@ -212,7 +212,7 @@ def test_an_empty_repository_starts_and_is_never_ready(tmp_path: Path) -> None:
     assert {path: answer.status_code for path, answer in health.items()} == {"live": 200, "ready": 503}
     reasons = ["the repository has no model"]
     assert (answers["/readyz"].json()["ready"], answers["/readyz"].json()["reasons"]) == (False, reasons)
-    assert health["ready"].json() == {"ready": False, "reasons": reasons}
+    assert health["ready"].json() == {"ready": False, "generation": 1, "reasons": reasons}
     assert models == {"models": []}
 
 

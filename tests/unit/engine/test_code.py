@@ -4,7 +4,7 @@ import gc
 import importlib
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from textwrap import dedent
@@ -191,9 +191,16 @@ def load_refusal(checked: Entry, source: str = "", target: str = "transform.py",
     return str(caught.value).replace(str(checked.file.parents[1]), ".")
 
 
-def modules() -> list[str]:
-    """Those that files have become."""
-    return [name for name in sys.modules if name.startswith("transform_of_")]
+@pytest.fixture
+def modules() -> Callable[[], list[str]]:
+    """Those that files have become since the test began."""
+
+    def all_of_them() -> list[str]:
+        return [name for name in sys.modules if name.startswith("transform_of_")]
+
+    gc.collect()
+    before = all_of_them()
+    return lambda: [name for name in all_of_them() if name not in before]
 
 
 def test_code_becomes_an_object_that_predicts(checked: Entry) -> None:
@@ -294,7 +301,9 @@ def test_annotations_may_be_strings_that_name_what_the_file_has(checked: Entry) 
         ),
     ],
 )
-def test_code_that_is_no_transform_is_refused_with_the_line(checked: Entry, source: str, reason: str) -> None:
+def test_code_that_is_no_transform_is_refused_with_the_line(
+    checked: Entry, modules: Callable[[], list[str]], source: str, reason: str
+) -> None:
     assert load_refusal(checked, source).startswith(reason)
     assert modules() == []
 
@@ -320,7 +329,9 @@ class Shapes:
 """
 
 
-def test_what_code_makes_has_the_same_name_wherever_it_is_loaded(checked: Entry) -> None:
+def test_what_code_makes_has_the_same_name_wherever_it_is_loaded(
+    checked: Entry, modules: Callable[[], list[str]]
+) -> None:
     first = load(checked, SHAPE)
     names = modules()
     assert first.transform
@@ -335,7 +346,7 @@ def test_what_code_makes_has_the_same_name_wherever_it_is_loaded(checked: Entry)
     assert again.transform.parse([{"corners": 4}])
 
 
-def test_code_goes_with_its_model(checked: Entry) -> None:
+def test_code_goes_with_its_model(checked: Entry, modules: Callable[[], list[str]]) -> None:
     model = load(checked, DOUBLE)
     assert modules() != []
     del model
@@ -343,7 +354,9 @@ def test_code_goes_with_its_model(checked: Entry) -> None:
     assert modules() == []
 
 
-def test_code_that_is_refused_leaves_its_name_to_the_same_code_that_is_served(checked: Entry) -> None:
+def test_code_that_is_refused_leaves_its_name_to_the_same_code_that_is_served(
+    checked: Entry, modules: Callable[[], list[str]]
+) -> None:
     """As where all but the code has changed."""
     served = load(checked, SHAPE)
     assert served.transform

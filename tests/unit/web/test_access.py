@@ -117,7 +117,12 @@ def test_who_is_not_known_is_told_what_is_missing(headers: list[tuple[str, str]]
         ("GET", LIVE + "/", Allowed.METADATA),
         ("GET", "/v2", Allowed.METADATA),
         ("GET", "/metrics", Allowed.METADATA),
-        ("GET", "/docs", Allowed.METADATA),
+        ("GET", "/docs", None),
+        ("HEAD", "/redoc", None),
+        ("GET", "/static/main.js", None),
+        ("GET", "/static", Allowed.METADATA),
+        ("POST", "/docs", Allowed.ADMIN),
+        ("POST", "/static/main.js", Allowed.ADMIN),
         ("GET", "/openapi.json", Allowed.METADATA),
         ("GET", "/", None),
         ("GET", "/nothing", Allowed.METADATA),
@@ -219,7 +224,7 @@ def bearer(key: str) -> dict[str, str]:
 def test_an_app_with_keys_asks_for_them_first(tmp_path: Path, records: list[EventDict]) -> None:
     house = House(tmp_path)
     with house.enter() as client:
-        assert client.get("/v2/health/ready").json() == {"ready": True, "reasons": []}
+        assert client.get("/v2/health/ready").json() == {"ready": True, "generation": 1, "reasons": []}
         for path in ("/v2/models/double/infer", "/v2/models/nobody/infer", "/nothing"):
             assert_problem(client.post(path, content=b"{"), 401, "unauthenticated", "X-API-Key")
         assert client.get("/v2/models", headers=bearer(house.key)).json() == {"models": ["double", "failing"]}

@@ -64,7 +64,7 @@ def test_a_process_alone_checks_loads_and_announces(tmp_path: Path, records: lis
     with app as client:
         assert (seat.row.state, seat.row.generation) == (State.READY, 1)
         assert (seat.board.service.generation, seat.board.service.models) == (1, 1)
-        assert client.get("/v2/health/ready").json() == {"ready": True, "reasons": []}
+        assert client.get("/v2/health/ready").json() == {"ready": True, "generation": 1, "reasons": []}
         assert outputs(client.post("/v2/models/cat/infer", json={"inputs": [X]})) == [Y]
     assert seat.row.state is State.STOPPED
     told = [record["event"] for record in records if record["log_level"] != "debug"]
@@ -115,7 +115,7 @@ def test_a_worker_loads_what_was_prepared_and_the_last_one_announces(
         answer = client.get("/v2/health/ready")
         assert (answer.status_code, answer.json()) == (
             503,
-            {"ready": False, "reasons": ["1 of 2 workers are ready"]},
+            {"ready": False, "generation": 3, "reasons": ["1 of 2 workers are ready"]},
         )
         assert [record["event"] for record in records if record["event"] == "ready"] == []
         other = Seat()
@@ -123,7 +123,7 @@ def test_a_worker_loads_what_was_prepared_and_the_last_one_announces(
         other.take(board.occupy())
         with client_of(models, other):
             assert [record["models"] for record in records if record["event"] == "ready"] == [["cat/1"]]
-            assert client.get("/v2/health/ready").json() == {"ready": True, "reasons": []}
+            assert client.get("/v2/health/ready").json() == {"ready": True, "generation": 3, "reasons": []}
 
 
 def test_a_worker_serves_what_was_checked_whatever_has_become_of_the_file(models: Path, tmp_path: Path) -> None:
@@ -191,7 +191,8 @@ def test_the_whole_model_that_cannot_be_used_has_no_version(tmp_path: Path) -> N
     with client_of(tmp_path / "models", repository={"tolerate_failures": True}) as client:
         [entry] = client.post("/v2/repository/index").json()
         assert client.post("/v2/repository/index", json={"ready": True}).json() == []
-        assert client.get("/v2/health/ready").json() == {"ready": False, "reasons": ["the repository has no model"]}
+        reasons = ["the repository has no model"]
+        assert client.get("/v2/health/ready").json() == {"ready": False, "generation": 1, "reasons": reasons}
     assert (entry.keys(), entry["name"], entry["state"]) == ({"name", "state", "reason"}, "dog", "UNAVAILABLE")
 
 
