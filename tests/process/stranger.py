@@ -124,7 +124,8 @@ class Stranger:
         deadline = time.monotonic() + PATIENCE
         while not self._is_started(command):
             running, _ = self._run(f"kill -0 {self._service} 2> /dev/null && sleep 0.05 && echo running")
-            assert running and time.monotonic() < deadline, f"{place}: {command.text}\n{log.read_text()}"
+            is_hopeless = not running or time.monotonic() > deadline
+            assert not is_hopeless, f"{place}: {command.text}\n{log.read_text()}"
 
     def _is_started(self, command: Command) -> bool:
         port = re.search(r"--port (8[05]\d\d)", command.text)
