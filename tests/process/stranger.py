@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import NO_TORCH
+from tests.conftest import LARGE_MODELS, LEFT_OUT, NO_TORCH
 from tests.deploy.programs import program
 from tests.process.conftest import MARK, ROOT, SECONDS, client, connect, free_addresses, kill_what_is_left
 from tests.process.snippets import Block, Command
@@ -24,7 +25,8 @@ _END = "-- the command has ended"
 _PORT = re.compile(r"((?:127\.0\.0\.1:|--port |localhost:))(8[05]\d\d)\b")
 _SERVES = re.compile(r"(?:\w+=(?:'[^']*'|\"[^\"]*\"|\S*) )*(onnicorn serve|uvicorn)\b")
 # PyTorch's wheel is too large for the tests' environment: another Python of this machine may have it.
-MODULES = {"torch": (sys.executable, "/usr/bin/python3")}
+MODELS = {"minilm"}
+MODULES = {"torch": (sys.executable, "/usr/bin/python3"), "kserve": ("kserve-python",)}
 
 
 class Stranger:
@@ -85,16 +87,30 @@ class Stranger:
             self._write(block)
 
     def _find(self, what: str) -> None:
-        """For this block `python` becomes one that has the module; a program must be installed."""
+        """A module: for this block `python` becomes one that has it. A model: it lies at home. Else a program."""
+        if what in MODELS:
+            self._lay(what)
+            return
         if what not in MODULES:
             program(what)
             return
         for python in MODULES[what]:
-            if not subprocess.run([python, "-c", f"import {what}"], capture_output=True, check=False).returncode:
+            if (
+                shutil.which(python)
+                and not subprocess.run([python, "-c", f"import {what}"], capture_output=True, check=False).returncode
+            ):
                 self._python.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
                 self._python.chmod(0o755)
                 return
-        pytest.skip(NO_TORCH)
+        if what == "torch":
+            pytest.skip(NO_TORCH)
+        program(MODULES[what][-1])
+
+    def _lay(self, model: str) -> None:
+        if not (folder := os.environ.get(LARGE_MODELS)):
+            pytest.skip(LEFT_OUT)
+        if not (self.home / model).exists():
+            (self.home / model).symlink_to(Path(folder) / model)
 
     def _write(self, block: Block) -> None:
         assert block.file, f"{block.place}: expected the name of a file in the first line, such as '# train.py'"
