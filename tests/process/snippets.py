@@ -1,4 +1,4 @@
-"""Pieces of the documentation that are run as they stand there: the README's by name, the guide's pages as a whole."""
+"""The guide's pages, which are run as they stand: as a whole, and some pieces by name."""
 
 import re
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ GENERATED = frozenset({"cli.md"})
 """Pages that a tool writes from the code, and that another test holds against it."""
 
 _SERVED = "127.0.0.1:8000"
-"""Where the README's service listens."""
+"""Where the guide's service listens."""
 
 _FENCE = re.compile(r"^```(?P<language>\w+)(?P<note>[^\n]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 _NAME = re.compile(r"# ([\w./~-]+\.\w+)\n")
@@ -19,10 +19,12 @@ _PARTS = "<!-- from an empty folder -->\n"
 
 
 def snippet(name: str, address: str) -> str:
-    """The code between the README's two comments of this name, for a service at this address."""
+    """The code between two comments of this name in the guide's page of the API, for a service at this address."""
     mark = re.escape(name)
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.+?)\n```\n<!-- /{mark} -->", (ROOT / "README.md").read_text(), re.S)
-    assert found, f"expected code between <!-- {name} --> and <!-- /{name} --> in README.md"
+    found = re.search(
+        rf"<!-- {mark} -->\n```\w+[^\n]*\n(.+?)\n```\n<!-- /{mark} -->", (GUIDE / "api.md").read_text(), re.S
+    )
+    assert found, f"expected code between <!-- {name} --> and <!-- /{name} --> in docs/api.md"
     assert _SERVED in found[1]
     return found[1].replace(_SERVED, address)
 
