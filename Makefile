@@ -35,10 +35,11 @@ format: install-dev ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-readme: install-dev ## Write the README's tables, docs/cli.md and the dashboard anew from the code
+readme: install-dev ## Write the README's tables, docs/cli.md, the floors and the dashboard anew from the code
 	@$(BIN)/python -m tools.readme
 	@$(BIN)/python -m tools.cli
 	@$(BIN)/python -m tools.dashboard
+	@$(BIN)/python -m tools.floors
 
 rules: install-dev ## Write the Prometheus Operator's rules anew from deploy/prometheus/rules
 	@$(BIN)/python -m tools.rules

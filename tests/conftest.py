@@ -10,6 +10,7 @@ from tests import tiny
 
 LARGE_MODELS = "ONNICORN_TEST_MODELS"
 LEFT_OUT = f"the large models were left out: set {LARGE_MODELS} to the directory that has them"
+NO_TORCH = "the guide's PyTorch part was left out: no Python here has torch (on Debian: apt install python3-torch)"
 
 
 @pytest.fixture(scope="session")
@@ -38,8 +39,9 @@ def large_models() -> Path:
 # The outermost, so that its line is the last one.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, None, None]:
-    """Nobody shall take a run without the large models for a whole one."""
+    """Nobody shall take a run without the large models, or without PyTorch, for a whole one."""
     yield
     skipped = terminalreporter.stats.get("skipped", [])
-    if any(LEFT_OUT in str(report.longrepr) for report in skipped):
-        terminalreporter.write_line(LEFT_OUT, yellow=True)
+    for reason in (NO_TORCH, LEFT_OUT):
+        if any(reason in str(report.longrepr) for report in skipped):
+            terminalreporter.write_line(reason, yellow=True)

@@ -239,7 +239,7 @@ def wait_until_gone(pid: int) -> None:
         os.close(descriptor)
 
 
-def kill_what_is_left(process: subprocess.Popen[bytes], run: Path) -> None:
+def kill_what_is_left(process: subprocess.Popen[Any], run: Path) -> None:
     """A failed test leaves nothing running: each process of the service is ended by its own pid."""
     while left := alive(run):
         for pid in left:

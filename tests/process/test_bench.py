@@ -42,7 +42,7 @@ def started(arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen
     try:
         yield process
     finally:
-        kill_what_is_left(process, folder)  # type: ignore[arg-type]
+        kill_what_is_left(process, folder)
 
 
 def measured(arguments: Sequence[str], folder: Path) -> tuple[int, Any, str]:

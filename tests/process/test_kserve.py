@@ -92,7 +92,7 @@ def test_each_call_of_version_1_works(service: Service) -> None:
     assert refusals[1][1].startswith('instances[0][3]: expected a number, got "x"')
 
 
-def test_the_readme_is_true(start_service: StartService) -> None:
+def test_the_guide_is_true(start_service: StartService) -> None:
     service = start_service(ROOT / "models")
     assert ast.literal_eval(run(snippet("kserve v2", service.api))) == [7]
     assert ast.literal_eval(run(snippet("kserve v1", service.api)))["predictions"][0]["label"] == 7

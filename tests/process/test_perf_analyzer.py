@@ -63,7 +63,7 @@ def test_it_measures_every_level_and_what_the_service_says(
     assert moved()["fail"] == 0
 
 
-def test_the_readme_is_true(start_service: StartService, tmp_path: Path) -> None:
+def test_the_guide_is_true(start_service: StartService, tmp_path: Path) -> None:
     service = start_service(ROOT / "models")
     dollar, name, *arguments = shlex.split(snippet("perf_analyzer", service.api))
     assert (dollar, name) == ("$", "perf_analyzer")

@@ -390,10 +390,10 @@ def test_requests_of_one_client_run_side_by_side(service: Service) -> None:
     assert [answer.tolist() for answer in answers] == [(2 * row).tolist() for row in rows]
 
 
-def test_the_readme_is_true(start_service: StartService) -> None:
+def test_the_guide_is_true(start_service: StartService) -> None:
     service = start_service(ROOT / "models")
     code = snippet("tritonclient", service.api)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=True)
-    promised = code.partition("# ")[2].split(" ")[0]
+    promised = code.rpartition("# ")[2].split(" ")[0]
     assert done.stdout.startswith(f"[[{promised} ")
     assert done.stdout.count(":") == 6

@@ -2,46 +2,16 @@
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import service
+from tools.floors import FLOORS, PICTURE, PILLARS, STALE, Sources, imports, read_sources, render, room, rooms_of
 
-Sources = Mapping[str, str]
 Rule = Callable[[str, str], Iterator[str]]
 
-# design.md, section 2. The package itself, "", is below all.
-FLOORS = {
-    "": -1,
-    **dict.fromkeys(("errors", "quoting"), 0),
-    **dict.fromkeys(
-        (
-            "tensors",
-            "deadline",
-            "caller",
-            "elements",
-            "wording",
-            "settings",
-            "knobs",
-            "plan",
-            "cgroup",
-            "background",
-            "memory",
-            "process",
-            "addresses",
-            "access",
-        ),
-        1,
-    ),
-    **dict.fromkeys(("rows", "board", "seat", "wishes", "outcomes"), 1),
-    **dict.fromkeys(("engine", "scheduling", "protocol", "telemetry"), 2),
-    **dict.fromkeys(("dataplane", "generations", "lane", "fetch", "loading", "staging", "watchdog"), 3),
-    "web": 4,
-    **dict.fromkeys(("asgi", "bench", "cli", "supervision"), 5),
-}
-PILLARS = 2
 READ_THE_ENVIRONMENT = (
     "service",
     "service.asgi",
@@ -68,38 +38,18 @@ MAX_FUNCTION = 60
 MAX_FILE = 300
 
 
-def read_sources(package: Path) -> dict[str, str]:
-    """Every module of a package, by its dotted name."""
-    modules = {path.relative_to(package.parent).with_suffix(""): path for path in sorted(package.rglob("*.py"))}
-    return {".".join(name.parts).removesuffix(".__init__"): path.read_text() for name, path in modules.items()}
-
-
 SOURCES = read_sources(Path(service.__file__).parent)
-
-
-def imports(source: str) -> Iterator[str]:
-    """What is imported anywhere in it; `from service import board` is `service.board`."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names)
 
 
 def climbs(sources: Sources) -> Iterator[str]:
     """Each import that does not go downwards, and each module that stands on no floor."""
-    places = {module.split(".")[1] for module in sources if "." in module}
-    yield from (f"service.{place} stands on no floor" for place in sorted(places - FLOORS.keys()))
-
-    def place(module: str) -> str:
-        part = module.partition(".")[2].partition(".")[0]
-        return part if part in places else ""
-
+    rooms = rooms_of(sources)
+    yield from (f"service.{name} stands on no floor" for name in sorted(rooms - FLOORS.keys()))
     for module, source in sources.items():
         for target in imports(source):
             if target.startswith("."):
                 yield f"{module} imports relatively"
-            elif target.partition(".")[0] == "service" and not _may(place(module), place(target)):
+            elif target.partition(".")[0] == "service" and not _may(room(module, rooms), room(target, rooms)):
                 yield f"{module} imports {target}"
 
 
@@ -230,6 +180,27 @@ def test_an_import_downwards_or_within_is_allowed(module: str, source: str) -> N
 )
 def test_an_import_upwards_or_sideways_is_found(module: str, source: str, complaint: str) -> None:
     assert list(climbs(dict.fromkeys(SOURCES, "") | {module: source})) == [complaint]
+
+
+def test_the_picture_is_the_codes() -> None:
+    assert PICTURE.read_text() == render(SOURCES), STALE
+
+
+def test_a_picture_shows_rooms_and_how_many_imports_lead_where() -> None:
+    sources = {
+        "service": "",
+        "service.errors": "",
+        "service.web": "",
+        "service.web.app": "from service.errors import A",
+    }
+    picture = render(sources | {"service.plan": "from service import errors\nfrom service.errors import A, B"})
+    assert [line for line in picture.splitlines() if "</title>" in line] == [
+        '<title id="title">The floors of the service and the imports between them, all of which lead down: '
+        "1 from 4 to 0, 1 from 1 to 0</title>"
+    ]
+    assert ">web/</text>" in picture
+    assert ">2 modules</text>" in picture
+    assert ">plan</text>" in picture
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

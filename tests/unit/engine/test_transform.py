@@ -442,15 +442,15 @@ def documented(pattern: str) -> str:
     return match[1]
 
 
-def test_the_example_of_the_readme_is_a_transform(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[3] / "README.md").read_text()
-    [source] = re.findall(r"transform\.py`:\n\n```python\n(.*?)```", readme, re.DOTALL)
+def test_the_example_of_the_guide_is_a_transform(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+    [source] = re.findall(r"```python\n(# models/iris/transform\.py\n.*?)```", guide, re.DOTALL)
     model = transforming(source, tiny.flowers(), tmp_path)
     assert model.transform
     assert model.predict(model.transform.parse([{"length": 1.4, "width": 0.2}])) == ["setosa"]
     with pytest.raises(MalformedRequest) as caught:
         model.transform.parse([{"length": 1.4, "width": "wide"}])
-    assert f"`{caught.value}`" in readme
+    assert f"`{caught.value}`" in guide
 
 
 def test_the_example_of_the_documentation_is_a_transform(tmp_path: Path) -> None:
