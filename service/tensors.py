@@ -114,7 +114,7 @@ class Signature:
         specs = (*self.inputs, *self.outputs)
         if not self.inputs or not all(spec.shape and spec.shape[0] == FREE for spec in specs):
             return self
-        names = {spec.names[0] for spec in specs} - {""}
+        names = self._first_names()
         if len(names) > 1:
             return self
         name = names.pop() if names else "batch"
@@ -123,6 +123,18 @@ class Signature:
             return replace(spec, names=(name, *spec.names[1:]))
 
         return Signature(tuple(map(named, self.inputs)), tuple(map(named, self.outputs)), batch=True)
+
+    def batch_obstacle(self) -> str:
+        """Why there is no batch axis, although the first dimension of every input is free; "" where that is not so."""
+        if self.batch or not self.inputs or not all(spec.shape and spec.shape[0] == FREE for spec in self.inputs):
+            return ""
+        for spec in self.outputs:
+            if not spec.shape or spec.shape[0] != FREE:
+                return f"the first dimension of every input is free, that of output {spec.name!r} is not: {spec}"
+        return f"the first dimensions have different names: {', '.join(sorted(self._first_names()))}"
+
+    def _first_names(self) -> set[str]:
+        return {spec.names[0] for spec in (*self.inputs, *self.outputs)} - {""}
 
     def select(self, names: list[str]) -> list[TensorSpec]:
         """The outputs asked for, in the order asked for; all of them for no names. Raises SignatureMismatch."""

@@ -54,6 +54,8 @@ def measure(model: Model) -> Findings:
     if not model.example:
         return Findings()
     batch = model.signature.batch
+    if model.declaration.batch and (obstacle := model.signature.batch_obstacle()):
+        _tell_off(model, f"{obstacle}; its requests run one by one")
     row = {name: tensor[:1] for name, tensor in model.example.items()} if batch else dict(model.example)
     together = batch and not model.operators & _SELECTING and _rows_are_independent(model, row)
     batch_rows, row_seconds = best_rows(model.run_all, row, _MOST_ROWS if together else 1)
@@ -146,14 +148,13 @@ def _rows_are_independent(model: Model, row: Tensors) -> bool:
     except InferenceFailed:
         independent = False
     if not independent:
-        log.warning(
-            "batching_off",
-            model=model.name,
-            version=model.version,
-            reason="a row fails or comes out differently beside another: its requests run one by one",
-            hint="batch = false in model.toml says so without this warning",
-        )
+        _tell_off(model, "a row fails or comes out differently beside another: its requests run one by one")
     return independent
+
+
+def _tell_off(model: Model, reason: str) -> None:
+    hint = "batch = false in model.toml says so without this warning"
+    log.warning("batching_off", model=model.name, version=model.version, reason=reason, hint=hint)
 
 
 def _padding_pays(model: Model, padding: Padding, row: Tensors) -> bool:

@@ -112,6 +112,30 @@ def test_without_a_common_free_dimension_there_is_no_batch_axis(
     assert signature.with_batch_axis() == signature
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "obstacle"),
+    [
+        ([X], [Y], "the first dimensions have different names: batch, rows"),
+        (
+            [X],
+            [fp32("y", (1,), "")],
+            "the first dimension of every input is free, that of output 'y' is not: FP32[1]",
+        ),
+        ([X], [fp32("y", ())], "the first dimension of every input is free, that of output 'y' is not: FP32[]"),
+        ([fp32("x", (1, 2), "", "")], [Y], ""),
+        ([], [Y], ""),
+    ],
+)
+def test_what_keeps_a_signature_from_having_a_batch_axis_is_told(
+    inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], obstacle: str
+) -> None:
+    assert Signature(tuple(inputs), tuple(outputs)).with_batch_axis().batch_obstacle() == obstacle
+
+
+def test_nothing_keeps_one_that_has_it() -> None:
+    assert Signature((X,), (fp32("y", (-1,), "batch"),)).with_batch_axis().batch_obstacle() == ""
+
+
 def test_a_batch_axis_changes_nothing_else() -> None:
     labelled = TensorSpec("y", Datatype.INT64, (-1, 2), ("", "k"), ("no", "yes"))
     batched = Signature((X,), (labelled,)).with_batch_axis()

@@ -360,6 +360,25 @@ def test_rows_that_cannot_go_together_are_told(
     ]
 
 
+def test_an_output_that_is_declared_with_one_row_is_named(
+    tmp_path: Path, machine: Machine, records: list[EventDict]
+) -> None:
+    """As an exporter does that forgets the batch axis of what it adds."""
+    proto = tiny.double()
+    proto.graph.output[0].type.tensor_type.shape.dim[0].dim_value = 1
+    model = warm(proto, tmp_path)
+    machine.tick = SLOW
+    measure(model)
+    told = [record for record in records if record["event"] == "batching_off"]
+    assert [(record["log_level"], record["reason"]) for record in told] == [
+        (
+            "warning",
+            "the first dimension of every input is free, that of output 'y' is not: FP32[1,4]; "
+            "its requests run one by one",
+        )
+    ]
+
+
 def test_a_model_without_a_batch_axis_is_not_told_that_batching_is_off(
     tmp_path: Path, records: list[EventDict]
 ) -> None:
