@@ -78,11 +78,11 @@ def bench(ctx: click.Context, /, document: Path | None, picture: Path | None, **
     """
     report = _measured(_Asked(**asked))
     written = orjson.dumps(report.document(), option=orjson.OPT_INDENT_2)
-    click.echo(written if document == _STANDARD_OUTPUT else str(report))
     if document not in (None, _STANDARD_OUTPUT):
         document.write_bytes(written + b"\n")
     if picture and report.measured:
         report.draw(picture)
+    click.echo(written if document == _STANDARD_OUTPUT else str(report))  # last: whoever reads may leave
     if not report.is_complete:
         click.echo("onnicorn: interrupted; whatever was started for it has been ended", err=True)
     if not report.is_good:
@@ -118,7 +118,7 @@ class _Asked:
 
     @property
     def is_url(self) -> bool:
-        return "://" in self.target
+        return ":" in self.target  # which is in no model's name
 
     def sample(self) -> "Sample | None":
         from service.bench.sample import read
