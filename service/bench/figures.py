@@ -86,6 +86,11 @@ class Figures:
         return self.done >= _KEEPS_UP * self.asked and self.delayed > _MOST_DELAYED and "p99" not in self.doubtful
 
     @property
+    def is_too_much(self) -> bool:
+        """The service does not keep up, although the generator was there and nothing was refused."""
+        return not self.errors and not self.is_steady and "p99" not in self.doubtful
+
+    @property
     def is_few(self) -> bool:
         """Too few answers for a 99th percentile, in one of the rounds."""
         return 0 < self.fewest < _FEWEST
@@ -133,7 +138,7 @@ def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
         yield "* the generator was away for a moment: the longest wait may be its own"
     if any(each.is_few for each in figures):
         yield f"a p99 of fewer than {_FEWEST} answers is hardly more than the longest wait: raise --seconds or --rate"
-    if behind := [short(each.asked) for each in figures if not each.errors and not each.is_steady]:
+    if behind := [short(each.asked) for each in figures if each.is_too_much]:
         yield (
             f"less was done than asked for, at {_listed(behind)}: that is more than can be, and the latencies there "
             "grow with --seconds"

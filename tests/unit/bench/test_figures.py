@@ -70,6 +70,13 @@ def test_a_goal_is_met_without_errors_and_at_the_rate_that_was_asked_for(statuse
                 "of this machine and not of the service; keep the machine quieter, or drive from another one"
             ],
         ),
+        (
+            load({200: 800}, away=0.5),  # nobody knows whether the service would have kept up
+            [
+                "* the generator did not have its core for up to 50.0% of the time: a percentile that is marked tells "
+                "of this machine and not of the service; keep the machine quieter, or drive from another one"
+            ],
+        ),
         (load(away=0.002), ["* the generator was away for a moment: the longest wait may be its own"]),
         (
             load({200: 50}, seconds=0.05),
