@@ -60,11 +60,11 @@ class Target:
 
         A URL that names no model makes one that has none.
         """
-        parts = _split(url)
+        parts, host = _split(url)
         found = _PATH.fullmatch(parts.path) or _ROOT.fullmatch(parts.path)
         named = found.groupdict() if found else {}
         return cls(
-            Endpoint(parts.hostname, _port(url, parts), parts.scheme == "https"),
+            Endpoint(host, _port(url, parts), parts.scheme == "https"),
             named.get("model") or "",
             named.get("version") or "",
             named.get("prefix") or "",
@@ -146,11 +146,12 @@ class Target:
             raise BenchFailed(f"{self.endpoint}{path} was answered with {answer}")
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str) -> tuple[SplitResult, str]:
+    """With the host."""
     try:
         parts = urlsplit(url)
         if parts.scheme in _PORTS and parts.hostname and _PLAIN.fullmatch(url):
-            return parts
+            return parts, parts.hostname
     except ValueError:
         pass  # brackets that do not hold an address
     expected = "expected a URL as http://127.0.0.1:8000/v2/models/digits, in ASCII and without spaces"
