@@ -2,6 +2,7 @@
 
 import os
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,16 @@ import click
 
 _HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~]*?)[ \t]*")
 _MOST: Final = 1e9
+
+
+class Finite(click.FloatRange):
+    """Within the bounds; `nan` is in no range, and would pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"expected a number, got {value!r}", param, ctx)
+        return number
 
 
 class Several(click.ParamType[Any]):

@@ -144,6 +144,8 @@ def test_combinations_that_need_more_cpus_than_there_are_are_not_tried(onnicorn:
     [
         (["http://127.0.0.1/v2/models/cat", "--workers", "2"], "a service that runs keeps its settings"),
         (["http://127.0.0.1/v2/models/cat", "--repository", "x"], "a service that runs keeps its settings"),
+        (["cat", "--seconds", "nan"], "expected a number, got 'nan'"),
+        (["cat", "--goal-ms", "nan"], "expected a number, got 'nan'"),
         (["cat", "--rate", "0"], "expected numbers from 0.01 on, separated by commas, got '0'"),
         (["cat", "--batch", "1,x"], "expected numbers from 1 on, separated by commas, got '1,x'"),
         (["cat", "--header", "secret"], "expected NAME: VALUE"),

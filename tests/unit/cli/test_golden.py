@@ -196,7 +196,14 @@ def test_a_folder_that_takes_no_file_is_one_line(ask: Ask, folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--name", "../x"], ["--name", ".x"], ["--count", "0"], ["--input", "/dev/null", "--count", "2"]]
+    "arguments",
+    [
+        ["--name", "../x"],
+        ["--name", ".x"],
+        ["--tolerance", "inf"],
+        ["--count", "0"],
+        ["--input", "/dev/null", "--count", "2"],
+    ],
 )
 def test_what_makes_no_sense_is_said_with_exit_code_2(onnicorn: Onnicorn, arguments: list[str]) -> None:
     assert onnicorn("golden", "cat", *arguments).exit_code == 2
