@@ -12,11 +12,12 @@ from service.engine.catalogue import Catalogue
 from service.engine.generation import Progress, make_generation
 from service.engine.manifest import Entry, Manifest
 from service.engine.model import Model
-from service.engine.repository import Refusal
+from service.engine.repository import Refusal, scan
 from service.engine.session import Compute
 from service.errors import RepositoryError
 from service.plan import Plan, Weights, fit, memory_limit, plan_for_this_machine, with_bodies
 from service.settings import Settings
+from service.tensors import quote
 from service.wishes import Wish
 
 log = structlog.get_logger()
@@ -31,7 +32,10 @@ def first_generation(settings: Settings, number: int, progress: Progress = lambd
 def prepare_generation(
     settings: Settings, number: int, *, only: str | None = None, progress: Progress = lambda note: None
 ) -> Manifest:
-    """Check and prepare what the repository holds now, or `only` one model. Blocks; raises RepositoryError."""
+    """Check and prepare what the repository holds now, or `only` one model. Blocks; raises RepositoryError.
+
+    One that is wanted and not there is an error.
+    """
     manifest = make_generation(
         settings.repository.path,
         settings.repository.name,
@@ -43,9 +47,12 @@ def prepare_generation(
         transforms=settings.repository.transforms,
         progress=progress,
     )
+    path = settings.repository.path
     if not manifest.entries and only is None:
-        path = str(settings.repository.path)
-        log.warning("repository_empty", path=path, hint="put a model into <name>/1/model.onnx")
+        log.warning("repository_empty", path=str(path), hint="put a model into <name>/1/model.onnx")
+    if only is not None and not manifest.entries and not manifest.refusals:
+        have = quote(sorted({found.name for found in scan(path, settings.repository.name)}))
+        raise RepositoryError(f"there is no model {only!r} in {path}; it has {have}")
     return manifest
 
 

@@ -16,7 +16,7 @@ _LEFT_OUT: Final = {"p90": 0.1, "p99": 0.01, "max": 0.0}
 _MARGIN: Final = 0.5
 # The same for the longest wait, which any absence may be.
 _LEAST_AWAY: Final = 0.001
-# A percentile needs so many answers beyond it to be more than the longest of them.
+# A round's 99th percentile of fewer answers is hardly more than the longest of them.
 _FEWEST: Final = 100
 _KEEPS_UP: Final = 0.95
 _MOST_DELAYED: Final = 0.05
@@ -27,6 +27,8 @@ _RATES_SHOWN: Final = 4
 class Figures:
     """Medians of the rounds; of the longest wait, of what was away and of the delayed share the worst.
 
+    `fewest` are the answers with 200 in the round that has the fewest of them.
+
     `asked` and `done` are requests a second, the latter those that were answered with 200. Latencies are seconds, of
     answers with 200 alone, NaN where there is none. `errors` has the other answers by status, `lost` among them.
     `delayed` is the share of the requests that left later than they should have, and `away` that of the time in which
@@ -36,6 +38,7 @@ class Figures:
     asked: float
     done: float
     requests: int
+    fewest: int
     p50: float
     p90: float
     p99: float
@@ -53,6 +56,7 @@ class Figures:
             asked=asked,
             done=statistics.median(load.served / load.seconds for load in loads),
             requests=statuses.total(),
+            fewest=min(load.served for load in loads),
             p50=statistics.median(load.p50 for load in loads),
             p90=statistics.median(load.p90 for load in loads),
             p99=statistics.median(load.p99 for load in loads),
@@ -82,9 +86,14 @@ class Figures:
         return self.done >= _KEEPS_UP * self.asked and self.delayed > _MOST_DELAYED and "p99" not in self.doubtful
 
     @property
+    def is_too_much(self) -> bool:
+        """The service does not keep up, although the generator was there and nothing was refused."""
+        return not self.errors and not self.is_steady and "p99" not in self.doubtful
+
+    @property
     def is_few(self) -> bool:
-        """Too few answers for a 99th percentile."""
-        return self.requests < _FEWEST
+        """Too few answers for a 99th percentile, in one of the rounds."""
+        return 0 < self.fewest < _FEWEST
 
     def document(self) -> dict[str, Any]:
         latencies = {"p50": self.p50, "p90": self.p90, "p99": self.p99, "max": self.longest}
@@ -128,8 +137,8 @@ def doubts(figures: Sequence[Figures], connections: int) -> Iterator[str]:
     elif away:
         yield "* the generator was away for a moment: the longest wait may be its own"
     if any(each.is_few for each in figures):
-        yield f"a p99 of fewer than {_FEWEST} requests is hardly more than the longest wait: raise --seconds or --rate"
-    if behind := [short(each.asked) for each in figures if not each.errors and not each.is_steady]:
+        yield f"a p99 of fewer than {_FEWEST} answers is hardly more than the longest wait: raise --seconds or --rate"
+    if behind := [short(each.asked) for each in figures if each.is_too_much]:
         yield (
             f"less was done than asked for, at {_listed(behind)}: that is more than can be, and the latencies there "
             "grow with --seconds"

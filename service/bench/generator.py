@@ -2,12 +2,13 @@
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Collection
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from service.bench.failures import BenchFailed
+from service.supervision.orphans import sheltered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -23,7 +24,9 @@ class Generator:
         context = multiprocessing.get_context("spawn")
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
-        self._process.start()
+        resource_tracker.ensure_running()  # which would hear signals again once it has been started
+        with sheltered():
+            self._process.start()
         theirs.close()
         return self
 
@@ -73,9 +76,6 @@ class Seat:
 
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
-    # Ctrl-C in a terminal reaches all processes; the one that has started this ends it.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     while True:
         try:
             cores, function, args, kwargs = pipe.recv()

@@ -49,7 +49,8 @@ Drive = Coroutine[Any, Any, None]
 def closed(endpoint: Endpoint, requests: Sequence[bytes], concurrency: int, seconds: float, warm_up: float = 0) -> Load:
     """Keep `concurrency` requests under way; send none after `seconds`, and wait for those that are.
 
-    What was sent in the `warm_up` seconds before is not counted.
+    After `warm_up` seconds as many are under way as at the end, and what is answered in between counts, whenever it was
+    sent: a slow server would do less than it does otherwise. Without a warm-up every answer counts.
     """
 
     async def measured() -> Load:
@@ -83,7 +84,7 @@ def open_loop(
     async def measured() -> Load:
         flow = _Flow(endpoint, deadline)
         drive = _open(flow, requests, times, lead, nap)
-        return await _measured(flow, drive, connections, times[-1])
+        return await _measured(flow, drive, connections, lead + count / rate)
 
     return uvloop.run(measured())
 
@@ -99,13 +100,14 @@ class _Flow:
     """The connections that are free to send, and what came back on the others.
 
     `answers` has a row of floats for each request that was due after `since`: the status, seconds since it should have
-    been sent, and since it was, and for how many of these the generator was away.
+    been sent, and since it was, and for how many of these the generator was away. Where counting ends at `until`, those
+    that were answered after `since` have one.
     """
 
     def __init__(self, endpoint: Endpoint, deadline: float = inf) -> None:
         self.endpoint = endpoint
         self.deadline = deadline
-        self.since = -inf
+        self.since, self.until = -inf, inf
         self.free: asyncio.Queue[Connection] = asyncio.Queue()
         self.answers = array("d")
         self.unsent = 0
@@ -134,7 +136,8 @@ class _Flow:
 
     def answered(self, connection: Connection, status: int) -> None:
         now = self.look()
-        if connection.due > self.since:
+        moment = connection.due if self.until == inf else now
+        if self.since < moment <= self.until:
             self.answers.extend((status, now - connection.due, now - connection.sent, self.away - connection.away))
         self.free.put_nowait(connection)
 
@@ -156,6 +159,8 @@ class _Flow:
 async def _closed(flow: _Flow, requests: Sequence[bytes], warm_up: float, seconds: float) -> None:
     flow.since = perf_counter() + warm_up
     end = flow.since + seconds
+    if warm_up:
+        flow.until = end
     for request in cycle(requests):
         connection = await flow.free.get()
         if (now := perf_counter()) >= end:
@@ -200,7 +205,8 @@ async def _measured(flow: _Flow, drive: Drive, count: int, seconds: float) -> Lo
         if flow.failed.done():
             flow.failed.result()
         work.result()
-        return _summary(flow, ended - max(started, flow.since), busy=used / (ended - started))
+        last = min(max(ended, started + seconds), flow.until)
+        return _summary(flow, last - max(started, flow.since), busy=used / (ended - started))
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from service.tensors import DATATYPES, FREE, Signature, TensorSpec, quote
 _PORTS: Final = {"http": 80, "https": 443}
 _PATH: Final = re.compile(r"(?P<prefix>.*)/v2/models/(?P<model>[^/]+)(/versions/(?P<version>[^/]+))?(/infer)?/?")
 _ROOT: Final = re.compile(r"(?P<prefix>.*?)(/v2(/models)?)?/?")
+_PLAIN: Final = re.compile("[!-~]+")
 _PATIENCE_SECONDS: Final = 60
 _WANTS_A_KEY: Final = (401, 403)
 
@@ -59,13 +60,11 @@ class Target:
 
         A URL that names no model makes one that has none.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in _PORTS or not parts.hostname:
-            raise BenchFailed(f"{url}: expected a URL as http://127.0.0.1:8000/v2/models/digits")
+        parts, host = _split(url)
         found = _PATH.fullmatch(parts.path) or _ROOT.fullmatch(parts.path)
         named = found.groupdict() if found else {}
         return cls(
-            Endpoint(parts.hostname, _port(url, parts), parts.scheme == "https"),
+            Endpoint(host, _port(url, parts), parts.scheme == "https"),
             named.get("model") or "",
             named.get("version") or "",
             named.get("prefix") or "",
@@ -109,6 +108,8 @@ class Target:
             raise BenchFailed(f"{self.endpoint}: TLS fails: {error.reason or error}{_hint(error)}") from None
         except http.client.HTTPException as error:
             raise BenchFailed(f"{self.endpoint} does not answer as HTTP: {error!r}") from None
+        except UnicodeError as error:
+            raise BenchFailed(f"{self.endpoint} is no address: {error}") from None
         except OSError as error:
             raise BenchFailed(
                 f"nothing answers at {self.endpoint}: {error.strerror or error}; is the service there, and running? "
@@ -143,6 +144,18 @@ class Target:
             raise BenchFailed(f"{self.endpoint}{path} was answered with {answer}; {hint}")
         if answer.status != 200:
             raise BenchFailed(f"{self.endpoint}{path} was answered with {answer}")
+
+
+def _split(url: str) -> tuple[SplitResult, str]:
+    """With the host."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in _PORTS and parts.hostname and _PLAIN.fullmatch(url):
+            return parts, parts.hostname
+    except ValueError:
+        pass  # brackets that do not hold an address
+    expected = "expected a URL as http://127.0.0.1:8000/v2/models/digits, in ASCII and without spaces"
+    raise BenchFailed(f"{url}: {expected}") from None
 
 
 def _port(url: str, parts: SplitResult) -> int:

@@ -64,6 +64,13 @@ class _Group(click.Group):
 
 
 _EPILOG = """\b
+Your own model, served, called and measured:
+  onnicorn check --repository model.onnx
+  onnicorn serve --repository model.onnx
+  onnicorn describe model --repository model.onnx  (its last line calls it)
+  onnicorn bench http://127.0.0.1:8000/v2/models/model
+
+\b
 Exit codes:
   0   done
   1   something of yours is wrong, and the message says what

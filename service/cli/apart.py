@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import TypeVar
 
 from service.errors import RepositoryError, StartError
-from service.supervision.orphans import end_with_parent
+from service.supervision.orphans import end_with_parent, sheltered
 
 T = TypeVar("T")
 
@@ -24,7 +24,8 @@ def apart(work: Callable[[], T], seconds: float) -> T:
     context = multiprocessing.get_context("fork")  # what was imported for the first is there for the next
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_do, args=(work, sender), daemon=True)
-    child.start()
+    with sheltered():
+        child.start()
     sender.close()
     try:
         if not receiver.poll(seconds):
@@ -44,7 +45,6 @@ def apart(work: Callable[[], T], seconds: float) -> T:
 
 def _do(work: Callable[[], object], sender: Connection) -> None:
     end_with_parent()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends this
     os.dup2(2, 1)  # what a transform prints is no answer of ours
     try:
         sender.send(work())

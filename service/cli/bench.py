@@ -13,7 +13,7 @@ import click
 import orjson
 
 from service.cli.options import YOURS, read_settings, repository_option
-from service.cli.parameters import Header, Output, Several
+from service.cli.parameters import Finite, Header, Output, Several
 from service.cli.serve import from_anywhere
 
 # Imported inside functions, since it brings numpy and more, for which every other command would wait.
@@ -41,9 +41,7 @@ then is printed."""
 @click.argument("target", metavar="URL|MODEL[/VERSION]", help="http://HOST:PORT/v2/models/NAME, or one to be served.")
 @repository_option
 @click.option("--rate", "rates", type=Several(0.01, float), default=(), help="Requests a second to measure at.")
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 86400), help="At each rate.  [default: 3; 2 where settings are tried]"
-)
+@click.option("--seconds", type=Finite(0.1, 86400), help="At each rate.  [default: 3; 2 where settings are tried]")
 @click.option(
     "--rounds", type=click.IntRange(1, 100), help="How often all take turns.  [default: 1; 2 where settings are tried]"
 )
@@ -51,7 +49,7 @@ then is printed."""
 @click.option("--input", "file", type=click.File("rb"), help="The request to send, as the protocol's JSON; - is stdin.")
 @click.option("--binary", is_flag=True, help="Send tensors as raw bytes behind the JSON, and ask for the same.")
 @click.option("--header", "headers", type=Header(), multiple=True, help="Sent with each request; may be repeated.")
-@click.option("--goal-ms", type=click.FloatRange(0.001, 3_600_000), help="Milliseconds for the 99th percentile.")
+@click.option("--goal-ms", type=Finite(0.001, 3_600_000), help="Milliseconds for the 99th percentile.")
 @click.option("--workers", type=Several(1), default=(), help="Worker processes to try.")
 @click.option("--threads", type=Several(1), default=(), help="Threads in each worker to try.")
 @click.option("--batch", "rows", type=Several(1), default=(), help="The most rows that run together, to try.")
@@ -74,15 +72,15 @@ def bench(ctx: click.Context, /, document: Path | None, picture: Path | None, **
 
     Columns: requests/s asked for and done; latencies; errors by status; late, the share of requests that left more than
     a millisecond after their time, which is in their latencies; away, the share of the time in which the load generator
-    itself did not have its core.
+    itself did not have its core. Of several rounds the medians are shown, and the worst of max, late and away.
     """
     report = _measured(_Asked(**asked))
     written = orjson.dumps(report.document(), option=orjson.OPT_INDENT_2)
-    click.echo(written if document == _STANDARD_OUTPUT else str(report))
     if document not in (None, _STANDARD_OUTPUT):
         document.write_bytes(written + b"\n")
     if picture and report.measured:
         report.draw(picture)
+    click.echo(written if document == _STANDARD_OUTPUT else str(report))  # last: whoever reads may leave
     if not report.is_complete:
         click.echo("onnicorn: interrupted; whatever was started for it has been ended", err=True)
     if not report.is_good:
@@ -118,7 +116,7 @@ class _Asked:
 
     @property
     def is_url(self) -> bool:
-        return "://" in self.target
+        return ":" in self.target  # which is in no model's name
 
     def sample(self) -> "Sample | None":
         from service.bench.sample import read

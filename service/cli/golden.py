@@ -6,6 +6,7 @@ from typing import BinaryIO
 import click
 
 from service.cli.options import read_settings, repository_option
+from service.cli.parameters import Finite
 from service.errors import RepositoryError
 
 
@@ -32,7 +33,7 @@ Exit code 1 where the model does not take the input, a sample of that name is th
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the random numbers.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0),
+    type=Finite(0),
     help="How far outputs may be from the recorded ones, absolute and relative.  [default: that of model.toml, 1e-5]",
 )
 @click.option("--force", is_flag=True, help="Write over samples of that name.")

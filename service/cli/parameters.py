@@ -2,13 +2,24 @@
 
 import os
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*?)[ \t]*")
+_HEADER: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t -~]*?)[ \t]*")
 _MOST: Final = 1e9
+
+
+class Finite(click.FloatRange):
+    """Within the bounds; `nan` is in no range, and would pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"expected a number, got {value!r}", param, ctx)
+        return number
 
 
 class Several(click.ParamType[Any]):
@@ -41,7 +52,7 @@ class Header(click.ParamType[Any]):
         found = _HEADER.fullmatch(value)
         if not found:
             # The value may be a key, and is not repeated.
-            self.fail("expected NAME: VALUE, as in 'authorization: Bearer KEY'", param, ctx)
+            self.fail("expected NAME: VALUE in ASCII, as in 'authorization: Bearer KEY'", param, ctx)
         return found[1].lower(), found[2]
 
 
@@ -56,6 +67,8 @@ class Output(click.Path):
         file = Path(os.fsdecode(super().convert(value, param, ctx)))
         if self._suffix and file.suffix != self._suffix:
             self.fail(f"expected the name of a file that ends with {self._suffix}, got {str(file)!r}", param, ctx)
+        if value == "-" or file.exists():
+            return file
         if not file.parent.is_dir() or not os.access(file.parent, os.W_OK):
             self.fail(f"{file} cannot be written: there is no such folder, or it is not ours", param, ctx)
         return file

@@ -30,7 +30,7 @@ def prepare(model: str | None, repository: Path | None, as_json: bool) -> None:
 
     manifest = prepare_generation(settings, number=1, only=model)
     if not manifest.entries:
-        raise RepositoryError(f"there is no model {model!r} in {settings.repository.path}" if model else "no models")
+        raise RepositoryError(f"no model in {settings.repository.path} can be served; the log above says why")
     places = {f"{entry.name}/{entry.version}": entry.prepared and entry.prepared.parent for entry in manifest.entries}
     if as_json:
         echo_json({"prepared": places})

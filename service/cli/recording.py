@@ -80,6 +80,9 @@ def _run(model: Model, inputs: Tensors, names: list[str]) -> Document:
     """`names` are the outputs that are wanted; all of them for none."""
     specs = model.signature.select(names)
     outputs = model.run(inputs, [spec.name for spec in specs])
+    for spec, output in zip(specs, outputs, strict=True):
+        if spec.datatype.is_float and not np.isfinite(output).all():
+            raise RepositoryError(f"output {spec.name!r} has NaN or infinity, for which JSON has no number")
     return {
         "inputs": [tensor_document(spec.name, spec.datatype, inputs[spec.name]) for spec in model.signature.inputs],
         "outputs": [

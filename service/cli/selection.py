@@ -28,7 +28,7 @@ def select(settings: Settings, wanted: str) -> Selection:
     name, _, version = wanted.partition("/")
     served = {entry.version: entry for entry in prepare_generation(settings, number=1, only=name).entries}
     if not served:
-        raise RepositoryError(f"there is no model {name!r} in {settings.repository.path}")
+        raise RepositoryError(f"model {name!r} cannot be served; the log above says why")
     highest = max(served)
     default = served[highest].declaration.default_version or highest
     for number, entry in served.items():

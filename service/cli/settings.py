@@ -63,9 +63,10 @@ Exit code 1 where a variable is wrong, or nothing matches PATTERN."""
 @click.argument("pattern", required=False, help="A part of the name, such as batching, http.bind or '*_SECONDS'.")
 @json_option
 def settings(pattern: str | None, as_json: bool) -> None:
-    """List the settings: variable, value, source, unit, bounds, effect.
+    """List the settings, what they are now, and what they do.
 
-    A setting `group.name` is the environment variable ONNICORN_GROUP__NAME. Where the keys of clients lie is not shown.
+    Variable, value, unit, where the value comes from, effect, bounds. A setting `group.name` is the environment
+    variable ONNICORN_GROUP__NAME. Where the keys of clients lie is not shown.
     """
     known, wrong = Settings.as_far_as_valid(os.environ)
     # What is wrong has its default, and its sentence begins with the variable.

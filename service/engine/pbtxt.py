@@ -5,6 +5,7 @@ protobuf/model_config.proto). In text, fields go by their names alone, so the nu
 below are no error, and can be listed.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -73,17 +74,24 @@ _SCHEMA: Final = {
 }
 _SCALARS: Final = {"string": 9, "int64": 3, "int32": 5, "bool": 8}  # FieldDescriptorProto.Type
 _ENUM, _MESSAGE = 14, 11
+# `step [`, and what may look like it within a string or a comment.
+_LIST: Final = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|#[^\n]*)|(\w+)(\s*)\[""")
 
 
 def read(file: Path) -> tuple[Any, list[str]]:
     """The message, and the paths of the fields that are not in our part of it. Raises RepositoryError."""
     try:
-        text = places.read(file, _MOST).decode()
+        text = _with_colons(places.read(file, _MOST).decode())
         message = text_format.Parse(text, _config_class()(), allow_unknown_field=True)
     except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise RepositoryError(f"{file} is not a ModelConfig in protobuf's text form: {reason}") from None
     return message, sorted({path for path in map(_outside, _paths(text)) if path})
+
+
+def _with_colons(text: str) -> str:
+    """`step [` becomes `step: [`: protobuf takes both where it knows the field, and only the latter to skip it."""
+    return _LIST.sub(lambda found: found[1] or f"{found[2]}:{found[3]}[", text)
 
 
 @cache

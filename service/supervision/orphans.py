@@ -1,12 +1,28 @@
-"""A process that works for another one ends with it."""
+"""A process that works for another one ends with it, and by it alone."""
 
 import ctypes
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_OF_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_with_parent() -> None:
     """The kernel sends this process SIGKILL when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@contextmanager
+def sheltered() -> Iterator[None]:
+    """A process that is started inside hears nothing of Ctrl-C, from its first moment on; this one hears it afterwards.
+
+    Neither ends in the middle of a fork, with the words of the interpreter.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OF_THE_TERMINAL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

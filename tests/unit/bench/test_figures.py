@@ -16,7 +16,7 @@ def test_rounds_become_medians_and_what_is_bad_becomes_the_worst() -> None:
         load({200: 980, 0: 20}, ms=2, away=0.002),
     ]
     assert Figures.of(1000, rounds) == Figures(
-        asked=1000, done=990, requests=3000, p50=0.002, p90=0.004, p99=0.006, longest=0.02,
+        asked=1000, done=990, requests=3000, fewest=980, p50=0.002, p90=0.004, p99=0.006, longest=0.02,
         errors={"lost": 20, "503": 10}, delayed=0.1, away=0.002,
     )  # fmt: skip
 
@@ -70,10 +70,17 @@ def test_a_goal_is_met_without_errors_and_at_the_rate_that_was_asked_for(statuse
                 "of this machine and not of the service; keep the machine quieter, or drive from another one"
             ],
         ),
+        (
+            load({200: 800}, away=0.5),  # nobody knows whether the service would have kept up
+            [
+                "* the generator did not have its core for up to 50.0% of the time: a percentile that is marked tells "
+                "of this machine and not of the service; keep the machine quieter, or drive from another one"
+            ],
+        ),
         (load(away=0.002), ["* the generator was away for a moment: the longest wait may be its own"]),
         (
             load({200: 50}, seconds=0.05),
-            ["a p99 of fewer than 100 requests is hardly more than the longest wait: raise --seconds or --rate"],
+            ["a p99 of fewer than 100 answers is hardly more than the longest wait: raise --seconds or --rate"],
         ),
         (
             load({200: 800}),
@@ -94,6 +101,13 @@ def test_a_goal_is_met_without_errors_and_at_the_rate_that_was_asked_for(statuse
 )
 def test_a_reader_is_warned(found: Load, sentences: list[str]) -> None:
     assert list(doubts([Figures.of(1000, [found])], connections=64)) == sentences
+
+
+def test_few_are_few_in_each_round() -> None:
+    rounds = [load({200: 60}), load({200: 60})]
+    [sentence] = doubts([Figures.of(60, rounds)], connections=64)
+    assert sentence.startswith("a p99 of fewer than 100 answers")
+    assert list(doubts([Figures.of(60, [load({200: 60, 503: 100})])], connections=64)) == [sentence]
 
 
 def test_many_rates_are_not_all_listed() -> None:

@@ -56,6 +56,24 @@ def test_a_closed_loop_keeps_so_many_under_way_and_counts_nothing_of_its_warm_up
     assert 0 < load.busy <= 1.5
 
 
+def test_a_closed_loop_that_is_warm_counts_what_is_answered_in_its_time_whenever_it_was_sent() -> None:
+    is_over = threading.Event()
+
+    def slowly(request: Asked) -> bytes:
+        is_over.wait(0.4)
+        return answer(200)
+
+    with serving(slowly) as peer:
+        load = closed(peer.endpoint, REQUESTS, concurrency=3, seconds=0.4, warm_up=0.2)
+    assert (load.statuses, round(load.seconds, 6), len(peer.asked)) == ({200: 3}, 0.4, 6)
+
+
+def test_what_an_open_loop_has_done_is_done_in_the_time_that_was_asked_for() -> None:
+    with serving(always(answer(200))) as peer:
+        load = open_loop(peer.endpoint, REQUESTS, rate=5, seconds=1, connections=2)  # the last is due after 0.58 s
+    assert (load.statuses, round(load.rate, 3)) == ({200: 5}, 5)
+
+
 def test_a_wait_behind_a_slow_answer_is_counted_from_when_a_request_should_have_been_sent() -> None:
     is_over = threading.Event()
     first = itertools.count()

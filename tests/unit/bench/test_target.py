@@ -42,7 +42,18 @@ def test_headers_go_with_the_one_that_names_the_host() -> None:
     assert target.headers == {"host": "cats.example:80", "authorization": "Bearer x"}
 
 
-@pytest.mark.parametrize("url", ["cats", "ftp://127.0.0.1/v2/models/cat", "http:///v2/models/cat"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "cats",
+        "cats:80",
+        "ftp://127.0.0.1/v2/models/cat",
+        "http:///v2/models/cat",
+        "http://[cats/",
+        "http://a/b c",
+        "http://a/\u00e9",
+    ],
+)
 def test_what_is_no_url_is_a_sentence(url: str) -> None:
     with pytest.raises(BenchFailed, match="expected a URL as http://"):
         Target.parse(url, {})
@@ -110,6 +121,11 @@ def test_nobody_there_is_a_sentence() -> None:
         f"nothing answers at 127.0.0.1:{port}: Connection refused; is the service there, and running? "
         "`onnicorn serve` starts one"
     )
+
+
+def test_a_name_that_cannot_be_is_a_sentence() -> None:
+    with pytest.raises(BenchFailed, match=r"^cats\.\.example:80 is no address: "):
+        Target.parse("http://cats..example/v2/models/cat", {}).signature()
 
 
 def cats() -> Answer:

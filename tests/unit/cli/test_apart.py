@@ -56,6 +56,15 @@ def test_what_does_not_come_to_an_end_is_ended() -> None:
         apart(signal.pause, 0.01)
 
 
+def test_ctrl_c_is_not_the_childs_and_stays_ours() -> None:
+    def blocked() -> set[int]:
+        return set(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+    before = blocked()
+    assert {signal.SIGINT, signal.SIGTERM, signal.SIGHUP} <= apart(blocked, SECONDS)
+    assert blocked() == before
+
+
 def test_what_is_printed_there_is_no_answer_of_ours() -> None:
     code = "import os; from service.cli.apart import apart; apart(lambda: os.write(1, b'noise'), 60); print('answer')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.bench.program import free_ports
+from service.cli.parameters import Output
 from tests.unit.bench.peer import Asked, Peer, answer, model, serving
 from tests.unit.cli.conftest import Onnicorn
 
@@ -75,6 +76,14 @@ def test_a_request_can_be_given(onnicorn: Onnicorn, tmp_path: Path) -> None:
     assert {request.body for request in peer.asked if request.method == "POST"} == {body.encode()}
 
 
+def test_standard_output_needs_no_folder_that_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert Output().convert("-", None, None) == Path("-")
+
+
 def test_a_picture_can_be_drawn(onnicorn: Onnicorn, tmp_path: Path) -> None:
     with serving(model(fine, x=("FP32", [-1, 2]))) as peer:
         assert onnicorn("bench", url(peer), *QUICK, "--picture", str(tmp_path / "cat.svg")).exit_code == 0
@@ -93,6 +102,12 @@ def test_nobody_there_is_one_line(onnicorn: Onnicorn) -> None:
     result = onnicorn("bench", f"http://127.0.0.1:{port}/v2/models/cat")
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
     assert result.stderr.startswith(f"onnicorn: nothing answers at 127.0.0.1:{port}: Connection refused")
+
+
+def test_a_url_without_its_beginning_is_no_model_of_the_repository(onnicorn: Onnicorn) -> None:
+    result = onnicorn("bench", "localhost:8000/v2/models/cat")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("onnicorn: localhost:8000/v2/models/cat: expected a URL as http://")
 
 
 def test_a_model_that_answers_errors_only_is_one_line(onnicorn: Onnicorn) -> None:
@@ -129,9 +144,12 @@ def test_combinations_that_need_more_cpus_than_there_are_are_not_tried(onnicorn:
     [
         (["http://127.0.0.1/v2/models/cat", "--workers", "2"], "a service that runs keeps its settings"),
         (["http://127.0.0.1/v2/models/cat", "--repository", "x"], "a service that runs keeps its settings"),
+        (["cat", "--seconds", "nan"], "expected a number, got 'nan'"),
+        (["cat", "--goal-ms", "nan"], "expected a number, got 'nan'"),
         (["cat", "--rate", "0"], "expected numbers from 0.01 on, separated by commas, got '0'"),
         (["cat", "--batch", "1,x"], "expected numbers from 1 on, separated by commas, got '1,x'"),
         (["cat", "--header", "secret"], "expected NAME: VALUE"),
+        (["cat", "--header", "x: \u20ac"], "expected NAME: VALUE in ASCII"),
         (["cat", "--picture", "cat.png"], "expected the name of a file that ends with .svg, got 'cat.png'"),
         (["cat", "--json", "/dev/null/cat"], "/dev/null/cat cannot be written: there is no such folder"),
         (["cat", "--input", "/dev/null", "--binary"], "--binary is for inputs that are made up"),

@@ -175,7 +175,7 @@ def test_what_is_loaded_plainly_weighs_on_each_worker(onnicorn: Onnicorn, root: 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("owl", "onnicorn: there is no model 'owl' in {root}\n"),
+        ("owl", "onnicorn: there is no model 'owl' in {root}; it has 'cat'\n"),
         (
             "cat/2",
             "onnicorn: version '2' of model 'cat' is not served; those that are: 1 (versions in model.toml chooses)\n",

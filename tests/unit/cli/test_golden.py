@@ -154,6 +154,12 @@ def test_a_model_that_runs_on_nothing_made_up_needs_a_request(onnicorn: Onnicorn
     )
 
 
+def test_an_answer_that_a_sample_cannot_hold_is_named(ask: Ask, folder: Path) -> None:
+    result = ask({"inputs": [X | {"data": [3e38] * 4}]})
+    assert (result.exit_code, folder.exists()) == (1, False)
+    assert result.stderr == "onnicorn: the request: output 'y' has NaN or infinity, for which JSON has no number\n"
+
+
 def test_a_sample_that_does_not_come_out_again_is_not_kept(onnicorn: Onnicorn, root: Path) -> None:
     tiny.write(models.noisy(), root, "dog")
     result = onnicorn("golden", "dog")
@@ -190,7 +196,14 @@ def test_a_folder_that_takes_no_file_is_one_line(ask: Ask, folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--name", "../x"], ["--name", ".x"], ["--count", "0"], ["--input", "/dev/null", "--count", "2"]]
+    "arguments",
+    [
+        ["--name", "../x"],
+        ["--name", ".x"],
+        ["--tolerance", "inf"],
+        ["--count", "0"],
+        ["--input", "/dev/null", "--count", "2"],
+    ],
 )
 def test_what_makes_no_sense_is_said_with_exit_code_2(onnicorn: Onnicorn, arguments: list[str]) -> None:
     assert onnicorn("golden", "cat", *arguments).exit_code == 2

@@ -61,6 +61,7 @@ def test_the_commands_are_listed(onnicorn: Onnicorn) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     listed = result.stdout.partition("Commands:\n")[2].partition("\n\n")[0]
     assert [line.split()[0] for line in listed.splitlines()] == list(main.commands)
+    assert "..." not in listed  # each says it in a line
 
 
 def test_help_is_complete(onnicorn: Onnicorn) -> None:

@@ -44,7 +44,8 @@ def test_what_is_prepared_already_is_said_again(onnicorn: Onnicorn) -> None:
 
 def test_a_model_that_is_not_there_is_one_line(onnicorn: Onnicorn, root: Path) -> None:
     result = onnicorn("prepare", "owl")
-    assert (result.exit_code, result.stdout, result.stderr) == (1, "", f"onnicorn: there is no model 'owl' in {root}\n")
+    sentence = f"onnicorn: there is no model 'owl' in {root}; it has 'cat'\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", sentence)
 
 
 def test_there_must_be_something_to_prepare(onnicorn: Onnicorn, tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_there_must_be_something_to_prepare(onnicorn: Onnicorn, tmp_path: Path) 
     assert (result.exit_code, result.stdout) == (1, "")
     logged, last = result.stderr.splitlines()
     assert "repository_empty" in logged
-    assert last == "onnicorn: no models"
+    assert last == f"onnicorn: no model in {tmp_path / 'empty'} can be served; the log above says why"
 
 
 def test_a_model_that_cannot_be_served_is_an_error(onnicorn: Onnicorn, root: Path) -> None:

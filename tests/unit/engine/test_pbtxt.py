@@ -41,6 +41,8 @@ def test_what_is_known_is_read(tmp_path: Path) -> None:
         ("optimization < cuda { graphs: true } graph { level: 1 } >", ["optimization.cuda"]),
         ("sequence_batching { direct { } } response_cache { b: 1 a: 2 }", ["response_cache.a", "response_cache.b"]),
         ("parameters { key: 'a' value { string_value: 'b' } }", []),
+        ("ensemble_scheduling { step [ { model_name: 'a', input_map { key: 'b' } }, { model_name: 'c' } ] }", []),
+        ("colours [ { depth: 8 } ] # colours [\nname: 'sizes ['", ["colours"]),
     ],
 )
 def test_what_is_not_known_is_listed(tmp_path: Path, text: str, unknown: list[str]) -> None:
