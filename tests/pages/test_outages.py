@@ -103,6 +103,7 @@ def test_documentation_of_large_tensors_is_shown_like_any_other(
     assert large != document
     with visiting(chromium, prefixed.api, f"/ml{path}") as page:
         page.route("**/openapi.json", lambda route: route.fulfill(body=large, content_type="application/json"))
+        page.route("**:predict", lambda route: route.fulfill(json={"outputs": [0.5] * 300_000}))
         page.reload()
         wait_for(page, path)
         if path == "/docs":
