@@ -15,12 +15,14 @@ from tests.process.conftest import ROOT, SECONDS, Service, running
 from tests.transforms import LISTS
 
 DESKTOP, PHONE = 1280, 360
+ALONE = {"ONNICORN_RUNTIME__WORKERS": "1"}
+TOLERANT = {"ONNICORN_REPOSITORY__TOLERATE_FAILURES": "true"}
 Visit = Callable[..., AbstractContextManager[Page]]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
-    """Ended with the module: until then its event loop is in the way of every other in this thread."""
+    """Ended with the package: until then its event loop is in the way of every other in this thread."""
     path = program("chromium", "chromium")
     expect.set_options(timeout=SECONDS * 1000)
     with sync_playwright() as playwright, playwright.chromium.launch(executable_path=path) as browser:
@@ -51,18 +53,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def served(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(models, tmp_path_factory.mktemp("service"), **TOLERANT) as service:
+    with running(models, tmp_path_factory.mktemp("service"), **ALONE, **TOLERANT) as service:
         yield service
 
 
-TOLERANT = {"ONNICORN_REPOSITORY__TOLERATE_FAILURES": "true", "ONNICORN_RUNTIME__WORKERS": "1"}
+@pytest.fixture(scope="package")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.repository(tmp_path_factory.mktemp("small"), add_sub=tiny.add_sub())
 
 
 @pytest.fixture(scope="package")
-def prefixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def prefixed(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A small service below /ml."""
-    models = tiny.repository(tmp_path_factory.mktemp("small"), add_sub=tiny.add_sub())
-    with running(models, tmp_path_factory.mktemp("prefixed"), ONNICORN_HTTP__ROOT_PATH="/ml") as service:
+    with running(small, tmp_path_factory.mktemp("prefixed"), **ALONE, ONNICORN_HTTP__ROOT_PATH="/ml") as service:
         yield service
 
 

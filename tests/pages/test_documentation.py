@@ -6,9 +6,10 @@ from tests.pages.conftest import Visit
 from tests.pages.visitor import execute
 
 
-def test_swagger_ui_sends_a_request_to_each_model_that_works_at_the_first_click(visit: Visit) -> None:
+def test_swagger_ui_sends_a_request_to_each_kind_of_model_that_works_at_the_first_click(visit: Visit) -> None:
     with visit("/docs") as page:
-        for model in ("add_sub", "digits", "identity_bytes", "identity_int64", "lists", "scalar"):
+        # One of each kind; integers are asked for wherever else this page is tried.
+        for model in ("digits", "identity_bytes", "lists", "scalar"):
             for operation in (f"infer_{model}", f"predict_{model}"):
                 execute(page, operation).locator("button.opblock-summary-control").click()
 

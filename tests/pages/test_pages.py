@@ -1,21 +1,16 @@
 """What a visitor of the pages sees and does."""
 
 import json
-import os
 import re
-import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from service.access import new_key
 from tests.oip import Json
-from tests.pages.conftest import DESKTOP, PHONE, TOLERANT, Visit, visiting
-from tests.pages.visitor import READY, complaints, draw, execute, send, wait_for
-from tests.process.conftest import SECONDS, Service, running
-from tests.process.keys import write_keys
+from tests.pages.conftest import PHONE, Visit, visiting
+from tests.pages.visitor import READY, complaints, draw, execute, look, send, wait_for
+from tests.process.conftest import SECONDS, Service
 
 NOTHING = "\N{EN DASH}"
 HIDE = """
@@ -28,11 +23,13 @@ HIDE = """
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", READY)
-def test_everybody_can_use_a_page(chromium: Browser, prefixed: Service, path: str, scheme: str) -> None:
+def test_everybody_can_use_a_page_behind_the_prefix_of_an_ingress(
+    chromium: Browser, prefixed: Service, path: str, scheme: str
+) -> None:
     with visiting(chromium, prefixed.api, f"/ml{path}", color_scheme=scheme) as page:
         wait_for(page, path)
         if path == "/docs":
-            execute(page, "infer_add_sub")
+            execute(page, "infer_add_sub" if scheme == "light" else "predict_add_sub")
         assert complaints(page) == []
 
 
@@ -201,11 +198,15 @@ def test_traffic_is_shown_as_it_comes_and_only_while_somebody_looks(visit: Visit
     asked: list[str] = []
     with visit("/") as page:
         page.on("request", lambda request: asked.append(request.url))
+        page.clock.install()
+        page.reload()
+        look(page)
         expect(page.locator("figure")).to_have_text([re.compile("Requests0 /s"), *[re.compile(NOTHING)] * 3])
         for _ in range(4):
             served.post(
                 "/v2/models/scalar/infer", {"inputs": [{"name": "x", "datatype": "FP32", "shape": [], "data": [1]}]}
             )
+        look(page)
         expect(page.locator("figure").nth(2)).to_have_text(re.compile("Mean batch, rows1"))
         page.get_by_text("As a table").click()
         rate, latency, batch, queue = page.locator("#readings tbody tr").first.locator("td").all_inner_texts()[1:]
@@ -214,9 +215,10 @@ def test_traffic_is_shown_as_it_comes_and_only_while_somebody_looks(visit: Visit
         assert re.fullmatch(r"[\d.]+ ms", latency)
         assert re.fullmatch(r"[\d.]+ ms", queue)
         page.get_by_label("of", exact=True).select_option("digits")
+        look(page)
+        look(page)
         expect(page.locator("#readings tbody tr").first.locator("td").nth(2)).to_have_text(NOTHING)
 
-        page.clock.install()
         page.evaluate(HIDE, True)
         page.clock.run_for(2_000)  # what is under way may end
         asked.clear()
@@ -233,64 +235,6 @@ def test_nothing_on_the_page_moves_by_itself(visit: Visit) -> None:
         assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_a_service_that_does_not_answer_is_unreachable_until_it_does(visit: Visit) -> None:
-    with visit("/", expected="ERR_INTERNET_DISCONNECTED") as page:
-        wait_for(page, "/")
-        page.context.set_offline(True)
-        expect(page.locator("#health")).to_have_text("unreachable")
-        expect(page.get_by_role("alert")).to_have_text("The service does not answer.")
-        page.context.set_offline(False)
-        expect(page.locator("#health")).to_have_text(re.compile("ready"))
-        expect(page.locator("#notice")).to_be_empty()
-
-
-def test_a_new_generation_appears_by_itself(chromium: Browser, models: Path, tmp_path: Path) -> None:
-    with (
-        running(models, tmp_path, **TOLERANT) as service,
-        visiting(chromium, service.api, "/") as page,
-    ):
-        expect(page.locator("#health")).to_contain_text("generation 1")
-        os.kill(service.process.pid, signal.SIGHUP)
-        expect(page.locator("#health")).to_contain_text("generation 2")
-        wait_for(page, "/")
-
-
-def test_a_key_is_asked_for_where_one_is_wanted_and_kept_nowhere(
-    chromium: Browser, models: Path, tmp_path: Path
-) -> None:
-    good, poor = new_key(), new_key()
-    keys = write_keys(tmp_path / "keys.toml", {"all": ("infer metadata", good), "poor": ("infer", poor)})
-    with running(models, tmp_path / "service", **TOLERANT, ONNICORN_ACCESS__KEYS=str(keys)) as service:
-        for path in READY:
-            with visiting(chromium, service.api, path, expected="Failed to load resource") as page:
-                for key, complaint in (
-                    (None, "an API key is needed"),
-                    ("wrong", "not known"),
-                    (poor, "'poor' have infer"),
-                ):
-                    if key:
-                        page.get_by_label("API key").fill(key)
-                        page.get_by_role("button", name="Use it").click()
-                    expect(page.get_by_role("alert")).to_contain_text(complaint)
-                assert complaints(page) == []
-                page.get_by_label("API key").fill(good)
-                page.get_by_role("button", name="Use it").click()
-                wait_for(page, path)
-                assert page.evaluate("[document.cookie, localStorage.length, sessionStorage.length]") == ["", 0, 0]
-                if path == "/":
-                    assert send(page, "Tensors")["model_name"] == "add_sub"
-                    command = page.get_by_role("group", name="A curl command").inner_text()
-                    assert (' -H "X-API-Key: $KEY" ' in command, good in command) == (True, False)
-                if path == "/docs":
-                    execute(page, "infer_add_sub")
-        assert good not in service.printed()
-
-
-@pytest.mark.parametrize("path", READY)
-def test_pages_work_behind_the_prefix_of_an_ingress(chromium: Browser, prefixed: Service, path: str) -> None:
-    with visiting(chromium, prefixed.api, f"/ml{path}", DESKTOP) as page:
-        wait_for(page, path)
-        if path == "/":
-            assert send(page, "Tensors")["model_name"] == "add_sub"
-        if path == "/docs":
-            execute(page, "predict_add_sub")
+def test_a_request_goes_behind_the_prefix_of_an_ingress_too(chromium: Browser, prefixed: Service) -> None:
+    with visiting(chromium, prefixed.api, "/ml/") as page:
+        assert send(page, "Tensors")["model_name"] == "add_sub"

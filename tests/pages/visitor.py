@@ -16,12 +16,20 @@ STROKES = {
     "5": [(0.75, 0.1), (0.3, 0.1), (0.28, 0.45), (0.6, 0.42), (0.75, 0.65), (0.6, 0.9), (0.25, 0.85)],
     "7": [(0.22, 0.12), (0.78, 0.12), (0.45, 0.9)],
 }
+PERIOD = 2000
+"""Milliseconds between two looks of the page at the service."""
 READY = {"/": "Try it", "/docs": "Operations", "/redoc": "Predict with add_sub version 1"}
 
 
 def wait_for(page: Page, path: str) -> None:
     """Until the page shows what it has asked for."""
     expect(page.get_by_role("heading", name=READY[path]).first).to_be_visible(timeout=SECONDS * 1000)
+
+
+def look(page: Page) -> None:
+    """The page looks again how the service is, at once; its clock is a fake one."""
+    with page.expect_response("**/v2/models/stats"):
+        page.clock.run_for(PERIOD)
 
 
 def send(page: Page, way: str) -> Json:

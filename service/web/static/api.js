@@ -1,5 +1,8 @@
 /** The service's API, by addresses relative to the page. The caller's key is kept here, and only in memory. */
 
+/** Milliseconds. Who does not say by then how it is, is not well. */
+const PATIENCE = 10_000;
+
 let key = "";
 
 /** @param {string} text from now on sent with every request */
@@ -31,13 +34,15 @@ export class Problem extends Error {
  *
  * @param {string} path
  * @param {string} [body] JSON
+ * @param {AbortSignal} [signal]
  * @returns {Promise<Answer>}
  */
-export async function ask(path, body) {
+export async function ask(path, body, signal) {
   const headers = key ? { "X-API-Key": key } : {};
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const started = performance.now();
-  const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body, cache: "no-store" });
+  const method = body === undefined ? "GET" : "POST";
+  const answer = await fetch(path, { method, headers, body, signal, cache: "no-store" });
   const text = await answer.text();
   return {
     status: answer.status,
@@ -51,15 +56,31 @@ export async function ask(path, body) {
 /** The document that a path answers with. Throws a Problem, or what `fetch` throws where nobody answers. */
 export async function read(path, body) {
   const answer = await ask(path, body);
-  if (answer.status >= 400) throw new Problem(answer.status, sentenceOf(answer));
-  return JSON.parse(answer.text);
+  const document = documentOf(answer);
+  if (answer.status >= 400 || document === null) throw new Problem(answer.status, sentenceOf(answer));
+  return document;
 }
 
-/** Is it ready? Being not ready is an answer, too. */
+/** Is it ready? Being not ready is an answer, too, whoever gives it. Throws a TypeError where nobody does. */
 export async function health() {
-  const answer = await ask("v2/health/ready");
-  if (![200, 503].includes(answer.status)) throw new Problem(answer.status, sentenceOf(answer));
-  return JSON.parse(answer.text);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(new TypeError("no answer in time")), PATIENCE);
+  try {
+    const answer = await ask("v2/health/ready", undefined, late.signal);
+    const state = documentOf(answer);
+    return Array.isArray(state?.reasons) ? state : { ready: false, reasons: [sentenceOf(answer)] };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Null where the body is no JSON: a proxy, and not the service, has written it. */
+export function documentOf({ text }) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }
 
 /** Of a model's version, for the names that stand in addresses. */
@@ -68,9 +89,5 @@ export const predict = (model, version) => `v1/models/${encodeURIComponent(model
 export const metadata = (model, version) => `v2/models/${encodeURIComponent(model)}/versions/${version}`;
 
 function sentenceOf(answer) {
-  try {
-    return JSON.parse(answer.text).error;
-  } catch {
-    return `${answer.status} ${answer.reason}`; // whatever stands between has its own words
-  }
+  return documentOf(answer)?.error ?? `What stands before the service answers ${answer.status} ${answer.reason}`;
 }

@@ -70,6 +70,7 @@ export class Canvas {
   }
 
   #begin(event) {
+    if (!event.isPrimary || event.button) return; // a second finger would draw a line from the first
     this.#canvas.setPointerCapture(event.pointerId);
     this.#at = this.#place(event);
     this.#isDown = true;

@@ -18,7 +18,7 @@ withDocument((spec, key) => {
     spec,
     displayRequestDuration: true,
     tryItOutEnabled: true,
-    syntaxHighlight: { theme: "obsidian" },
+    syntaxHighlight: false, // an answer of 100,000 numbers would keep the browser busy for minutes
     validatorUrl: null, // it would be asked over the network
     docExpansion: "list",
     defaultModelsExpandDepth: 0,

@@ -1,7 +1,7 @@
 /** One request and its answer. */
 
 import { shown } from "./answer.js";
-import { ask } from "./api.js";
+import { ask, documentOf } from "./api.js";
 import { element } from "./dom.js";
 import { scoresOf } from "./scores.js";
 
@@ -21,7 +21,8 @@ export async function exchange(sent, { metadata }, answered, mayScale = false) {
     answered.replaceChildren(element("p", { class: "fault" }, `The service did not answer: ${error.message}`));
     return null;
   }
-  const scores = answer.status === 200 ? scoresOf(metadata.outputs, JSON.parse(answer.text), mayScale) : null;
+  const document = answer.status === 200 ? documentOf(answer) : null;
+  const scores = document && scoresOf(metadata.outputs, document, mayScale);
   answered.replaceChildren(...shown(answer, sent, scores));
   return { ...answer, scores };
 }

@@ -95,7 +95,7 @@ async function look() {
   const state = await health();
   showHealth(state.ready ? "ready" : state.reasons.join("; "), state.ready, state.generation);
   if (!the("key").hidden) return;
-  if (state.generation !== generation) {
+  if (state.generation && state.generation !== generation) {
     last = null;
     await load(state.generation);
   }

@@ -45,7 +45,7 @@ export function heading(entry) {
       element("h2", {}, entry.name, ...(entry.version ? [element("small", {}, ` version ${entry.version}`)] : [])),
       badge(entry),
     ),
-    ...(entry.reason ? [element("p", { class: "reason" }, entry.reason)] : []),
+    ...(entry.reason ? [element("p", { class: "reason", tabindex: 0, role: "group", "aria-label": "Reason" }, entry.reason)] : []),
   ];
 }
 
