@@ -48,6 +48,7 @@ def show(versions):
     print(len(lines(versions)))
 
 def as_process(name, work):
+    sys.stdout.flush()  # else the other process would say it too
     if pid := os.fork():
         assert os.waitpid(pid, 0) == (pid, 0)
     else:
