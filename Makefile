@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 SECONDS ?= 60
 BIN := $(VENV)/bin
+# These start processes and wait for them, so that several run at a time even where there are few cores.
+WAITING_TESTS := tests/deploy tests/fetch tests/fuzz tests/pages tests/process
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --require-hashes --no-deps
 
 # What builds images, and what else it shall be told.
@@ -21,7 +23,8 @@ run: install ## Serve the models in models/ (settings: ONNICORN_* variables)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py service.asgi:app
 
 test: install-dev ## Run all tests, with branch coverage of service/
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov-fail-under 0 $(WAITING_TESTS)
+	@$(BIN)/python -m pytest --cov-append $(addprefix --ignore=,$(WAITING_TESTS))
 
 ##@ While you change something
 
