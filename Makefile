@@ -23,7 +23,7 @@ run: install ## Serve the models in models/ (settings: ONNICORN_* variables)
 	@exec $(BIN)/gunicorn -c gunicorn.conf.py service.asgi:app
 
 test: install-dev ## Run all tests, with branch coverage of service/
-	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov-fail-under 0 $(WAITING_TESTS)
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --cov-report= --cov-fail-under 0 $(WAITING_TESTS)
 	@$(BIN)/python -m pytest --cov-append $(addprefix --ignore=,$(WAITING_TESTS))
 
 ##@ While you change something
