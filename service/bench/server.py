@@ -1,7 +1,6 @@
 """The real service, started for a measurement: Gunicorn and all, on free ports of loopback, and ended after it."""
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +12,8 @@ from service.bench.cores import Seats
 from service.bench.endpoint import Endpoint, loopback
 from service.bench.failures import BenchFailed
 from service.bench.program import Program, ProgramFailed, answers, free_ports, running
+from service.supervision.command import COMMAND
 
-_COMMAND: Final = (sys.executable, "-m", "gunicorn", "-c", "python:service.supervision.gunicorn", "service.asgi:app")
 # Where the package lies: modules are looked for in the working directory first.
 _HOME: Final = Path(service.__file__).parent.parent
 # Gunicorn's own settings are for the service that runs all day; whoever measures needs no key.
@@ -49,7 +48,7 @@ def onnicorn(
             **settings,
         }
         log = Path(folder, "log")
-        with running("the service", _COMMAND, log, _changed(environment, own), _HOME, seats.serving) as program:
+        with running("the service", COMMAND, log, _changed(environment, own), _HOME, seats.serving) as program:
             _wait_for(program, f"http://127.0.0.1:{ops}/startupz", look)
             yield loopback(port)
 

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -12,8 +11,8 @@ import click
 from service.cli.options import read_settings, repository_option
 from service.errors import SettingsError
 from service.settings import Settings, variables
+from service.supervision.command import COMMAND
 
-_COMMAND: Final = ("-m", "gunicorn", "-c", "python:service.supervision.gunicorn", "service.asgi:app")
 _ARGUMENTS: Final = "GUNICORN_CMD_ARGS"
 _FILES: Final = frozenset({"--certfile", "--keyfile", "--ca-certs", "--pid", "-p"})
 
@@ -35,7 +34,7 @@ def serve(repository: Path | None) -> None:
     environment = from_anywhere(settings, os.environ, Path.cwd())
     # Python and Gunicorn look for modules in the working directory first, where a project may have a `service/` too.
     os.chdir("/")
-    os.execve(sys.executable, (sys.executable, *_COMMAND), environment)  # noqa: S606 - no shell: the master is us
+    os.execve(COMMAND[0], COMMAND, environment)  # noqa: S606 - no shell: the master is us
 
 
 def from_anywhere(settings: Settings, environ: Mapping[str, str], here: Path) -> dict[str, str]:

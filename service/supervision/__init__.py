@@ -1,5 +1,6 @@
 """Processes: Gunicorn's hooks, the workers, the ops process, reloads.
 
+    command         the service as a command, from any folder
     configuration   Gunicorn's settings, from ours                     logger, listener, tls, directory: what they need
     master          Gunicorn's hooks                                   preparation   the first generation, in a child
     arbiter         what stands in place of Gunicorn's own methods     child, orphans  processes of the master's own
