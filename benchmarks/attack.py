@@ -13,6 +13,8 @@ from itertools import cycle, islice, repeat
 from time import monotonic
 from typing import Any, Final
 
+import uvloop
+
 _PATH: Final = "/v2/models/digits/infer"
 _CHUNK: Final = bytes(64 << 10)
 _GIGABYTE: Final = 1 << 30
@@ -142,7 +144,7 @@ def hold(port: int, seconds: float, connections: int) -> int:
     """Hold so many connections, half of them slow with the head and half with the body, and open those anew that the
     service ends. Returns the fewest that there were from the second on in which all have been opened.
     """
-    return asyncio.run(_hold(port, monotonic() + seconds, connections))
+    return uvloop.run(_hold(port, monotonic() + seconds, connections))
 
 
 @dataclass(eq=False)

@@ -15,7 +15,7 @@ _EACH: Final = 16
 
 
 class Turn:
-    """It begins with the first question, and ends when the loop comes to what is to be done."""
+    """It begins when the clock is looked at for the first time, and ends when the loop comes to what is to be done."""
 
     __slots__ = ("_asked", "_began", "_is_long")
 
@@ -26,15 +26,19 @@ class Turn:
 
     def is_long(self) -> bool:
         """Has this one been reading for too long? Asked for each thing that is read."""
+        self._asked += 1
+        if self._asked == _EACH:
+            self._asked = 0
+            self._look()
+        return self._is_long
+
+    def _look(self) -> None:
         if self._began is None:
             self._began = monotonic()
             asyncio.get_running_loop().call_soon(self._end)
-        self._asked += 1
-        if not self._is_long and self._asked % _EACH == 0:
+        else:
             self._is_long = monotonic() - self._began > _LONG
-        return self._is_long
 
     def _end(self) -> None:
         self._began = None
-        self._asked = 0
         self._is_long = False

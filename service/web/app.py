@@ -171,6 +171,7 @@ async def _lifespan(
         except StartError as error:
             log.critical(error.code, reason=str(error))
             raise AlreadyLogged from None
+        stack.callback(gate.close)
         await stack.enter_async_context(Heartbeat(row))
         await stack.enter_async_context(Housekeeper())
         if seat.directory:

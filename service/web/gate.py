@@ -27,8 +27,11 @@ Headers = Sequence[tuple[bytes, bytes]]
 STATE: Final = "onnicorn.gate"
 # So many have been done before anybody could be refused.
 _FEW: Final = 4
-# How long, in seconds, what was said to one is said to others who ask for the same: only more may wait meanwhile.
-_SAME: Final = 1e-3
+# What was said to one is said to others who ask for the same: for this share of the wait that it tells of, and for no
+# less and no more seconds than these. What waits does not change by more meanwhile.
+_SAME_SHARE: Final = 1 / 8
+_SAME_LEAST: Final = 1e-3
+_SAME_MOST: Final = 10e-3
 # A larger body is still on its way when its head has been read; such a request is refused where bodies are read.
 _SMALL_BODY: Final = 5
 # What makes a request unusual.
@@ -108,13 +111,19 @@ class Gate(Open):
             elif name in _TOLD_ELSEWHERE or (name == b"content-length" and len(value) > _SMALL_BODY):
                 return None
         if (now := monotonic()) > self._until:
-            self._said.clear()
-            self._until = now + _SAME
+            self._said.clear()  # whoever asks may ask for ever other things
+            self._until = now + _SAME_MOST
         key = tuple(timeouts)
-        said = self._said.get(key) or self._ask(key, asked, headers, arrived)
+        said = self._said.get(key)
+        if said is None or now > said.until:
+            said = self._ask(key, asked, headers, arrived)
         if said is None or not self._may_infer(headers):
             return None
         return said.to(request_id(given), trace, self._refusals)
+
+    def close(self) -> None:
+        """Nobody will come any more."""
+        self._refusals.account()
 
     def _ask(
         self, key: tuple[bytes, ...], asked: Asked, headers: Headers, arrived: Callable[[], float]
@@ -124,7 +133,8 @@ class Gate(Open):
             deadline = deadline_of(fields(headers), self._default_timeout, arrived)
             lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
-            kind = Kind(asked.route, lane.model.name, lane.model.version, self.overload_status, refusal)
+            model = lane.model
+            kind = Kind(asked.route, model.name, model.version, self.overload_status, refusal.reason, refusal)
             said = self._said[key] = _Said(kind)
             return said
         except OnnicornError:
@@ -133,12 +143,13 @@ class Gate(Open):
 
 
 class _Said:
-    """One refusal as it is told to all whom it concerns: they differ by their ids."""
+    """One refusal as it is told to all whom it concerns, `until` then: they differ by their ids."""
 
-    __slots__ = ("_body", "_kind", "_lines")
+    __slots__ = ("_body", "_kind", "_lines", "until")
 
     def __init__(self, kind: Kind) -> None:
         self._kind = kind
+        self.until = monotonic() + min(max(kind.error.retry_after * _SAME_SHARE, _SAME_LEAST), _SAME_MOST)
         self._body = problems.body_of(kind.error, "").removesuffix(b'"}')
         headers = {"content-type": "application/json", **problems.headers_of(kind.error)}
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from service.caller import EXTENSION, Caller
+from service.scheduling.arrivals import Arrivals
 from service.settings import Settings
 from service.telemetry.metrics import REGISTRY
 from service.web.app import create_app
+from service.web.gate import STATE
 from tests import tiny
 from tests.oip import Json, tensor
 from tests.unit.loop import SECONDS, until
@@ -95,6 +97,24 @@ def test_what_cannot_run_at_once_is_refused_where_nothing_may_wait(
             assert (await client.send(path))[0] == 200
 
     while_busy(tmp_path, cache_dir, scenario, max_waiting=0, overload_status=status)
+
+
+def test_refusals_just_before_the_end_are_counted(tmp_path: Path, cache_dir: Path) -> None:
+    class Long(Arrivals):
+        wait = 60.0  # type: ignore[assignment]  # seconds
+
+    models = tiny.repository(tmp_path / "models", double=tiny.double())
+    app = create_app(Settings(repository={"path": models}, cache={"dir": cache_dir}))
+
+    async def run() -> None:
+        async with app.router.lifespan_context(app) as state:
+            gate: Any = state[STATE]
+            gate.arrivals = Long()
+            assert gate.refuse(b"POST", b"/v2/models/double/infer", [], lambda: 0.0) is not None
+
+    before = metric("refused_total", reason="wait")
+    asyncio.run(run())
+    assert metric("refused_total", reason="wait") == before + 1
 
 
 def test_a_smaller_model_answers_whoever_allows_it(tmp_path: Path, cache_dir: Path) -> None:

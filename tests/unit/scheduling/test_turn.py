@@ -25,9 +25,9 @@ def in_a_loop(play: Callable[[Turn], None]) -> None:
 
 def test_a_turn_is_long_when_ten_milliseconds_have_been_read(clock: list[float]) -> None:
     def play(turn: Turn) -> None:
-        assert not turn.is_long()
+        assert [turn.is_long() for _ in range(16)] == [False] * 16
         clock[0] += 0.0101
-        assert [turn.is_long() for _ in range(16)] == [False] * 14 + [True] * 2
+        assert [turn.is_long() for _ in range(17)] == [False] * 15 + [True] * 2
 
     in_a_loop(play)
 
@@ -42,10 +42,22 @@ def test_a_turn_that_reads_much_in_a_short_time_is_not_long(clock: list[float]) 
 def test_what_is_to_be_done_begins_another_turn(clock: list[float]) -> None:
     async def run() -> None:
         turn = Turn()
-        turn.is_long()
+        for _ in range(16):
+            turn.is_long()
         clock[0] += 1
         assert [turn.is_long() for _ in range(16)][-1]
         await asyncio.sleep(0)
         assert not any(turn.is_long() for _ in range(32))
+
+    asyncio.run(run())
+
+
+def test_turns_that_read_little_are_not_taken_for_one(clock: list[float]) -> None:
+    async def run() -> None:
+        turn = Turn()
+        for _ in range(100):
+            assert not turn.is_long()
+            clock[0] += 1
+            await asyncio.sleep(0)
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""Refusals are accounted for together, once a turn of the loop, and none is forgotten."""
+"""Refusals are accounted for together, ten times a second, and none is forgotten."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from structlog.typing import EventDict
 from service.errors import Overloaded
 from service.telemetry.metrics import REGISTRY
 from service.telemetry.refusals import Kind, Refusals
-from tests.unit.loop import turns
+from tests.unit.loop import SECONDS, let_pass, turns
 
 ROUTE = "/v2/models/{model_name}/infer"
 NAMES = {
@@ -19,8 +19,8 @@ NAMES = {
 }
 
 
-def kind(model: str) -> Kind:
-    return Kind(ROUTE, model, 3, 503, Overloaded(f"{model} is asked too much", "wait", 2.0))
+def kind(model: str, sentence: str = "is asked too much") -> Kind:
+    return Kind(ROUTE, model, 3, 503, "wait", Overloaded(f"{model} {sentence}", "wait", 2.0))
 
 
 def counts() -> list[float]:
@@ -32,9 +32,10 @@ def account(*noted: tuple[Kind, str]) -> None:
         refusals = Refusals()
         for each, identity in noted:
             refusals.note(each, identity)
+        let_pass(SECONDS)
         await turns()
         refusals.note(*noted[0])
-        await turns()
+        refusals.account()
 
     asyncio.run(run())
 
@@ -58,6 +59,44 @@ def test_refusals_of_one_kind_share_a_line_that_names_each_of_them(records: list
     cat, dog = kind("cat"), kind("dog")
     account((cat, "1"), (dog, "2"), (cat, "3"))
     assert records == [line("cat", "1", "3"), line("dog", "2"), line("cat", "1")]
+
+
+def test_the_line_says_what_the_first_of_them_was_told(records: list[EventDict]) -> None:
+    """How long each would have waited is different, and alone no other kind."""
+    first, second = kind("cat"), kind("cat", "is asked much more")
+    account((first, "1"), (second, "2"))
+    assert records == [line("cat", "1", "2"), line("cat", "1")]
+
+
+def test_they_are_gathered_for_a_tenth_of_a_second(records: list[EventDict]) -> None:
+    async def run() -> list[int]:
+        refusals, seen = Refusals(), []
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        loop.time = lambda: now  # type: ignore[method-assign]
+        for seconds in (0.0, 0.09, 0.02):
+            refusals.note(kind("cat"), "1")
+            now += seconds
+            await turns()
+            seen.append(len(records))
+        return seen
+
+    assert asyncio.run(run()) == [0, 0, 1]
+    assert records == [line("cat", "1", "1", "1")]
+
+
+def test_the_last_are_accounted_for_once() -> None:
+    async def run() -> list[float]:
+        refusals = Refusals()
+        before = counts()
+        refusals.note(kind("cat"), "1")
+        refusals.account()
+        let_pass(SECONDS)
+        await turns()
+        refusals.account()
+        return [after - was for after, was in zip(counts(), before, strict=True)]
+
+    assert asyncio.run(run()) == [1, 1, 0, 1, 1]
 
 
 def test_every_refusal_is_counted(records: list[EventDict]) -> None:

@@ -59,6 +59,14 @@ def gate(catalogue: Catalogue) -> Iterator[Gates]:
         dataplane.close()
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Its only number is the gate's time."""
+    now = [monotonic()]
+    monkeypatch.setattr("service.web.gate.monotonic", lambda: now[0])
+    return now
+
+
 def refuse(
     gate: Open,
     *headers: tuple[bytes, bytes],
@@ -191,14 +199,25 @@ def test_who_may_not_run_models_is_not_told_of_them(gate: Gates) -> None:
     assert refuse(asked, (b"x-api-key", b"mine")) is not None
 
 
-def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("service.web.gate.monotonic", lambda: 0.0)
+@pytest.mark.parametrize(("waiting", "later", "is_same"), [(5, 0.005, True), (5, 0.007, False), (50, 0.011, False)])
+def test_what_one_is_told_others_are_told_for_an_eighth_of_the_wait(
+    gate: Gates, clock: list[float], waiting: int, later: float, is_same: bool
+) -> None:
+    """And for ten milliseconds at the most."""
+    asked = gate()
+    asked.arrivals = Behind(waiting)
+    assert refuse(asked) is not None
+    asked.arrivals = Behind(0)
+    clock[0] += later
+    assert (refuse(asked) is not None) is is_same
 
+
+def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict]) -> None:
     async def run() -> None:
         asked = gate()
         for name in (b"a", b"b"):
             asked.refuse(b"POST", INFER, [(b"x-request-id", name)], monotonic)
-        await asyncio.sleep(0)
+        asked.close()
 
     asyncio.run(run())
     [record] = records
