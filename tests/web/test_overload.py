@@ -101,14 +101,14 @@ def test_what_cannot_run_at_once_is_refused_where_nothing_may_wait(
 
 def test_refusals_just_before_the_end_are_counted(tmp_path: Path, cache_dir: Path) -> None:
     class Long(Arrivals):
-        wait = 60.0  # type: ignore[assignment]  # seconds
+        wait = 60.0  # seconds
 
     models = tiny.repository(tmp_path / "models", double=tiny.double())
     app = create_app(Settings(repository={"path": models}, cache={"dir": cache_dir}))
 
     async def run() -> None:
         async with app.router.lifespan_context(app) as state:
-            gate: Any = state[STATE]
+            gate: Any = state[STATE]  # type: ignore[index]
             gate.arrivals = Long()
             assert gate.refuse(b"POST", b"/v2/models/double/infer", [], lambda: 0.0) is not None
 
