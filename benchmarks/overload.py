@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
+from statistics import mean
 from typing import Final
 
 from benchmarks import inputs, models
@@ -30,7 +31,7 @@ _MOST: Final = 9000
 
 @dataclass(frozen=True, slots=True)
 class _Round:
-    """One model's: alone at its peak, flooded, and what of it is known for the slower one only."""
+    """One model's: alone at its peak just before and after, flooded, and what is known for the slower one only."""
 
     peak: Served
     flood: Flood
@@ -61,16 +62,23 @@ def measure(bench: Bench) -> Iterator[Result]:
 
 
 def _chain(bench: Bench, server: Server) -> _Round:
-    peak = _peak(bench, server, "chain")
-    seconds = _seconds(bench)
-    calm = _flood(bench, server, "chain", _CALM * peak.rate, seconds / 2).load
-    tight = _flood(bench, server, "chain", _TIMES["chain"] * peak.rate, seconds / 4, _TIGHT)
-    return _Round(peak, _flood(bench, server, "chain", _TIMES["chain"] * peak.rate, seconds), calm, tight)
+    rate, seconds = _peak(bench, server, "chain").rate, _seconds(bench)
+    calm = _flood(bench, server, "chain", _CALM * rate, seconds / 2).load
+    tight = _flood(bench, server, "chain", _TIMES["chain"] * rate, seconds / 4, _TIGHT)
+    return _Round(*_flooded(bench, server, "chain"), calm, tight)
 
 
 def _digits(bench: Bench, server: Server) -> _Round:
-    peak = _peak(bench, server, "digits")
-    return _Round(peak, _flood(bench, server, "digits", _TIMES["digits"] * peak.rate, _seconds(bench)))
+    return _Round(*_flooded(bench, server, "digits"))
+
+
+def _flooded(bench: Bench, server: Server, model: str) -> tuple[Served, Flood]:
+    """A virtual machine that becomes slower or faster meanwhile does so for both."""
+    before = _peak(bench, server, model)
+    flood = _flood(bench, server, model, _TIMES[model] * before.rate, _seconds(bench))
+    after = _peak(bench, server, model)
+    rate, cpu = mean((before.rate, after.rate)), mean((before.cpu_per_request, after.cpu_per_request))
+    return Served(rate, cpu), flood
 
 
 def _peak(bench: Bench, server: Server, model: str) -> Served:

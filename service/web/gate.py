@@ -4,6 +4,7 @@ The server asks when a request's head has been read, and only where others wait 
 time is told at once, at a fraction of the price, and those who were there before keep their places.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from time import monotonic
@@ -85,6 +86,7 @@ class Gate(Open):
         self._refusals = Refusals()
         self._said: dict[tuple[bytes, ...], _Said] = {}
         self._until = 0.0
+        self._coming: Counter[tuple[str, int]] = Counter()  # for a model: let in, and not begun by the loop
 
     @property
     def is_pressed(self) -> bool:
@@ -130,10 +132,13 @@ class Gate(Open):
     ) -> "_Said | None":
         try:
             lane = self._dataplane.enter(asked.model, asked.version)
-            deadline = deadline_of(fields(headers), self._default_timeout, arrived)
-            lane.admit(deadline, self.arrivals.wait)
-        except Overloaded as refusal:
             model = lane.model
+            deadline = deadline_of(fields(headers), self._default_timeout, arrived)
+            if not self.arrivals.waiting:
+                self._coming.clear()
+            lane.admit(deadline, self.arrivals.wait, self._coming[model.name, model.version])
+            self._coming[model.name, model.version] += 1
+        except Overloaded as refusal:
             kind = Kind(asked.route, model.name, model.version, self.overload_status, refusal.reason, refusal)
             said = self._said[key] = _Said(kind)
             return said

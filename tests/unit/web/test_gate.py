@@ -212,6 +212,16 @@ def test_what_one_is_told_others_are_told_for_an_eighth_of_the_wait(
     assert (refuse(asked) is not None) is is_same
 
 
+def test_who_was_let_in_is_waited_for_before_the_loop_has_come_to_it(gate: Gates, clock: list[float]) -> None:
+    asked = gate(2000, {"max_waiting": 1})
+    told = []
+    for waiting in (0, 1, 0):
+        asked.arrivals = Behind(waiting)
+        told.append(refuse(asked, target=b"/v2/models/two_free/infer") is not None)
+        clock[0] += 1
+    assert told == [False, True, False]
+
+
 def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict]) -> None:
     async def run() -> None:
         asked = gate()
