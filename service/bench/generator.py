@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
 from service.bench.failures import BenchFailed
-from service.supervision.orphans import sheltered
+from service.supervision.orphans import end_with_parent, sheltered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,6 +76,7 @@ class Seat:
 
 
 def _serve(pipe: "Connection[Any, Any]") -> None:
+    end_with_parent()
     while True:
         try:
             cores, function, args, kwargs = pipe.recv()

@@ -8,10 +8,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from service.bench.cores import pinned
+from service.supervision.orphans import end_with_parent
 
 # On loopback nobody's proxy is asked.
 OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -34,7 +36,8 @@ class Program:
         self.name = name
         self.output = output
         with output.open("wb") as stream:
-            # In a session of its own, so that Ctrl-C in the terminal reaches us only, and we end it in order.
+            # In a session of its own, so that Ctrl-C in the terminal reaches us only, and we end it in order. If we are
+            # killed it ends by itself.
             self.process = subprocess.Popen(  # noqa: S603 - no shell, and the command is ours
                 command,
                 cwd=folder,
@@ -43,6 +46,7 @@ class Program:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=partial(end_with_parent, signal.SIGTERM),
             )
 
     def wait_until(self, condition: Callable[[], bool], expected: str, seconds: float = _START_SECONDS) -> None:

@@ -10,9 +10,9 @@ _PR_SET_PDEATHSIG: Final = 1
 _OF_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def end_with_parent() -> None:
-    """The kernel sends this process SIGKILL when its parent dies (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
+    """The kernel sends this process a signal when its parent dies (prctl(2), PR_SET_PDEATHSIG), however that may be."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 @contextmanager

@@ -15,7 +15,16 @@ import pytest
 from service.bench.cores import Seats
 from service.bench.failures import BenchFailed
 from service.bench.server import onnicorn
-from tests.process.conftest import MARK, ROOT, SECONDS, StartService, alive, environment_of, kill_what_is_left
+from tests.process.conftest import (
+    MARK,
+    ROOT,
+    SECONDS,
+    StartService,
+    alive,
+    environment_of,
+    kill_what_is_left,
+    wait_until_gone,
+)
 
 MODELS = ROOT / "models"
 QUICK = ("--rate", "50", "--seconds", "0.5", "--connections", "4", "--json", "-")
@@ -103,6 +112,17 @@ def test_a_signal_ends_the_service_that_it_has_started(number: signal.Signals, t
     assert (process.returncode, json.loads(stdout)["complete"]) == (1, False)
     assert stderr.endswith("onnicorn: interrupted; whatever was started for it has been ended\n")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_if_it_is_killed_nothing_that_it_has_started_goes_on(tmp_path: Path) -> None:
+    with started(("digits", "--rate", "10", "--seconds", "3600"), tmp_path) as process:
+        _until_it_is_measured(process, tmp_path)
+        others = set(alive(tmp_path)) - {process.pid}
+        process.kill()
+        process.communicate(timeout=SECONDS)
+        assert len(others) >= 3  # the generator, the master and its worker
+        for pid in others:
+            wait_until_gone(pid)
 
 
 def _until_it_is_measured(process: subprocess.Popen[str], folder: Path) -> None:
