@@ -1,5 +1,6 @@
 """More than can be done: ten times the peak of a model of 20 ms a run, twice the peak of a tiny one."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil
@@ -22,6 +23,7 @@ _TIMES: Final = {"chain": 10, "digits": 2}
 # As many as keep the core busy and may all wait.
 _CONCURRENCY: Final = {"chain": 2, "digits": 32}
 _CALM: Final = 0.8
+_REST_SECONDS: Final = 3.0
 # Callers that are independent wait for no connection. So many are open that those would be enough for whom the server
 # has no answer until their deadline, and half as many again, as far as a worker holds them (10,000).
 _CONNECTIONS: Final = 64
@@ -33,10 +35,17 @@ _MOST: Final = 9000
 class _Round:
     """One model's: alone at its peak just before and after, flooded, and what is known for the slower one only."""
 
-    peak: Served
+    before: Served
     flood: Flood
+    after: Served
     calm: Load | None = None
     tight: Flood | None = None
+
+    @property
+    def peak(self) -> Served:
+        """A virtual machine that becomes slower or faster meanwhile does so for the peak as for the flood."""
+        rate = mean((self.before.rate, self.after.rate))
+        return Served(rate, mean((self.before.cpu_per_request, self.after.cpu_per_request)))
 
 
 def measure(bench: Bench) -> Iterator[Result]:
@@ -72,13 +81,12 @@ def _digits(bench: Bench, server: Server) -> _Round:
     return _Round(*_flooded(bench, server, "digits"))
 
 
-def _flooded(bench: Bench, server: Server, model: str) -> tuple[Served, Flood]:
-    """A virtual machine that becomes slower or faster meanwhile does so for both."""
+def _flooded(bench: Bench, server: Server, model: str) -> tuple[Served, Flood, Served]:
+    """Between the flood and the second peak there is time for what the flood leaves behind."""
     before = _peak(bench, server, model)
     flood = _flood(bench, server, model, _TIMES[model] * before.rate, _seconds(bench))
-    after = _peak(bench, server, model)
-    rate, cpu = mean((before.rate, after.rate)), mean((before.cpu_per_request, after.cpu_per_request))
-    return Served(rate, cpu), flood
+    time.sleep(_REST_SECONDS)
+    return before, flood, _peak(bench, server, model)
 
 
 def _peak(bench: Bench, server: Server, model: str) -> Served:
@@ -105,7 +113,11 @@ def _good(name: str, rounds: Sequence[_Round], target: Target) -> Result:
     good = Parts("good", [load.good / load.seconds for load in loads], "/s")
     peak = Parts("peak", [found.peak.rate for found in rounds], "/s")
     costs = [Parts("CPU per refused", costs, "us")] if (costs := _costs(rounds)) else []
-    return compare(f"{name}: good answers / peak", good, peak, target, *_fates(loads), *costs)
+    peaks = [
+        Parts("peak before", [found.before.rate for found in rounds], "/s"),
+        Parts("after", [found.after.rate for found in rounds], "/s"),
+    ]
+    return compare(f"{name}: good answers / peak", good, peak, target, *peaks, *_fates(loads), *costs)
 
 
 def _fates(loads: Sequence[Load]) -> Iterator[Parts]:

@@ -121,16 +121,16 @@ class Lane:
         if self._is_retired and not self._users:
             self.close()
 
-    def admit(self, deadline: Deadline = NEVER, wait: float = 0.0, coming: int = 0) -> None:
+    def admit(self, deadline: Deadline = NEVER, wait: float = 0.0) -> None:
         """May another request come? Raises Overloaded, before there has been any work for it.
 
-        `wait` is how many seconds it will be until then. What this model's run may have to wait comes on top, behind
-        `coming` others that were admitted just now, unless a smaller model can take its place.
+        `wait` is how many seconds it will be until then. What this model's run may have to wait comes on top, unless a
+        smaller model can take its place.
         """
         load = admission.Load()
         queues = self._inline_rows == _NEVER_INLINE or self.model.transform is not None
         if queues and not self.model.declaration.fallback:
-            load = self._batcher.load(_MOST_URGENT, coming)  # what it will say of itself is in its body
+            load = self._batcher.load(_MOST_URGENT)  # what it will say of itself is in its body
             admission.check(self._bounds, self.model.name, load, 1, deadline)
         if wait:
             admission.check_wait(self._bounds, self.model.name, load.wait + wait, deadline, load.pace)

@@ -59,11 +59,11 @@ class Batcher(Generic[Request, Result]):
         self._starts_at = -inf
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def load(self, priority: int = 0, coming: int = 0) -> Load:
-        """What a request of this priority would find, came it now; `coming` others, of a row each, come before it."""
-        if self._queue.rows + coming < self._free * self._max_rows:
+    def load(self, priority: int = 0) -> Load:
+        """What a request of this priority would find, came it now."""
+        if self._queue.rows < self._free * self._max_rows:
             return Load()
-        requests, rows = (count + coming for count in self._queue.ahead_of(priority))
+        requests, rows = self._queue.ahead_of(priority)
         now = perf_counter()
         running = [(batch.rows, now - batch.began) for batch in self._running]
         again = [entry.rows for entry in self._again if not entry.future.done()]

@@ -26,6 +26,8 @@ INTERVAL: Final = 0.5
 # several times as much work in later turns: its socket is closed, and its client comes again.
 _MOMENT: Final = 0.25e-3
 _REST: Final = 2e-3
+# In so many turns it has come to all of them, however long those then take: it has to end before the next one begins.
+_TURNS: Final = 128
 # How many that are on their way out may be held besides those that the limit counts.
 _MOST_LEAVING: Final = 64
 # How many are found at once that could make room: looking for them goes through all.
@@ -54,6 +56,7 @@ class Crowd:
         self._elapsed = 0.0
         # Of the look that goes on: at whom it has still to come, and who has not taken all their answers.
         self._ahead: list[Connection] = []
+        self._portion = 0  # how many of them at the least in each turn
         self._owed: list[Connection] = []
         self._candidates: list[tuple[float, int, Connection]] = []
         self._has_searched = False
@@ -71,11 +74,12 @@ class Crowd:
         self.now += self._elapsed
         self._candidates, self._has_searched = [], False
         self._ahead, self._owed = list(self._connections), []
+        self._portion = len(self._ahead) // _TURNS
         self._look_on()
 
     def _look_on(self) -> None:
         """Ending a thousand connections takes a while; those who wait for answers have most of it."""
-        until = monotonic() + _MOMENT
+        until, enough = monotonic() + _MOMENT, len(self._ahead) - self._portion
         while self._ahead:
             connection = self._ahead.pop()
             if connection.rests_until > self.now or connection not in self._connections:
@@ -86,7 +90,7 @@ class Crowd:
                 log.exception("look_failed")  # and the others shall not suffer for it
             if connection.unsent:
                 self._owed.append(connection)
-            if monotonic() > until:
+            if monotonic() > until and len(self._ahead) <= enough:
                 asyncio.get_running_loop().call_later(_REST, self._look_on)
                 return
         self._bound_unsent()

@@ -23,14 +23,17 @@ _MOST_IDS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What refusals have in common that go into one line. `error` tells the first of them how long it would wait."""
+    """What refusals have in common that go into one line.
+
+    `reason` is the metric's; `sentence` is what the first of them was told, with how long it would have waited.
+    """
 
     route: str
     model: str
     version: int
     status: int
     reason: str
-    error: Overloaded = field(compare=False)
+    sentence: str = field(compare=False)
 
 
 class Refusals:
@@ -38,20 +41,17 @@ class Refusals:
 
     def __init__(self) -> None:
         self._ids: dict[Kind, list[str]] = {}
-        self._timer: asyncio.TimerHandle | None = None
 
     def note(self, kind: Kind, request_id: str) -> None:
         ids = self._ids.get(kind)
         if ids is None:
             if not self._ids:
-                self._timer = asyncio.get_running_loop().call_later(_GATHERED, self.account)
+                asyncio.get_running_loop().call_later(_GATHERED, self.account)
             ids = self._ids[kind] = []
         ids.append(request_id)
 
     def account(self) -> None:
         """For all that were gathered, now."""
-        if self._timer:
-            self._timer.cancel()
         gathered, self._ids = self._ids, {}
         for kind, ids in gathered.items():
             _account(kind, ids)
@@ -61,7 +61,7 @@ def _account(kind: Kind, ids: list[str]) -> None:
     count = len(ids)
     metrics.http_requests(kind.route, "POST", kind.status).inc(count)
     metrics.other_duration(kind.route).observe(0.0, count)
-    metrics.inference_requests(kind.model, kind.version, kind.error.code).inc(count)
+    metrics.inference_requests(kind.model, kind.version, Overloaded.code).inc(count)
     metrics.refused(kind.reason).inc(count)
     for start in range(0, count, _MOST_IDS):
         named = ids[start : start + _MOST_IDS]
@@ -71,8 +71,8 @@ def _account(kind: Kind, ids: list[str]) -> None:
             model=kind.model,
             version=kind.version,
             status=kind.status,
-            code=kind.error.code,
-            reason=str(kind.error),
+            code=Overloaded.code,
+            reason=kind.sentence,
             requests=len(named),
             request_ids=named,
         )

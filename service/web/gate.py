@@ -4,7 +4,6 @@ The server asks when a request's head has been read, and only where others wait 
 time is told at once, at a fraction of the price, and those who were there before keep their places.
 """
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from time import monotonic
@@ -28,8 +27,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 STATE: Final = "onnicorn.gate"
 # So many have been done before anybody could be refused.
 _FEW: Final = 4
-# What was said to one is said to others who ask for the same: for this share of the wait that it tells of, and for no
-# less and no more seconds than these. What waits does not change by more meanwhile.
+# What was said to one is said to others who ask for the same: for this share of the wait that it tells of, from the one
+# to the other number of seconds. What waits hardly changes by more meanwhile.
 _SAME_SHARE: Final = 1 / 8
 _SAME_LEAST: Final = 1e-3
 _SAME_MOST: Final = 10e-3
@@ -86,7 +85,6 @@ class Gate(Open):
         self._refusals = Refusals()
         self._said: dict[tuple[bytes, ...], _Said] = {}
         self._until = 0.0
-        self._coming: Counter[tuple[str, int]] = Counter()  # for a model: let in, and not begun by the loop
 
     @property
     def is_pressed(self) -> bool:
@@ -95,8 +93,8 @@ class Gate(Open):
     def refuse(self, method: bytes, target: bytes, headers: Headers, arrived: Callable[[], float]) -> Answer | None:
         """The answer to a request that is not let in, already accounted for; None where it is, or others must say no.
 
-        `arrived` says, on the monotonic clock, when it came. What is said to one that has waited unread is said to
-        those that are read with it: they have waited as long.
+        `arrived` says, on the monotonic clock, when it came. What is said to one whose timeout is too short is only
+        said to those that are read with it, which have waited unread for as long.
         Probes, metrics and metadata are always let in.
         """
         if method != b"POST" or (asked := _asked(target, self._root_path)) is None:
@@ -132,15 +130,13 @@ class Gate(Open):
     ) -> "_Said | None":
         try:
             lane = self._dataplane.enter(asked.model, asked.version)
-            model = lane.model
             deadline = deadline_of(fields(headers), self._default_timeout, arrived)
-            if not self.arrivals.waiting:
-                self._coming.clear()
-            lane.admit(deadline, self.arrivals.wait, self._coming[model.name, model.version])
-            self._coming[model.name, model.version] += 1
+            lane.admit(deadline, self.arrivals.wait)
         except Overloaded as refusal:
-            kind = Kind(asked.route, model.name, model.version, self.overload_status, refusal.reason, refusal)
-            said = self._said[key] = _Said(kind)
+            model = lane.model
+            status, sentence = self.overload_status, str(refusal)
+            kind = Kind(asked.route, model.name, model.version, status, refusal.reason, sentence)
+            said = self._said[key] = _Said(kind, refusal)
             return said
         except OnnicornError:
             pass  # said where the request is looked at
@@ -148,15 +144,19 @@ class Gate(Open):
 
 
 class _Said:
-    """One refusal as it is told to all whom it concerns, `until` then: they differ by their ids."""
+    """One refusal as it is told to all whom it concerns, `until` then: they differ by their ids.
+
+    The error itself is not kept: its traceback holds the request, and the model that was asked for.
+    """
 
     __slots__ = ("_body", "_kind", "_lines", "until")
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, error: Overloaded) -> None:
         self._kind = kind
-        self.until = monotonic() + min(max(kind.error.retry_after * _SAME_SHARE, _SAME_LEAST), _SAME_MOST)
-        self._body = problems.body_of(kind.error, "").removesuffix(b'"}')
-        headers = {"content-type": "application/json", **problems.headers_of(kind.error)}
+        share = 0 if error.reason == "deadline" else error.retry_after * _SAME_SHARE
+        self.until = monotonic() + min(max(share, _SAME_LEAST), _SAME_MOST)
+        self._body = problems.body_of(error, "").removesuffix(b'"}')
+        headers = {"content-type": "application/json", **problems.headers_of(error)}
         self._lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
     def to(self, identity: str, trace: Trace | None, refusals: Refusals) -> Answer:

@@ -82,6 +82,27 @@ def test_a_look_that_takes_long_leaves_most_of_the_time_to_others(monkeypatch: p
     assert [each.looks for each in connections] == [[INTERVAL, 2 * INTERVAL]] * 3
 
 
+def test_a_look_at_very_many_comes_to_its_end_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowd, "_MOMENT", -1.0)
+    monkeypatch.setattr(crowd, "_REST", SECONDS)
+    connections = [Quiet() for _ in range(1280)]
+
+    async def run() -> list[int]:
+        made = crowd_of(*connections)
+        made.look(7.0)
+        looked = [seen()]
+        for _ in range(127):
+            let_pass(SECONDS)
+            await turns()
+            looked.append(seen())
+        return looked
+
+    def seen() -> int:
+        return sum(len(each.looks) for each in connections)
+
+    assert asyncio.run(run()) == list(range(10, 1281, 10))
+
+
 def test_one_that_cannot_be_looked_at_does_not_keep_the_others_from_their_time(records: list[EventDict]) -> None:
     class Broken(Quiet):
         def look(self, elapsed: float) -> None:

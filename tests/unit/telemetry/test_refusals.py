@@ -4,7 +4,6 @@ import asyncio
 
 from structlog.typing import EventDict
 
-from service.errors import Overloaded
 from service.telemetry.metrics import REGISTRY
 from service.telemetry.refusals import Kind, Refusals
 from tests.unit.loop import SECONDS, let_pass, turns
@@ -20,7 +19,7 @@ NAMES = {
 
 
 def kind(model: str, sentence: str = "is asked too much") -> Kind:
-    return Kind(ROUTE, model, 3, 503, "wait", Overloaded(f"{model} {sentence}", "wait", 2.0))
+    return Kind(ROUTE, model, 3, 503, "wait", f"{model} {sentence}")
 
 
 def counts() -> list[float]:
@@ -49,7 +48,7 @@ def line(model: str, *ids: str) -> EventDict:
         "version": 3,
         "status": 503,
         "code": "overloaded",
-        "reason": f"{model} is asked too much; nothing was run, the request may be sent again",
+        "reason": f"{model} is asked too much",
         "requests": len(ids),
         "request_ids": list(ids),
     }

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from time import monotonic
 from typing import Any
@@ -212,14 +213,29 @@ def test_what_one_is_told_others_are_told_for_an_eighth_of_the_wait(
     assert (refuse(asked) is not None) is is_same
 
 
-def test_who_was_let_in_is_waited_for_before_the_loop_has_come_to_it(gate: Gates, clock: list[float]) -> None:
-    asked = gate(2000, {"max_waiting": 1})
-    told = []
-    for waiting in (0, 1, 0):
-        asked.arrivals = Behind(waiting)
-        told.append(refuse(asked, target=b"/v2/models/two_free/infer") is not None)
-        clock[0] += 1
-    assert told == [False, True, False]
+@pytest.mark.parametrize(("later", "is_same"), [(0.0009, True), (0.0011, False)])
+def test_that_a_timeout_is_too_short_is_told_to_those_who_were_read_with_it(
+    gate: Gates, clock: list[float], later: float, is_same: bool
+) -> None:
+    """Others, whose time has just begun, may be in time."""
+    asked, timeout = gate(max_wait_ms=1000), (b"x-request-timeout-ms", b"90")
+    assert refuse(asked, timeout, arrived=lambda: monotonic() - 0.08) is not None
+    clock[0] += later
+    assert (refuse(asked, timeout) is not None) is is_same
+
+
+def test_nothing_of_a_request_is_kept(gate: Gates) -> None:
+    """Nor of the model that it asked for, which a reload may have to free."""
+
+    class Arrived:
+        def __call__(self) -> float:
+            return monotonic()
+
+    asked, arrived = gate(), Arrived()
+    known = weakref.ref(arrived)
+    assert refuse(asked, (b"x-request-timeout-ms", b"90"), arrived=arrived) is not None
+    del arrived
+    assert known() is None
 
 
 def test_refusals_are_accounted_for(gate: Gates, records: list[EventDict]) -> None:
