@@ -144,7 +144,7 @@ def hold(port: int, seconds: float, connections: int) -> int:
     """Hold so many connections, half of them slow with the head and half with the body, and open those anew that the
     service ends. Returns the fewest that there were from the second on in which all have been opened.
 
-    It shares its core with the good clients' generator, and so takes as little of it as it can.
+    On uvloop, which takes less of the core that it shares with the good clients' generator.
     """
     return uvloop.run(_hold(port, monotonic() + seconds, connections))
 

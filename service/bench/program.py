@@ -85,7 +85,10 @@ def running(
     folder: Path,
     cores: Set[int] | None = None,
 ) -> Iterator[Program]:
-    """While the block runs: in `folder`, on `cores` or on all, with this environment and no other."""
+    """While the block runs: in `folder`, on `cores` or on all, with this environment and no other.
+
+    To be called in the main thread, or in one that lives as long.
+    """
     with pinned(cores or os.sched_getaffinity(0)):
         program = Program(name, command, output, environment, folder)
     try:

@@ -7,6 +7,7 @@ cheaper than that even for thousands, and a request pays nothing for it.
 import asyncio
 from collections.abc import Callable
 from heapq import nsmallest
+from math import ceil
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,7 +27,7 @@ INTERVAL: Final = 0.5
 # several times as much work in later turns: its socket is closed, and its client comes again.
 _MOMENT: Final = 0.25e-3
 _REST: Final = 2e-3
-# In so many turns it has come to all of them, however long those then take: it has to end before the next one begins.
+# In so many turns at the most it has come to all of them: with the usual ones that is before the next look begins.
 _TURNS: Final = 128
 # How many that are on their way out may be held besides those that the limit counts.
 _MOST_LEAVING: Final = 64
@@ -74,11 +75,11 @@ class Crowd:
         self.now += self._elapsed
         self._candidates, self._has_searched = [], False
         self._ahead, self._owed = list(self._connections), []
-        self._portion = len(self._ahead) // _TURNS
+        self._portion = ceil(len(self._ahead) / _TURNS)
         self._look_on()
 
     def _look_on(self) -> None:
-        """Ending a thousand connections takes a while; those who wait for answers have most of it."""
+        """Ending a thousand connections takes a while; those who wait for answers have their turns between."""
         until, enough = monotonic() + _MOMENT, len(self._ahead) - self._portion
         while self._ahead:
             connection = self._ahead.pop()

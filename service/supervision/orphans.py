@@ -11,7 +11,7 @@ _OF_THE_TERMINAL: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def end_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
-    """The kernel sends this process a signal when its parent dies (prctl(2), PR_SET_PDEATHSIG), however that may be."""
+    """The kernel sends this process a signal when the thread that started it ends (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 

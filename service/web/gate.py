@@ -27,8 +27,8 @@ Headers = Sequence[tuple[bytes, bytes]]
 STATE: Final = "onnicorn.gate"
 # So many have been done before anybody could be refused.
 _FEW: Final = 4
-# What was said to one is said to others who ask for the same: for this share of the wait that it tells of, from the one
-# to the other number of seconds. What waits hardly changes by more meanwhile.
+# What was said to one is said to others who ask for the same: for this share of the wait that it tells of, within these
+# bounds in seconds, or until everything that was said is forgotten. What waits hardly changes by more meanwhile.
 _SAME_SHARE: Final = 1 / 8
 _SAME_LEAST: Final = 1e-3
 _SAME_MOST: Final = 10e-3
@@ -93,8 +93,8 @@ class Gate(Open):
     def refuse(self, method: bytes, target: bytes, headers: Headers, arrived: Callable[[], float]) -> Answer | None:
         """The answer to a request that is not let in, already accounted for; None where it is, or others must say no.
 
-        `arrived` says, on the monotonic clock, when it came. What is said to one whose timeout is too short is only
-        said to those that are read with it, which have waited unread for as long.
+        `arrived` says, on the monotonic clock, when it came. What is said to one whose timeout is too short is said to
+        others for a millisecond: most of them are read with it, and have waited unread for as long.
         Probes, metrics and metadata are always let in.
         """
         if method != b"POST" or (asked := _asked(target, self._root_path)) is None:

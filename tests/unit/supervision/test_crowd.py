@@ -85,7 +85,7 @@ def test_a_look_that_takes_long_leaves_most_of_the_time_to_others(monkeypatch: p
 def test_a_look_at_very_many_comes_to_its_end_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crowd, "_MOMENT", -1.0)
     monkeypatch.setattr(crowd, "_REST", SECONDS)
-    connections = [Quiet() for _ in range(1280)]
+    connections = [Quiet() for _ in range(1279)]
 
     async def run() -> list[int]:
         made = crowd_of(*connections)
@@ -100,7 +100,7 @@ def test_a_look_at_very_many_comes_to_its_end_before_the_next(monkeypatch: pytes
     def seen() -> int:
         return sum(len(each.looks) for each in connections)
 
-    assert asyncio.run(run()) == list(range(10, 1281, 10))
+    assert asyncio.run(run()) == [*range(10, 1271, 10), 1279]
 
 
 def test_one_that_cannot_be_looked_at_does_not_keep_the_others_from_their_time(records: list[EventDict]) -> None:
