@@ -39,6 +39,11 @@ class Quiet:
         self.looks.append(elapsed)
 
 
+def seen(connections: list[Quiet]) -> int:
+    """How often any of them was looked at."""
+    return sum(len(each.looks) for each in connections)
+
+
 def crowd_of(*connections: Quiet, **limits: int) -> Crowd:
     members: set[Any] = set(connections)
     return Crowd(members, Limits(**limits), 75)
@@ -52,7 +57,7 @@ def test_who_rests_is_passed_over() -> None:
     assert (awake.looks, resting.looks) == ([INTERVAL] * 2, [])
 
 
-def test_a_look_that_takes_long_leaves_most_of_the_time_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_that_takes_long_lets_others_have_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes long is to end connections: each may be refused, logged and counted; and closing comes behind it."""
     monkeypatch.setattr(crowd, "_MOMENT", -1.0)
     monkeypatch.setattr(crowd, "_REST", SECONDS)
@@ -61,22 +66,19 @@ def test_a_look_that_takes_long_leaves_most_of_the_time_to_others(monkeypatch: p
     async def run() -> list[int]:
         made = crowd_of(*connections)
         made.look(7.0)
-        looked = [seen()]
+        looked = [seen(connections)]
         made.look(7.0 + 2 * INTERVAL)  # the first look goes on
         for _ in range(2):
             await turns()
-            looked.append(seen())
+            looked.append(seen(connections))
             let_pass(SECONDS)
             await turns()
-            looked.append(seen())
+            looked.append(seen(connections))
         made.look(7.0 + 2 * INTERVAL)
         for _ in range(2):
             let_pass(SECONDS)
             await turns()
         return looked
-
-    def seen() -> int:
-        return sum(len(each.looks) for each in connections)
 
     assert asyncio.run(run()) == [1, 1, 2, 2, 3]
     assert [each.looks for each in connections] == [[INTERVAL, 2 * INTERVAL]] * 3
@@ -90,15 +92,12 @@ def test_a_look_at_very_many_comes_to_its_end_before_the_next(monkeypatch: pytes
     async def run() -> list[int]:
         made = crowd_of(*connections)
         made.look(7.0)
-        looked = [seen()]
+        looked = [seen(connections)]
         for _ in range(127):
             let_pass(SECONDS)
             await turns()
-            looked.append(seen())
+            looked.append(seen(connections))
         return looked
-
-    def seen() -> int:
-        return sum(len(each.looks) for each in connections)
 
     assert asyncio.run(run()) == [*range(10, 1271, 10), 1279]
 
